@@ -1,0 +1,102 @@
+"""Objective and gradient against autograd, finite differences and POT."""
+
+from __future__ import annotations
+
+import numpy as np
+import ot
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.transport.helpers import random_cost
+from vasot_lib.errors import InputError
+from vasot_lib.transport import Distinct, Far, Near, cosine_cost, make_problem, temporal_prior
+
+SIDES = [(Near(0.2), Far(0.2)), (Near(0.2), Distinct())]
+
+
+def test_cosine_cost_by_hand() -> None:
+    x = torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0]])
+    y = torch.tensor([[3.0, 0.0], [-1.0, 0.0]])
+    assert cosine_cost(x, y).tolist() == [[0, 2], [1, 1], [1, 1]]  # an all-zero frame costs 1, not NaN
+
+
+def test_temporal_prior_by_hand() -> None:
+    expected = torch.tensor([[0, 0.5], [0.25, 0.25], [0.5, 0], [0.75, 0.25]])
+    torch.testing.assert_close(temporal_prior(4, 2), expected)
+
+
+def test_trap_temporal_prior_uses_real_lengths_not_padded_ones() -> None:
+    prior = temporal_prior(6, 4, torch.tensor([4, 6]), torch.tensor([2, 4]))
+    torch.testing.assert_close(prior[0, :4, :2], temporal_prior(4, 2))
+    torch.testing.assert_close(prior[1], temporal_prior(6, 4))
+
+
+@pytest.mark.parametrize("structure", SIDES)
+@pytest.mark.parametrize("relax", [(None, None), (None, 0.3), (0.2, None), (0.2, 0.3)])
+def test_gradient_is_that_of_the_objective(
+    structure: tuple[Near, Far | Distinct], relax: tuple[float | None, float | None]
+) -> None:
+    problem = make_problem(random_cost(2, 12, 8), structure, alpha=0.4, epsilon=0.1, relax_x=relax[0], relax_y=relax[1])
+    plan = random_cost(2, 12, 8, seed=1) / 100 + 0.001
+    plan.requires_grad_()
+    (exact,) = torch.autograd.grad(problem.objective(plan).sum(), plan)
+    with torch.no_grad():
+        ours = problem.gradient(plan) + problem.epsilon * plan.log()
+        for weight, dim, mass in ((relax[0], 2, problem.p), (relax[1], 1, problem.q)):
+            if weight is not None:
+                ours = ours + (weight * (plan.sum(dim) / mass).log()).unsqueeze(dim)
+        torch.testing.assert_close(ours, exact, rtol=1e-8, atol=1e-10)
+        # One finite difference, so that autograd and formula cannot be wrong together.
+        bump = torch.zeros_like(plan)
+        bump[0, 3, 5] = 1e-6
+        slope = (problem.objective(plan + bump) - problem.objective(plan - bump))[0] / 2e-6
+        assert slope == pytest.approx(exact[0, 3, 5].item(), rel=1e-5)
+
+
+@given(n=st.integers(6, 20), m=st.integers(6, 20), alpha=st.floats(0.05, 0.9), seed=st.integers(0, 999))
+def test_objective_agrees_with_pot_at_any_plan(n: int, m: int, alpha: float, seed: int) -> None:
+    """POT's square loss on (-Cx / sqrt 2, Cy / sqrt 2) is the product loss plus constants (SPEC section 2)."""
+    structure = (Near(0.3), Far(0.3))
+    problem = make_problem(random_cost(1, n, m, seed), structure, alpha=alpha, epsilon=0.1)
+    rng = np.random.default_rng(seed)
+    p, q = np.full(n, 1 / n), np.full(m, 1 / m)
+    plan = ot.sinkhorn(p, q, rng.random((n, m)), 0.3, numItermax=5000, stopThr=1e-14)
+    cx, cy = (side.dense(size).numpy() for side, size in zip(structure, (n, m), strict=True))
+    const, hx, hy = ot.gromov.init_matrix(-cx / 2**0.5, cy / 2**0.5, p, q, "square_loss")
+    product_loss = ot.gromov.gwloss(const, hx, hy, plan) - 0.5 * (p @ cx**2 @ p + q @ cy**2 @ q)
+    entropy = -np.sum(plan * np.log(plan)) + plan.sum()
+    expected = (1 - alpha) * np.sum(problem.cost[0].numpy() * plan) + alpha / 2 * product_loss - 0.1 * entropy
+    assert problem.objective(torch.from_numpy(plan)[None]).item() == pytest.approx(expected, abs=1e-9)
+
+
+BAD = {
+    "shape": (dict(cost=torch.zeros(3, 4)), r"cost has shape \(3, 4\); expected \(batch, rows, columns\)"),
+    "empty": (dict(cost=torch.zeros(1, 0, 4)), "none of them 0"),
+    "dtype": (dict(cost=torch.zeros(1, 3, 4, dtype=torch.int64)), "torch.int64; convert it"),
+    "nan": (dict(cost=torch.full((1, 3, 4), torch.nan)), "NaN or infinity, first at sample 0, row 0, column 0"),
+    "alpha": (dict(alpha=1.2), "alpha is 1.2"),
+    "epsilon": (dict(epsilon=0.0), "epsilon is 0.0; it must be a positive number"),
+    "relax": (dict(relax_y=-1.0), "relax_y is -1.0"),
+    "no structure": (dict(alpha=0.3), "no structure is given"),
+    "mask shape": (dict(mask_x=torch.ones(1, 4, dtype=torch.bool)), r"expected torch.bool of shape \(1, 3\)"),
+    "empty mask": (dict(mask_x=torch.zeros(1, 3, dtype=torch.bool)), "no real entry in sample 0"),
+    "mask order": (dict(mask_x=torch.tensor([[False, True, True]])), "padding before real entries"),
+    "mass sum": (dict(mass_x=torch.ones(1, 3)), "must sum to 1"),
+    "mass sign": (dict(mass_x=torch.tensor([[1.5, -0.5, 0.0]])), "non-negative"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_line(case: str) -> None:
+    arguments, message = BAD[case]
+    with pytest.raises(InputError, match=message) as caught:
+        make_problem(**({"cost": torch.zeros(1, 3, 4)} | arguments))
+    assert "\n" not in str(caught.value)
+
+
+def test_nan_in_padding_is_ignored() -> None:
+    cost = torch.zeros(1, 3, 4)
+    cost[:, 2] = torch.nan
+    assert make_problem(cost, mask_x=torch.tensor([[True, True, False]])).cost.isfinite().all()

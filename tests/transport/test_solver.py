@@ -1,0 +1,239 @@
+"""What every solve must hold (SPEC section 3), for both schemes, balanced, semi-relaxed and relaxed."""
+
+from __future__ import annotations
+
+import numpy as np
+import ot
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.transport.helpers import check_plan, random_cost, random_walk
+from vasot_lib.errors import InputError
+from vasot_lib.transport import Distinct, Far, Near, cosine_cost, make_problem, solve, temporal_prior
+
+SCHEMES = ["mirror", "sinkhorn"]
+RELAXATIONS = [(None, None), (None, 0.1), (0.1, None), (0.1, 0.1)]
+everything = pytest.mark.parametrize("relax", RELAXATIONS, ids=["balanced", "relax_y", "relax_x", "relaxed"])
+schemes = pytest.mark.parametrize("scheme", SCHEMES)
+
+
+@schemes
+@everything
+@given(n=st.integers(6, 40), m=st.integers(6, 40), seed=st.integers(0, 999), alpha=st.floats(0, 0.8))
+def test_marginals_are_as_asked(
+    scheme: str, relax: tuple[float | None, float | None], n: int, m: int, seed: int, alpha: float
+) -> None:
+    cost = random_cost(2, n, m, seed)
+    plan = solve(cost, (Near(0.2), Far(0.2)), alpha=alpha, relax_x=relax[0], relax_y=relax[1], scheme=scheme)
+    p, q = torch.full((2, n), 1 / n, dtype=torch.float64), torch.full((2, m), 1 / m, dtype=torch.float64)
+    check_plan(plan, p, q, fixed_x=relax[0] is None, fixed_y=relax[1] is None)
+
+
+@schemes
+@everything
+def test_sample_does_not_depend_on_its_batch_mates(scheme: str, relax: tuple[float | None, float | None]) -> None:
+    """Trap: the releases take the step size and the kernel's maximum over the whole batch."""
+    cost = random_cost(3, 30, 24)
+    cost[1] *= 20  # in the released code this sample would set everybody's step
+    options = dict(alpha=0.3, relax_x=relax[0], relax_y=relax[1], scheme=scheme)
+    together = solve(cost, (Near(0.1), Far(0.1)), **options)
+    for b in range(3):
+        alone = solve(cost[b : b + 1], (Near(0.1), Far(0.1)), **options)
+        torch.testing.assert_close(together.matrix[b : b + 1], alone.matrix, rtol=1e-7, atol=1e-12)
+        torch.testing.assert_close(together.objective[b], alone.objective[0])
+
+
+@schemes
+@everything
+def test_padding_does_not_change_the_result(scheme: str, relax: tuple[float | None, float | None]) -> None:
+    """Trap: the releases compute the window and the temporal prior from padded lengths."""
+    cost = random_cost(1, 30, 24)
+    options = dict(alpha=0.3, relax_x=relax[0], relax_y=relax[1], scheme=scheme)
+    bare = solve(cost, (Near(0.1), Far(0.1)), **options)
+    padded = torch.full((2, 47, 31), torch.nan, dtype=torch.float64)
+    padded[0, :30, :24] = cost[0]
+    padded[1] = random_cost(1, 47, 31, seed=5)[0]
+    mask_x, mask_y = torch.arange(47) < torch.tensor([[30], [47]]), torch.arange(31) < torch.tensor([[24], [31]])
+    plan = solve(padded, (Near(0.1), Far(0.1)), mask_x=mask_x, mask_y=mask_y, **options)
+    torch.testing.assert_close(plan.matrix[0, :30, :24], bare.matrix[0], rtol=1e-8, atol=1e-12)
+    assert plan.matrix[0, 30:].abs().sum() == 0 and plan.matrix[0, :, 24:].abs().sum() == 0
+    torch.testing.assert_close(plan.objective[0], bare.objective[0])
+
+
+@schemes
+@everything
+def test_float32_agrees_with_float64(scheme: str, relax: tuple[float | None, float | None]) -> None:
+    x, y = random_walk(60, seed=1), random_walk(50, seed=2)
+    cost = cosine_cost(x, y)[None] + 0.2 * temporal_prior(60, 50)
+    options = dict(alpha=0.3, relax_x=relax[0], relax_y=relax[1], scheme=scheme)
+    double = solve(cost, (Near(0.05), Far(0.05)), **options)
+    single = solve(cost.float(), (Near(0.05), Far(0.05)), **options)
+    assert single.matrix.dtype == torch.float32
+    # Finishing stops on the measured error, so both are only as close as the tolerance lets them be.
+    torch.testing.assert_close(single.matrix.double(), double.matrix, rtol=1e-2, atol=1e-6)
+    torch.testing.assert_close(single.objective.double(), double.objective, rtol=1e-4, atol=1e-5)
+
+
+@schemes
+def test_identical_sequences_give_a_diagonal_plan(scheme: str) -> None:
+    x = random_walk(40)
+    plan = solve(cosine_cost(x, x)[None], (Near(0.05), Far(0.05)), alpha=0.3, epsilon=0.02, scheme=scheme)
+    assert torch.equal(plan.matrix[0].argmax(1), torch.arange(40))
+    assert torch.equal(plan.matrix[0].argmax(0), torch.arange(40))
+
+
+@schemes
+def test_shifted_sequence_gives_a_shifted_band(scheme: str) -> None:
+    whole, shift = random_walk(50), 6
+    plan = solve(
+        cosine_cost(whole[:44], whole[shift:])[None], (Near(0.05), Far(0.05)), alpha=0.3, epsilon=0.02, scheme=scheme
+    )
+    assert torch.equal(plan.matrix[0].argmax(1)[shift:], torch.arange(44 - shift))
+
+
+@schemes
+def test_repeated_action_is_matched_twice(scheme: str) -> None:
+    actions = torch.eye(3, dtype=torch.float64)
+    truth = torch.tensor([0] * 10 + [1] * 15 + [0] * 12 + [2] * 8)
+    noise = torch.randn(45, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    cost = cosine_cost(actions[truth] + 0.3 * noise, actions)[None]
+    plan = solve(cost, (Near(0.1), Distinct()), alpha=0.3, relax_y=0.05, scheme=scheme)
+    assert torch.equal(plan.matrix[0].argmax(1), truth)
+
+
+@given(n=st.integers(6, 16), m=st.integers(6, 16), alpha=st.floats(0.05, 0.6), seed=st.integers(0, 999))
+def test_objective_and_marginals_agree_with_pot(n: int, m: int, alpha: float, seed: int) -> None:
+    """POT's entropic fused Gromov-Wasserstein, same number of linearisations, inner problems solved out."""
+    structure, epsilon, iterations = (Near(0.3), Far(0.3)), 0.15, 4
+    cost = random_cost(1, n, m, seed)
+    ours = solve(
+        cost,
+        structure,
+        alpha=alpha,
+        epsilon=epsilon,
+        iterations=iterations,
+        sweeps=400,
+        scheme="mirror",
+        tolerance=1e-9,
+    )
+    weight = alpha / (2 * (1 - alpha))
+    pot_alpha = weight / (1 + weight)
+    cx, cy = (side.dense(size).numpy() / 2**0.5 for side, size in zip(structure, (n, m), strict=True))
+    theirs = ot.gromov.entropic_fused_gromov_wasserstein(
+        cost[0].numpy(), -cx, cy, loss_fun="square_loss", solver="PGD", alpha=pot_alpha,
+        epsilon=epsilon * (1 - pot_alpha) / (1 - alpha), max_iter=iterations, tol=0, numItermax=5000, stopThr=1e-12,
+        warn=False,
+    )  # fmt: skip
+    problem = make_problem(cost, structure, alpha=alpha, epsilon=epsilon)
+    assert ours.objective.item() == pytest.approx(problem.objective(torch.from_numpy(theirs)[None]).item(), abs=1e-5)
+    np.testing.assert_allclose(ours.matrix[0].sum(1), theirs.sum(1), rtol=1e-4)
+    np.testing.assert_allclose(ours.matrix[0].sum(0), theirs.sum(0), rtol=1e-4)
+
+
+@given(seed=st.integers(0, 999), k=st.integers(2, 6))
+def test_both_schemes_solve_the_relaxed_convex_problem(seed: int, k: int) -> None:
+    """Without structure J is convex: both schemes must find the one minimum, and POT's unbalanced Sinkhorn too."""
+    cost = random_cost(1, 20, k, seed)
+    options = dict(epsilon=0.2, relax_x=0.5, relax_y=0.5, iterations=400)
+    sinkhorn, mirror = (solve(cost, scheme=scheme, **options) for scheme in ("sinkhorn", "mirror"))
+    assert sinkhorn.converged.all()
+    torch.testing.assert_close(mirror.objective, sinkhorn.objective, rtol=0, atol=1e-4)
+    theirs = ot.unbalanced.sinkhorn_unbalanced(
+        np.full(20, 1 / 20), np.full(k, 1 / k), cost[0].numpy(), 0.2, 0.5, reg_type="entropy", stopThr=1e-12
+    )
+    np.testing.assert_allclose(sinkhorn.matrix[0].numpy(), theirs, rtol=1e-3, atol=1e-7)
+
+
+@everything
+@pytest.mark.parametrize("second_side", [Far(0.05), Distinct()], ids=["Far", "Distinct"])
+def test_trap_the_outer_map_does_not_cycle(
+    second_side: Far | Distinct, relax: tuple[float | None, float | None]
+) -> None:
+    """With structure heavy against entropy the plain fixed-point map jumps between two plans for ever."""
+    x, y = random_walk(60, seed=1), random_walk(60 if isinstance(second_side, Far) else 10, seed=2)
+    cost = cosine_cost(x, y)[None] + 0.2 * temporal_prior(60, len(y))
+    options = dict(alpha=0.6, epsilon=0.04, iterations=100)
+    plan = solve(cost, (Near(0.05), second_side), relax_x=relax[0], relax_y=relax[1], **options)
+    assert plan.residual.item() < 0.02
+    if relax == (None, None):
+        cycling = solve(cost, (Near(0.05), second_side), scheme="mirror", finish=False, **options)
+        assert cycling.residual.item() > 0.1 and not cycling.converged.any()
+        assert plan.objective.item() < solve(cost, (Near(0.05), second_side), scheme="mirror", **options).objective
+
+
+@everything
+def test_sinkhorn_lowers_the_objective(relax: tuple[float | None, float | None]) -> None:
+    x, y = random_walk(50, seed=3), random_walk(50, seed=4)
+    plan = solve(
+        cosine_cost(x, y)[None], (Near(0.05), Far(0.05)), alpha=0.3, relax_x=relax[0], relax_y=relax[1], trace=True
+    )
+    assert plan.trace is not None and plan.trace.shape == (26, 1)
+    assert plan.trace[-1] < plan.trace[0] - 0.01
+
+
+def test_trap_one_inner_sweep_misses_the_row_marginals() -> None:
+    """As published, the balanced plan has rows that are off by a large share of their mass; finishing mends it."""
+    cost = cosine_cost(random_walk(60, seed=1), random_walk(60, seed=2))[None] + 0.35 * temporal_prior(60, 60)
+    published = solve(cost, (Near(0.05), Far(0.05)), alpha=0.3, scheme="mirror", sweeps=1, finish=False)
+    assert published.marginal_error_x.item() > 0.2
+    assert not published.converged.any()
+    assert solve(cost, (Near(0.05), Far(0.05)), alpha=0.3, scheme="mirror", sweeps=1).marginal_error_x.item() <= 1e-3
+
+
+def test_trap_convergence_is_measured_not_claimed() -> None:
+    """One iteration from the uniform plan moves most of the mass: that is not convergence, whatever the marginals."""
+    cost = random_cost(1, 30, 30)
+    early, late = (solve(cost, epsilon=0.3, iterations=n) for n in (1, 200))
+    assert early.residual.item() > 0.1 and not early.converged.any()
+    assert late.residual.item() <= 1e-3 and late.converged.all()
+
+
+def test_trap_mirror_step_stays_finite_where_the_gradient_is_never_positive() -> None:
+    """step = 4 / max(gradient) explodes or changes sign where the largest entropy-laden gradient is about 0."""
+    cost = torch.zeros(1, 200, 30, dtype=torch.float64)
+    cost[0, :100, 3] = -0.01
+    plan = solve(cost, epsilon=0.1, relax_y=0.1, scheme="mirror")
+    check_plan(plan, torch.full((1, 200), 1 / 200), torch.full((1, 30), 1 / 30), fixed_x=True, fixed_y=False)
+    assert (plan.matrix[0, :100].argmax(1) == 3).all()
+
+
+@schemes
+def test_extreme_costs_stay_finite_in_float32(scheme: str) -> None:
+    cost = random_cost(1, 40, 30, dtype=torch.float32) * 20
+    plan = solve(cost, (Near(0.1), Far(0.1)), alpha=0.3, epsilon=0.05, scheme=scheme)
+    assert plan.matrix.isfinite().all() and plan.matrix.sum().item() == pytest.approx(1.0, abs=1e-2)
+
+
+def test_masses_can_be_given() -> None:
+    p = torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.float64)
+    plan = solve(random_cost(1, 3, 4), mass_x=p)
+    check_plan(plan, p, torch.full((1, 4), 0.25), True, True)
+
+
+def test_trace_is_none_unless_asked_for() -> None:
+    assert solve(random_cost(1, 5, 5)).trace is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(scheme="newton"), "unknown scheme 'newton'; known: mirror, sinkhorn"),
+        (dict(iterations=0), "iterations is 0; at least 1 is needed"),
+        (dict(sweeps=0), "sweeps is 0; at least 1 is needed"),
+    ],
+)
+def test_bad_solver_options(arguments: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        solve(random_cost(1, 3, 3), **arguments)
+
+
+@pytest.mark.gpu
+@schemes
+@everything
+def test_cuda_agrees_with_cpu(scheme: str, relax: tuple[float | None, float | None]) -> None:
+    cost = random_cost(2, 60, 50)
+    options = dict(alpha=0.3, relax_x=relax[0], relax_y=relax[1], scheme=scheme)
+    cpu, cuda = (solve(c, (Near(0.1), Far(0.1)), **options) for c in (cost, cost.cuda()))
+    torch.testing.assert_close(cuda.matrix.cpu(), cpu.matrix, rtol=1e-6, atol=1e-9)

@@ -1,0 +1,3 @@
+"""Video alignment and action segmentation by optimal transport: solver, methods, experiments."""
+
+__version__ = "0.1.0"

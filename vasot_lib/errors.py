@@ -1,0 +1,32 @@
+"""Errors a user can meet. Each message is one line: what was wrong, its value, the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class VasotError(Exception):
+    """Base of every error that the kit raises on purpose; its message is one line."""
+
+
+class InputError(VasotError, ValueError):
+    """An argument has a wrong type, shape or value."""
+
+
+class DataError(VasotError, ValueError):
+    """A recording, label file or archive is missing, damaged or inconsistent."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
+    """The error for a name that is not registered: lists the known ones, nearest first.
+
+    Args:
+        kind: what the name stands for, e.g. ``"method"``.
+        name: the name that was asked for.
+        known: the names that exist.
+    """
+    names = sorted(known)
+    near = get_close_matches(str(name), names, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return InputError(f"unknown {kind} {name!r}{hint}; known: {', '.join(names)}")

@@ -1,0 +1,135 @@
+r"""The fused Gromov-Wasserstein problem: objective and gradient.
+
+    J(T) = (1 - alpha) <C, T> + (alpha / 2) <Cx T Cy, T> - eps H(T) + lambda_x KL(T 1 || p) + lambda_y KL(T' 1 || q)
+
+with ``H(T) = -sum T log T + sum T`` and ``KL(m || q) = sum m log(m / q) - m + q``; a KL term stands only where
+its side is relaxed, elsewhere the marginal is a constraint. **alpha weights the structure term.** The gradient of
+the first two terms is ``G(T) = (1 - alpha) C + alpha Cx T Cy`` because Cx and Cy are symmetric. Source: SPEC section 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vasot_lib.errors import InputError
+from vasot_lib.transport.structure import Product, Structure
+
+TINY = 1e-30  # below every mass that float32 plans hold, above its smallest normal number
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One batch of fused Gromov-Wasserstein problems, checked and ready to iterate on.
+
+    Attributes:
+        cost: (B, N, M) linear cost C, zero on padding.
+        p: (B, N) mass of the rows, zero on padding, sums to 1.
+        q: (B, M) mass of the columns.
+        structure: ``T -> Cx T Cy`` in O(NM); None without a structure term.
+        alpha: weight of the structure term, 0 to 1.
+        epsilon: weight of the entropy.
+        relax_x: lambda_x, or None where the row marginal is a constraint.
+        relax_y: lambda_y, or None where the column marginal is a constraint.
+    """
+
+    cost: Tensor
+    p: Tensor
+    q: Tensor
+    structure: Product | None
+    alpha: float
+    epsilon: float
+    relax_x: float | None
+    relax_y: float | None
+
+    def gradient(self, plan: Tensor) -> Tensor:
+        """``G(T)``, (B, N, M): what one more unit of mass costs at each entry, entropy and marginals aside."""
+        if self.structure is None:
+            return self.cost * (1.0 - self.alpha)
+        return torch.add(self.cost * (1.0 - self.alpha), self.structure(plan), alpha=self.alpha)
+
+    def objective(self, plan: Tensor) -> Tensor:
+        """``J(T)``, (B,)."""
+        value = (1.0 - self.alpha) * (self.cost * plan).sum((1, 2))
+        if self.structure is not None:
+            value = value + self.alpha / 2 * (self.structure(plan) * plan).sum((1, 2))
+        value = value + self.epsilon * (torch.xlogy(plan, plan) - plan).sum((1, 2))
+        for weight, dim, mass in ((self.relax_x, 2, self.p), (self.relax_y, 1, self.q)):
+            if weight is not None:
+                marginal = plan.sum(dim)
+                divergence = torch.xlogy(marginal, marginal / mass.clamp_min(TINY)) - marginal + mass
+                value = value + weight * divergence.sum(1)
+        return value
+
+
+def make_problem(
+    cost: Tensor,
+    structure: tuple[Structure, Structure] | None = None,
+    *,
+    alpha: float = 0.0,
+    epsilon: float = 0.07,
+    relax_x: float | None = None,
+    relax_y: float | None = None,
+    mask_x: Tensor | None = None,
+    mask_y: Tensor | None = None,
+    mass_x: Tensor | None = None,
+    mass_y: Tensor | None = None,
+) -> Problem:
+    """Check the arguments of :func:`vasot_lib.transport.solve` and bind the structure to the lengths.
+
+    Raises:
+        InputError: wrong shape or dtype, NaN or infinite cost, a weight out of range, alpha > 0 without structure,
+            a radius that rounds to no frame, a sample that is masked altogether.
+    """
+    if cost.ndim != 3 or 0 in cost.shape:
+        raise InputError(f"cost has shape {tuple(cost.shape)}; expected (batch, rows, columns), none of them 0")
+    if cost.dtype not in (torch.float32, torch.float64):
+        raise InputError(f"cost is {cost.dtype}; convert it to torch.float32 or torch.float64")
+    if not 0.0 <= alpha <= 1.0:
+        raise InputError(f"alpha is {alpha}; the weight of the structure term lies between 0 and 1")
+    for name, value in (("epsilon", epsilon), ("relax_x", relax_x), ("relax_y", relax_y)):
+        if value is not None and not 0.0 < value < float("inf"):
+            raise InputError(f"{name} is {value}; it must be a positive number")
+    if alpha > 0 and structure is None:
+        raise InputError(f"alpha is {alpha} but no structure is given; pass structure=(Near(r), Far(r)) or alpha=0")
+    batch, n, m = cost.shape
+    mask_x, mask_y = _mask("mask_x", mask_x, (batch, n), cost), _mask("mask_y", mask_y, (batch, m), cost)
+    cost = cost.masked_fill(~(mask_x.unsqueeze(2) & mask_y.unsqueeze(1)), 0.0)
+    if not bool(torch.isfinite(cost).all()):
+        first = (~torch.isfinite(cost)).nonzero()[0].tolist()
+        raise InputError(f"cost holds NaN or infinity, first at sample {first[0]}, row {first[1]}, column {first[2]}")
+    product = None
+    if structure is not None and alpha > 0:
+        first_side = structure[0].bind(mask_x.sum(1).tolist(), n, 1, cost.device)
+        second_side = structure[1].bind(mask_y.sum(1).tolist(), m, 2, cost.device)
+
+        def product(plan: Tensor) -> Tensor:
+            return first_side(second_side(plan))
+
+    p, q = _mass("mass_x", mass_x, mask_x, cost), _mass("mass_y", mass_y, mask_y, cost)
+    return Problem(cost, p, q, product, alpha, epsilon, relax_x, relax_y)
+
+
+def _mask(name: str, mask: Tensor | None, shape: tuple[int, int], cost: Tensor) -> Tensor:
+    if mask is None:
+        return torch.ones(shape, dtype=torch.bool, device=cost.device)
+    if mask.shape != shape or mask.dtype != torch.bool:
+        raise InputError(f"{name} is {mask.dtype} of shape {tuple(mask.shape)}; expected torch.bool of shape {shape}")
+    if not bool(mask.any(1).all()):
+        empty = int((~mask.any(1)).nonzero()[0])
+        raise InputError(f"{name} leaves no real entry in sample {empty}; drop that sample from the batch")
+    if not bool((mask[:, :-1] | ~mask[:, 1:]).all()):
+        raise InputError(f"{name} has padding before real entries; put the padding last")
+    return mask
+
+
+def _mass(name: str, mass: Tensor | None, mask: Tensor, cost: Tensor) -> Tensor:
+    if mass is None:
+        return mask.to(cost.dtype) / mask.sum(1, keepdim=True)
+    if mass.shape != mask.shape or bool((mass < 0).any()) or bool((mass.masked_select(~mask) != 0).any()):
+        raise InputError(f"{name} must be of shape {tuple(mask.shape)}, non-negative, and zero on padding")
+    if bool(((mass.sum(1) - 1).abs() > 1e-4).any()):
+        raise InputError(f"{name} sums to {mass.sum(1).tolist()}; each sample's mass must sum to 1")
+    return mass.to(cost)
