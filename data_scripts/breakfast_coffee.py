@@ -1,0 +1,85 @@
+"""Copy five Breakfast videos of making coffee into a labelled feature folder.
+
+    python data_scripts/breakfast_coffee.py --source FOLDER [--root DATA_ROOT]
+
+FOLDER is a checkout of TOT's repository (trquhuytin/TOT-CVPR22, MIT), or any folder that holds, at any depth, the five
+feature files, their ground truth in a folder ``groundTruth``, and ``mapping.txt``.
+
+Example: python data_scripts/breakfast_coffee.py --source ~/TOT-CVPR22
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from vasot_lib.data import data_root, save_folder
+from vasot_lib.data.folder import read_features, read_lines, read_mapping
+from vasot_lib.errors import DataError, VasotError
+
+FRAMES = {
+    "P03_cam01_P03_coffee": 917,
+    "P05_cam01_P05_coffee": 1119,
+    "P06_cam01_P06_coffee": 472,
+    "P08_webcam01_P08_coffee": 271,
+    "P09_cam01_P09_coffee": 571,
+}
+
+
+def find(source: Path, *names: str, truth: bool = False) -> Path:
+    """The first file with one of these names; ``truth`` says whether its path goes through ``groundTruth``."""
+    found = (file for name in names for file in sorted(source.rglob(name)) if file.is_file())
+    file = next((file for file in found if ("groundTruth" in file.relative_to(source).parts[:-1]) == truth), None)
+    if file is None:
+        what = f"groundTruth/{names[0]}" if truth else names[0]
+        raise DataError(f"{source} holds no {what}; give --source a checkout of TOT's repository")
+    return file
+
+
+def convert(source: Path, target: Path) -> None:
+    """Write the folder.
+
+    Raises:
+        DataError: a file is missing, has another number of frames than it should, or the target exists.
+    """
+    classes = read_mapping(find(source, "mapping.txt"))
+    recordings = {}
+    for name, frames in FRAMES.items():
+        file = find(source, f"{name}.txt", f"{name}.npy")
+        features = read_features(file).numpy()
+        labels = read_lines(find(source, name, f"{name}.txt", truth=True))
+        if (len(features), len(labels)) != (frames, frames):
+            raise DataError(f"{file} has {len(features)} frames and {len(labels)} labels; expected {frames} of each")
+        unknown = sorted(set(labels) - set(classes))
+        if unknown:
+            raise DataError(f"{name}: labels {unknown} are not in mapping.txt; take both from one checkout")
+        recordings[f"coffee/{name}"] = (features, labels)
+    save_folder(target, recordings, classes)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """0 if the folder was written, 1 with one line if not, 2 with the next step where no source was given."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=Path, help="a checkout of TOT's repository")
+    parser.add_argument("--root", type=Path, help="data root (default: VASOT_DATA, or data)")
+    options = parser.parse_args(argv)
+    if options.source is None:
+        print(
+            "clone TOT's repository (trquhuytin/TOT-CVPR22 on GitHub), then: "
+            "python data_scripts/breakfast_coffee.py --source FOLDER",
+            file=sys.stderr,
+        )
+        return 2
+    target = data_root(options.root) / "breakfast_coffee"
+    try:
+        convert(options.source, target)
+    except VasotError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{target}: {len(FRAMES)} recordings, {sum(FRAMES.values())} frames")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

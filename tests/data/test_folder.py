@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vasot_lib.data import load_folder, save_folder
+from vasot_lib.errors import DataError, InputError
+
+
+def test_files_come_sorted_and_labels_are_renumbered(folder):
+    dataset = load_folder(folder, background="idle")
+    assert [video.name for video in dataset.videos] == ["a_short", "b_long"]
+    assert dataset.name == "kitchen"
+    # only classes that occur, in the order of the mapping file
+    assert dataset.classes == ("idle", "stir", "pour") and dataset.background == 0 and dataset.n_actions == 2
+    assert dataset.videos[0].labels.tolist() == [2, 2, 1, 1]
+    assert dataset.videos[1].labels.tolist() == [0, 2, 2, 1, 1, 0]
+    assert torch.equal(dataset.videos[1].features, torch.arange(18.0).reshape(6, 3))
+    assert dataset.videos[0].features.dtype == torch.float32 and dataset.videos[0].labels.dtype == torch.int64
+    assert {video.activity for video in dataset.videos} == {"tea"}
+
+
+def test_options_choose_activity_name_actions_and_mapping(folder):
+    (folder / "features" / "salad").mkdir()
+    np.save(folder / "features" / "salad" / "c.npy", np.zeros((5, 3)))
+    (folder / "groundTruth" / "c").write_text("chop\n" * 5)
+    (folder / "mapping" / "other.txt").write_text("0 chop\n")
+    salad = load_folder(folder, name="mine", activity="salad", n_actions=4, mapping="mapping/other.txt")
+    assert (salad.name, salad.classes, salad.n_actions, salad.background) == ("mine", ("chop",), 4, None)
+    assert [video.name for video in salad.videos] == ["c"]
+    with pytest.raises(InputError, match=r"unknown activity 'salat' \(did you mean 'salad'\?\); known: salad, tea"):
+        load_folder(folder, activity="salat")
+
+
+def test_features_may_lie_without_activity_and_truth_may_end_in_txt(folder):
+    for file in (folder / "features" / "tea").iterdir():
+        file.rename(folder / "features" / file.name)
+    (folder / "groundTruth" / "b_long").rename(folder / "groundTruth" / "b_long.txt")
+    dataset = load_folder(folder)
+    assert [(video.name, video.activity) for video in dataset.videos] == [("a_short", ""), ("b_long", "")]
+    assert dataset.n_actions == 3
+
+
+def test_truth_may_lie_under_its_activity(folder):
+    (folder / "groundTruth" / "tea").mkdir()
+    for name in ("a_short", "b_long"):
+        (folder / "groundTruth" / name).rename(folder / "groundTruth" / "tea" / name)
+    assert [len(video) for video in load_folder(folder).videos] == [4, 6]
+
+
+@pytest.mark.parametrize(("n_labels", "difference"), [(5, "-1"), (8, r"\+2")])
+def test_a_length_mismatch_names_the_file_and_by_how_much_and_trim_cuts(folder, n_labels, difference):
+    truth = folder / "groundTruth" / "b_long"
+    truth.write_text("pour\n" * n_labels)
+    with pytest.raises(
+        DataError,
+        match=f"b_long has {n_labels} labels but b_long.npy has 6 feature rows .difference {difference}.*trim",
+    ):
+        load_folder(folder)
+    video = load_folder(folder, trim=True).videos[1]
+    assert len(video) == len(video.labels) == min(6, n_labels)
+    assert torch.equal(video.features, torch.arange(18.0).reshape(6, 3)[: min(6, n_labels)])
+
+
+class Payload:
+    def __reduce__(self):
+        return os.system, ("touch owned",)
+
+
+def damage(folder: Path, how: str) -> None:
+    feature, truth = folder / "features" / "tea" / "b_long.npy", folder / "groundTruth" / "b_long"
+    mapping = folder / "mapping" / "mapping.txt"
+    match how:
+        case "unknown label":
+            truth.write_text("idle\npour\njump\nstir\nstir\nidle\n")
+        case "blank label":
+            truth.write_text("idle\n\npour\nstir\nstir\nidle\n\n\n")
+        case "no truth":
+            truth.unlink()
+        case "empty truth":
+            truth.write_text("\n")
+        case "binary truth":
+            truth.write_bytes(b"\xff\xfe\x80")
+        case "no features":
+            for file in (folder / "features" / "tea").iterdir():
+                file.unlink()
+        case "no features folder":
+            (folder / "features").rename(folder / "elsewhere")
+        case "empty npy":
+            feature.write_bytes(b"")
+        case "truncated npy":
+            feature.write_bytes(feature.read_bytes()[:-10])
+        case "pickled npy":
+            np.save(feature, np.array([Payload()], dtype=object), allow_pickle=True)
+        case "bare pickle":
+            feature.write_bytes(pickle.dumps(Payload()))
+        case "no rows":
+            np.save(feature, np.zeros((0, 3)))
+        case "empty txt":
+            (folder / "features" / "tea" / "a_short.txt").write_text("")
+        case "text":
+            (folder / "features" / "tea" / "a_short.txt").write_text("1 2 3\nfour 5 6\n")
+        case "ragged":
+            (folder / "features" / "tea" / "a_short.txt").write_text("1 2 3\n4 5\n")
+        case "three axes":
+            np.save(feature, np.zeros((6, 3, 2)))
+        case "nan":
+            np.save(feature, np.full((6, 3), np.nan))
+        case "two widths":
+            np.save(feature, np.zeros((6, 4)))
+        case "one video twice":
+            np.savetxt(feature.with_suffix(".txt"), np.zeros((6, 3)))
+        case "no mapping":
+            mapping.unlink()
+        case "empty mapping":
+            mapping.write_text("")
+        case "mapping without id":
+            mapping.write_text("idle\n")
+        case "name twice":
+            mapping.write_text("0 idle\n1 idle\n")
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("unknown label", r"label 'jump' in .*b_long is not in .*mapping\.txt; add it"),
+        ("blank label", r"label '' in .*b_long is not in .*mapping\.txt"),
+        ("no truth", r"groundTruth.b_long is missing; add the ground truth of b_long\.npy"),
+        ("empty truth", r"b_long is empty; copy it again"),
+        ("binary truth", r"b_long is not a text file"),
+        ("no features", r"features holds no \.npy or \.txt feature files"),
+        ("no features folder", r"features is missing; expected features/"),
+        ("empty npy", r"b_long\.npy is damaged .*copy it again"),
+        ("truncated npy", r"b_long\.npy is damaged .*copy it again"),
+        ("pickled npy", r"b_long\.npy holds pickled objects.*; save it as a plain float array"),
+        ("bare pickle", r"b_long\.npy holds pickled objects"),
+        ("no rows", r"b_long\.npy holds no frames"),
+        ("empty txt", r"a_short\.txt holds no frames"),
+        ("text", r"a_short\.txt is damaged or not a table of numbers"),
+        ("ragged", r"a_short\.txt is damaged or not a table of numbers"),
+        ("three axes", r"b_long\.npy has shape \(6, 3, 2\); expected \(frames, channels\)"),
+        ("nan", r"'b_long': 6 frame\(s\) hold NaN or infinite features, the first is frame 0"),
+        ("two widths", r"mixes feature widths \[3, 4\]"),
+        ("one video twice", r"more than one feature file named 'b_long'"),
+        ("no mapping", r"mapping\.txt is missing; write one line 'id name' per class"),
+        ("empty mapping", r"mapping\.txt is empty"),
+        ("mapping without id", r"mapping\.txt line 1 reads 'idle'; expected 'id name'"),
+        ("name twice", r"mapping\.txt line 2 repeats an id or a name \('1 idle'\)"),
+    ],
+)
+def test_each_damage_gives_one_line_that_names_the_file(folder, monkeypatch, how, message):
+    monkeypatch.chdir(folder)
+    damage(folder, how)
+    with pytest.raises(DataError, match=message) as caught:
+        load_folder(folder)
+    assert "\n" not in str(caught.value)
+    assert not (folder / "owned").exists()
+
+
+def test_unknown_background_lists_the_classes(folder):
+    with pytest.raises(InputError, match=r"unknown background class 'idel' \(did you mean 'idle'\?\)"):
+        load_folder(folder, background="idel")
+
+
+def test_more_actions_than_frames_is_refused(folder):
+    with pytest.raises(InputError, match="n_actions is 5 but video 'a_short' has only 4 frames"):
+        load_folder(folder, n_actions=5)
+
+
+def test_what_is_saved_is_read_back(tmp_path):
+    rng = np.random.default_rng(0)
+    recordings = {
+        "tea/one": (rng.normal(size=(5, 2)).astype(np.float32), ["b", "b", "a", "a", "c"]),
+        "tea/two": (rng.normal(size=(3, 2)).astype(np.float32), ["c", "a", "a"]),
+    }
+    save_folder(tmp_path / "new", recordings, ["a", "b", "c"])
+    dataset = load_folder(tmp_path / "new")
+    assert dataset.classes == ("a", "b", "c")
+    for video, (features, labels) in zip(dataset.videos, recordings.values(), strict=True):
+        assert np.array_equal(video.features.numpy(), features)
+        assert [dataset.classes[label] for label in video.labels] == labels
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_saving_is_whole_or_not_at_all_and_overwrites_nothing(tmp_path):
+    good = (np.zeros((2, 2)), ["a", "a"])
+    with pytest.raises(AttributeError):
+        save_folder(tmp_path / "new", {"x": good, "y": ("not an array", [])}, ["a"])
+    assert [path.name for path in tmp_path.iterdir()] == []
+    save_folder(tmp_path / "new", {"x": good}, ["a"])
+    with pytest.raises(DataError, match="new already exists; remove it first"):
+        save_folder(tmp_path / "new", {"z": good}, ["a"])
+    assert [video.name for video in load_folder(tmp_path / "new").videos] == ["x"]
+
+
+def test_standardised_leaves_zero_rows_zero_and_scales_each_video(folder):
+    np.save(folder / "features" / "tea" / "b_long.npy", np.r_[np.zeros((1, 3)), np.arange(15.0).reshape(5, 3) ** 2])
+    features = load_folder(folder).standardised().videos[1].features
+    assert torch.equal(features[0], torch.zeros(3))
+    assert torch.allclose(features[1:].mean(dim=0), torch.zeros(3), atol=1e-6)
+    assert torch.allclose(features[1:].std(dim=0, correction=0), torch.full((3,), 3**-0.5), atol=1e-6)
+    # a_short is constant: nothing to scale, and no NaN
+    assert torch.equal(load_folder(folder).standardised().videos[0].features, torch.zeros(4, 3))
+
+
+def test_checksum_sees_names_features_and_labels(folder):
+    dataset = load_folder(folder)
+    first = dataset.videos[0]
+    for change in ({"name": "other"}, {"features": first.features + 1}, {"labels": first.labels.flip(0)}):
+        other = dataclasses.replace(dataset, videos=(dataclasses.replace(first, **change), dataset.videos[1]))
+        assert other.checksum() != dataset.checksum()
+    assert load_folder(folder).checksum() == dataset.checksum()

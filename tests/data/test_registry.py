@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import pytest
+import torch
+
+from vasot_lib.data import DATASETS, data_root, load_dataset, mocap6, toy
+from vasot_lib.errors import DataError, InputError
+
+
+@pytest.fixture
+def no_data(tmp_path, monkeypatch):
+    """An empty data root and an empty cache."""
+    monkeypatch.setenv("VASOT_DATA", str(tmp_path / "root"))
+    monkeypatch.setenv("VASOT_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_an_entry_says_what_loading_gives(name, recorded):
+    entry, dataset = DATASETS[name], recorded(name)
+    assert (entry.name, entry.name) == (name, dataset.name)
+    assert (entry.videos, entry.frames) == (len(dataset.videos), dataset.n_frames)
+    assert (entry.n_actions, entry.dim) == (dataset.n_actions, dataset.feature_dim)
+
+
+def test_unknown_name_lists_the_known():
+    with pytest.raises(InputError, match=r"unknown data set 'mocap' \(did you mean 'mocap6'\?\); known: .*hapt.*toy"):
+        load_dataset("mocap")
+
+
+@pytest.mark.parametrize("name", ["hapt", "breakfast_coffee"])
+def test_absent_data_names_the_command(no_data, name):
+    assert not DATASETS[name].present(data_root())
+    with pytest.raises(
+        DataError, match=f"data set '{name}' is not in .*root; bring it with: python data_scripts/{name}.py"
+    ):
+        load_dataset(name)
+
+
+def test_data_root_is_the_argument_else_the_variable_else_data(monkeypatch):
+    monkeypatch.setenv("VASOT_DATA", "elsewhere")
+    assert [str(data_root("here")), str(data_root())] == ["here", "elsewhere"]
+    monkeypatch.delenv("VASOT_DATA")
+    assert str(data_root()) == "data"
+
+
+def test_generated_data_sets_need_no_files(no_data):
+    assert load_dataset("toy").checksum() == toy().checksum()
+    swapped = load_dataset("toy_swapped")
+    assert load_dataset("toy").ordered and not swapped.ordered
+    assert [path.name for path in no_data.iterdir()] == []
+
+
+def test_mocap6_is_looked_for_in_the_root_then_in_the_cache_then_fetched(no_data, recorded, monkeypatch, capsys):
+    entry = DATASETS["mocap6"]
+    assert not entry.present(data_root())
+    monkeypatch.delenv("VASOT_CACHE")
+    monkeypatch.delenv("VASOT_DATA")
+    expected = recorded("mocap6").checksum()
+    places = (data_root() / "mocap6" / mocap6.FILE, mocap6.cache_folder() / mocap6.FILE)
+    content = next(place for place in places if place.is_file()).read_bytes()
+    monkeypatch.setenv("VASOT_CACHE", str(no_data / "cache"))
+    root = no_data / "root"
+
+    def fetch():
+        (no_data / "cache").mkdir()
+        file = no_data / "cache" / mocap6.FILE
+        file.write_bytes(content)
+        return file
+
+    monkeypatch.setattr(mocap6, "fetch", fetch)
+    assert load_dataset("mocap6", root).checksum() == expected
+    assert "fetching mocap6" in capsys.readouterr().err
+    assert load_dataset("mocap6", root).checksum() == expected  # from the cache, without a word
+    assert capsys.readouterr().err == ""
+    (root / "mocap6").mkdir(parents=True)
+    shutil.move(no_data / "cache" / mocap6.FILE, root / "mocap6" / mocap6.FILE)
+    assert load_dataset("mocap6", root).checksum() == expected
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.data
+def test_hapt_is_the_documented_recording_set(recorded):
+    dataset = recorded("hapt")
+    labels = torch.cat([video.labels for video in dataset.videos])
+    assert dataset.classes[dataset.background] == "unlabelled" and len(dataset.classes) == 13
+    assert float((labels == dataset.background).float().mean()) == pytest.approx(0.27, abs=0.01)
+    assert len({video.name for video in dataset.videos}) == 61
+
+
+@pytest.mark.data
+def test_breakfast_coffee_is_the_documented_sample(recorded):
+    dataset = recorded("breakfast_coffee")
+    assert [len(video) for video in dataset.videos] == [917, 1119, 472, 271, 571]
+    zero = [int((video.features.abs().sum(dim=1) == 0).sum()) for video in dataset.videos]
+    assert zero == [52, 4, 4, 4, 4]
+    assert dataset.background is None and len(dataset.classes) == 5
+    assert {video.activity for video in dataset.videos} == {"coffee"}
+
+
+def test_entries_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        DATASETS["toy"].frames = 0

