@@ -1,0 +1,32 @@
+"""Scores of alignments and segmentations, and the baselines without learning that stand beside them."""
+
+from vasot_lib.evaluation.alignment import frame_error, label_transfer, score_alignment
+from vasot_lib.evaluation.baselines import (
+    baseline_embeddings,
+    baseline_segmentations,
+    dtw,
+    equal_split,
+    kmeans_segmentation,
+    straight_line,
+    uniform_label_transfer,
+)
+from vasot_lib.evaluation.collapse import collapse
+from vasot_lib.evaluation.segmentation import f1_sampled, hungarian, score_segmentation, segments
+
+__all__ = [
+    "baseline_embeddings",
+    "baseline_segmentations",
+    "collapse",
+    "dtw",
+    "equal_split",
+    "f1_sampled",
+    "frame_error",
+    "hungarian",
+    "kmeans_segmentation",
+    "label_transfer",
+    "score_alignment",
+    "score_segmentation",
+    "segments",
+    "straight_line",
+    "uniform_label_transfer",
+]
