@@ -1,0 +1,85 @@
+"""Configurations: presets, overrides, and refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from vasot_lib.data import toy
+from vasot_lib.errors import InputError
+from vasot_lib.experiments.config import build, known_parameters, make_config
+from vasot_lib.experiments.presets import PRESETS
+from vasot_lib.methods import METHODS
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dataset", ["toy", "mocap6", "hapt", "breakfast_coffee", "desktop_assembly"])
+def test_every_preset_builds(preset: str, method: str, dataset: str) -> None:
+    config = make_config(dataset, method, preset)
+    assert (config.dataset, config.method, config.preset) == (dataset, method, preset)
+    assert build(config, toy(n_videos=2)).n_actions > 1
+
+
+def test_preset_values_are_those_of_the_source() -> None:
+    """SPEC section 7, Desktop Assembly and Breakfast."""
+    desktop = make_config("desktop_assembly", "asot", "paper")
+    assert (desktop.hyper.transport.rho, desktop.hyper.transport.relax, desktop.hyper.transport.radius) == (
+        0.25,
+        0.16,
+        0.02,
+    )
+    assert (desktop.hyper.transport.alpha, desktop.hyper.decode.alpha, desktop.hyper.decode.epsilon) == (0.3, 0.6, 0.04)
+    breakfast = make_config("breakfast_coffee", "vasot", "paper")
+    assert (breakfast.hyper.segmentation.decode.alpha, breakfast.training.epochs) == (0.7, 50)
+    assert make_config("breakfast_coffee", "asot", "paper").training.epochs == 15
+
+
+def test_release_and_paper_differ_where_the_release_does() -> None:
+    paper, release = (make_config("hapt", "vasot", preset).hyper for preset in ("paper", "release"))
+    assert (paper.segmentation.actions, release.segmentation.actions) == ("kmeans", "random")
+    assert paper.alignment.transport.finish and not release.alignment.transport.finish
+
+
+def test_overrides_by_dotted_name() -> None:
+    config = make_config("toy", "vasot", overrides={"hyper.segmentation.transport.alpha": 0.5, "training.lr": 1e-4})
+    assert config.hyper.segmentation.transport.alpha == 0.5
+    assert config.training.lr == 1e-4
+    assert config.as_dict()["hyper"]["segmentation"]["transport"]["alpha"] == 0.5
+
+
+def test_a_config_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        make_config("toy", "asot").training.lr = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(preset="best"), "unknown preset 'best'; known: kit, paper, release"),
+        (dict(method="vasott"), "unknown method 'vasott'"),
+        (dict(overrides={"training.learning_rate": 1}), "unknown parameter 'training.learning_rate'.*training.lr"),
+        (dict(overrides={"hyper.transport": 1}), "unknown parameter 'hyper.transport'"),
+        (dict(overrides={"training.lr.x": 1}), "unknown parameter 'training.lr.x'"),
+        (dict(overrides={"training.lr": "fast"}), "training.lr is 'fast'; expected float"),
+        (dict(overrides={"training.epochs": 2.5}), "training.epochs is 2.5; expected int"),
+        (dict(overrides={"hyper.transport.finish": 1}), "finish is 1; expected bool"),
+        (dict(overrides={"hyper.transport.rho": -0.1}), "rho is -0.1"),
+    ],
+)
+def test_bad_configurations_are_one_clear_line(arguments: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        make_config(**({"dataset": "toy", "method": "asot"} | arguments))
+    assert "\n" not in str(caught.value)
+
+
+def test_parameters_can_be_listed() -> None:
+    names = known_parameters(make_config("toy", "vaot"))
+    assert "hyper.transport.zeta" in names and "training.seed" in names
+
+
+def test_segmentation_needs_a_number_of_actions() -> None:
+    nothing_to_find = dataclasses.replace(toy(n_videos=2), n_actions=0)
+    with pytest.raises(InputError, match="n_actions = 0"):
+        build(make_config("toy", "asot"), nothing_to_find)

@@ -1,0 +1,115 @@
+"""Every method behind the one interface, and what is particular to each."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vasot_lib.data import Batch, Dataset, collate, epoch_batches, toy
+from vasot_lib.encoders import MLPEncoder
+from vasot_lib.errors import InputError
+from vasot_lib.experiments.config import build, make_config
+from vasot_lib.methods import METHODS, ActionEmbeddings, Method, find_method
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return toy(n_videos=4, seed=3)
+
+
+def built(name: str, dataset: Dataset, **overrides: object) -> Method:
+    overrides = {"training.frames": 64, **{key.replace("__", "."): value for key, value in overrides.items()}}
+    method = build(make_config("toy", name, "paper", overrides=overrides), dataset)
+    method.initialise(dataset, 64, torch.Generator().manual_seed(0))
+    return method
+
+
+def first_batch(dataset: Dataset, paired: bool) -> Batch:
+    return next(epoch_batches(dataset, 64, 4, paired, torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_keeps_the_interface(name: str, dataset: Dataset) -> None:
+    method = built(name, dataset)
+    terms = method(first_batch(dataset, method.paired))
+    assert terms["loss"].ndim == 0 and terms["loss"].isfinite()
+    terms["loss"].backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in method.parameters())
+    x, y = dataset.videos[:2]
+    embeddings = method.embed(x)
+    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(len(x)))
+    if "alignment" in method.tasks:
+        matches = method.align(x, y)
+        assert matches.shape == (len(x),) and 0 <= matches.min() <= matches.max() < len(y)
+    if "segmentation" in method.tasks:
+        labels = method.segment(x)
+        assert labels.shape == (len(x),) and 0 <= labels.min() <= labels.max() < dataset.n_actions
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("asot", "align"), ("vaot", "segment")])
+def test_a_task_that_a_method_is_not_made_for_is_refused(name: str, wrong: str, dataset: Dataset) -> None:
+    method = built(name, dataset)
+    with pytest.raises(InputError, match=f"method '{name}' does not {wrong}"):
+        method.align(*dataset.videos[:2]) if wrong == "align" else method.segment(dataset.videos[0])
+
+
+def test_unknown_method_lists_the_known_ones() -> None:
+    with pytest.raises(
+        InputError, match=r"unknown method 'vasto' \(did you mean 'vasot'\?\); known: asot, vaot, vasot"
+    ):
+        find_method("vasto")
+
+
+def test_vasot_is_the_weighted_sum_of_both_losses(dataset: Dataset) -> None:
+    batch = first_batch(dataset, paired=True)
+    both = built("vasot", dataset)(batch)
+    only_align = built("vasot", dataset, hyper__w_seg=0.0)(batch)
+    only_segment = built("vasot", dataset, hyper__w_align=0.0)(batch)
+    torch.testing.assert_close(both["loss"], both["alignment"] + both["segmentation"])
+    torch.testing.assert_close(only_align["loss"], both["alignment"])
+    torch.testing.assert_close(only_segment["loss"], both["segmentation"])
+
+
+def test_vasot_segmentation_loss_is_the_sum_over_both_videos(dataset: Dataset) -> None:
+    batch = first_batch(dataset, paired=True)
+    method = built("vasot", dataset)
+    term = method.hyper.segmentation
+    x, actions = method.encoder(batch.features), method.actions.weight
+    halves = [term.loss(x[rows::2], actions, batch.mask[rows::2]) for rows in (0, 1)]
+    torch.testing.assert_close(method(batch)["segmentation"], sum(halves))
+
+
+def test_kmeans_actions_are_unit_length_and_lie_among_the_frames(dataset: Dataset) -> None:
+    torch.manual_seed(0)
+    encoder, actions = MLPEncoder(dataset.feature_dim), ActionEmbeddings(5, 40)
+    actions.initialise(encoder, dataset, 64, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(actions.weight.norm(dim=1), torch.ones(5))
+    batch = collate(dataset.videos, 64, None)
+    nearest = (encoder(batch.features)[batch.mask] @ actions.weight.T).amax(0)
+    assert (nearest > 0.8).all()
+
+
+def test_renormalise_puts_actions_back_on_the_sphere() -> None:
+    actions = ActionEmbeddings(3, 4)
+    with torch.no_grad():
+        actions.weight.mul_(3.0)
+    actions.renormalise()
+    torch.testing.assert_close(actions.weight.norm(dim=1), torch.ones(3))
+
+
+def test_more_actions_than_frames_is_refused() -> None:
+    small = toy(n_videos=2, seed=0)
+    with pytest.raises(InputError, match="K is 500 but the data set has 20 frames"):
+        ActionEmbeddings(500, 40).initialise(MLPEncoder(small.feature_dim), small, 10, torch.Generator())
+
+
+def test_symmetric_loss_does_not_care_which_video_comes_first(dataset: Dataset) -> None:
+    batch = first_batch(dataset, paired=True)
+    swapped = Batch(*(getattr(batch, name)[[1, 0, 3, 2]] for name in ("features", "mask", "index")), batch.videos)
+    method = built("vaot", dataset, hyper__symmetric=True, hyper__transport__rho=0.0, hyper__transport__alpha=0.0)
+    torch.testing.assert_close(method(batch)["loss"], method(swapped)["loss"], rtol=1e-3, atol=1e-3)
+
+
+def test_contrastive_term_is_reported_when_asked_for(dataset: Dataset) -> None:
+    terms = built("vaot", dataset, hyper__contrast=0.5)(first_batch(dataset, paired=True))
+    torch.testing.assert_close(terms["loss"], terms["alignment"] + terms["contrast"])

@@ -1,0 +1,131 @@
+"""Training: it learns, it is deterministic, and a run that was killed ends where an uninterrupted one does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from vasot_lib.data import Dataset, toy
+from vasot_lib.errors import DataError, InputError
+from vasot_lib.experiments.config import Config, build, make_config
+from vasot_lib.methods import Method
+from vasot_lib.training import History, TrainingSettings, fit, load_checkpoint
+
+
+def config(method: str = "vasot", epochs: int = 3, seed: int = 0) -> Config:
+    overrides = {"training.frames": 48, "training.batch_size": 4}
+    return make_config("toy", method, "paper", epochs=epochs, seed=seed, overrides=overrides)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return toy(n_videos=4, seed=1)
+
+
+def train(cfg: Config, dataset: Dataset, checkpoint: Path | None = None) -> tuple[Method, History]:
+    method = build(cfg, dataset)
+    return method, fit(method, dataset, cfg.training, checkpoint, progress=False)
+
+
+def same(a: Method, b: Method) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("method", ["asot", "vasot"])
+def test_the_loss_goes_down(method: str, dataset: Dataset) -> None:
+    _, history = train(config(method, epochs=12), dataset)
+    assert history[-1]["loss"] < 0.8 * history[0]["loss"]
+    assert {"epoch", "loss", "mean_cosine", "effective_rank"} <= history[0].keys()
+
+
+def test_the_seed_decides_everything(dataset: Dataset) -> None:
+    (a, first), (b, second), (c, _) = (train(config(seed=seed), dataset) for seed in (0, 0, 1))
+    assert same(a, b) and first == second
+    assert not same(a, c)
+
+
+def test_resumed_run_equals_uninterrupted_one(dataset: Dataset, tmp_path: Path) -> None:
+    whole, history = train(config(epochs=4), dataset)
+    train(config(epochs=2), dataset, tmp_path / "c.safetensors")
+    resumed, resumed_history = train(config(epochs=4), dataset, tmp_path / "c.safetensors")
+    assert same(whole, resumed) and history == resumed_history
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from vasot_lib.data import toy
+from tests.training.test_training import config, train
+print("started", flush=True)
+train(config(epochs=400), toy(n_videos=4, seed=1), Path(sys.argv[1]))
+"""
+
+
+def test_kill_9_then_resume(dataset: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "killed.safetensors"
+    root = Path(__file__).parents[2]
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(path)], cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not path.exists() and child.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.2)  # somewhere inside a later epoch
+    os.kill(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    done = len(load_checkpoint(path, build(config(), dataset)))
+    assert done >= 1
+    resumed, history = train(config(epochs=done + 2), dataset, path)
+    whole, whole_history = train(config(epochs=done + 2), dataset)
+    assert same(whole, resumed) and history == whole_history
+
+
+def test_damaged_checkpoint_is_one_clear_line(dataset: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    train(config(epochs=1), dataset, path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DataError, match=r"checkpoint .* cannot be read .*remove it to start again"):
+        train(config(epochs=2), dataset, path)
+
+
+def test_checkpoint_of_another_configuration_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    train(config(epochs=1), dataset, path)
+    with pytest.raises(DataError, match="made by another configuration"):
+        train(config(epochs=2, seed=1), dataset, path)
+    with pytest.raises(DataError, match="made by another configuration"):
+        train(config(epochs=2), toy(n_videos=4, seed=2), path)
+
+
+def test_no_half_written_checkpoint_stays_beside(dataset: Dataset, tmp_path: Path) -> None:
+    train(config(epochs=2), dataset, tmp_path / "c.safetensors")
+    assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (dict(lr=0.0), "lr is 0.0"),
+        (dict(batch_size=0), "batch_size is 0"),
+        (dict(frames=2.5), "frames is 2.5"),
+        pytest.param(
+            dict(device="cuda"), "no CUDA device",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there"),
+        ),
+    ],
+)  # fmt: skip
+def test_bad_settings(values: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        TrainingSettings(**values)
+
+
+def test_infinite_loss_is_reported_not_trained_on(dataset: Dataset) -> None:
+    cfg = make_config("toy", "vaot", "paper", epochs=3, overrides={"training.frames": 48, "training.lr": 1e30})
+    with pytest.raises(InputError, match=r"lower lr|NaN or infinity"):
+        train(cfg, dataset)

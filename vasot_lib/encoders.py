@@ -1,0 +1,23 @@
+"""Encoders: from what a data set stores per frame to unit-length embeddings."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MLPEncoder(nn.Module):
+    """Per-frame two-layer perceptron, ``in -> hidden -> out``, ReLU between, unit-length output (SPEC section 6).
+
+    Attributes:
+        n_out: width of the embeddings; every encoder has it.
+    """
+
+    def __init__(self, n_in: int, n_hidden: int = 128, n_out: int = 40):
+        super().__init__()
+        self.n_out = n_out
+        self.layers = nn.Sequential(nn.Linear(n_in, n_hidden), nn.ReLU(), nn.Linear(n_hidden, n_out))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(..., n_in) features to (..., n_out) embeddings of length 1."""
+        return F.normalize(self.layers(features), dim=-1)

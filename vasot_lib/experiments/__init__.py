@@ -1,0 +1,1 @@
+"""Experiments: configuration and presets, the strict notebook runner, what a run leaves behind, the report."""

@@ -1,0 +1,132 @@
+"""The frozen, validated configuration of one experiment, and what is built from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import torch
+
+from vasot_lib.data import Dataset
+from vasot_lib.encoders import MLPEncoder
+from vasot_lib.errors import InputError, unknown_name
+from vasot_lib.experiments.presets import preset_values
+from vasot_lib.methods import Method, find_method
+from vasot_lib.training import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Widths of the per-frame MLP encoder, ``in -> hidden -> out``."""
+
+    hidden: int = 128
+    out: int = 40
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment: everything that its numbers depend on besides the data.
+
+    Attributes:
+        dataset, method, preset: by name.
+        training: see :class:`vasot_lib.training.TrainingSettings`.
+        encoder: widths.
+        hyper: the method's own hyper-parameters.
+    """
+
+    dataset: str
+    method: str
+    preset: str
+    training: TrainingSettings
+    encoder: Encoder
+    hyper: Any
+
+    def as_dict(self) -> dict[str, Any]:
+        """Nested plain values, for JSON and for printing."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return json.dumps(self.as_dict(), indent=1)
+
+
+def make_config(
+    dataset: str,
+    method: str,
+    preset: str = "kit",
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    epochs: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """A configuration from a preset, changed where asked.
+
+    Args:
+        dataset: name of the data set; presets differ between data sets.
+        method: name of the method.
+        preset: ``paper`` (what the text says), ``release`` (what the released code runs) or ``kit`` (what we measured
+            to work best on toy and mocap6).
+        seed: all randomness follows from it.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        epochs: instead of the preset's.
+        overrides: single values by dotted name, e.g. ``{"training.lr": 3e-4, "hyper.transport.alpha": 0.5}``.
+
+    Raises:
+        InputError: unknown method, preset or name in the overrides, wrong type, value out of range.
+    """
+    config = Config(dataset, method, preset, TrainingSettings(), Encoder(), find_method(method).Hyper())
+    values = preset_values(preset, dataset, method) | {"training.seed": seed, "training.device": device}
+    if epochs is not None:
+        values["training.epochs"] = epochs
+    for name, value in {**values, **(overrides or {})}.items():
+        config = _set(config, name, name.split("."), value)
+    return config
+
+
+def build(config: Config, dataset: Dataset) -> Method:
+    """The untrained method of a configuration for a data set; its first weights follow from the seed.
+
+    Raises:
+        InputError: a segmentation method for a data set without a number of actions.
+    """
+    cls = find_method(config.method)
+    if "segmentation" in cls.tasks and dataset.n_actions < 2:
+        raise InputError(
+            f"data set {dataset.name!r} has n_actions = {dataset.n_actions}; segmentation needs at least 2"
+        )
+    torch.manual_seed(config.training.seed)
+    encoder = MLPEncoder(dataset.feature_dim, config.encoder.hidden, config.encoder.out)
+    return cls(encoder, dataset.n_actions, config.hyper)
+
+
+def _set(node: Any, full_name: str, path: list[str], value: Any) -> Any:
+    """A copy of the dataclass ``node`` in which the field at ``path`` has another value."""
+    names = [field.name for field in fields(node)]
+    if path[0] not in names:
+        raise unknown_name("parameter", full_name, known_parameters(node, full_name[: -len(".".join(path))]))
+    old = getattr(node, path[0])
+    if len(path) > 1 and is_dataclass(old):
+        return replace(node, **{path[0]: _set(old, full_name, path[1:], value)})
+    if is_dataclass(old) or len(path) > 1:
+        raise unknown_name("parameter", full_name, known_parameters(node, full_name[: -len(".".join(path))]))
+    if old is not None and value is not None and not _fits(value, old):
+        raise InputError(f"{full_name} is {value!r}; expected {type(old).__name__}, for example {old!r}")
+    return replace(node, **{path[0]: value})
+
+
+def _fits(value: Any, example: Any) -> bool:
+    if isinstance(example, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(example, bool)
+    return isinstance(value, (int, float)) if isinstance(example, float) else isinstance(value, type(example))
+
+
+def known_parameters(node: Any, prefix: str = "") -> list[str]:
+    """Dotted names of all plain values below a dataclass."""
+    names: list[str] = []
+    for field in fields(node):
+        value = getattr(node, field.name)
+        name = f"{prefix}{field.name}"
+        names += known_parameters(value, f"{name}.") if is_dataclass(value) else [name]
+    return names

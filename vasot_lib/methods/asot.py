@@ -1,0 +1,81 @@
+"""ASOT: action segmentation by semi-relaxed fused Gromov-Wasserstein optimal transport.
+
+    L = L_xa,   L_xa = - mean_i sum_k T*_ik log softmax_k(x_i . a_k / tau)
+
+T* is the transport plan between frames and K action embeddings with structural priors (Near, Distinct) and temporal
+prior; the action marginal is relaxed, so actions may differ in length. Source: Xu and Gould, CVPR 2024; SPEC 2 to 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from vasot_lib.data import Batch, Dataset, Video
+from vasot_lib.encoders import MLPEncoder
+from vasot_lib.losses import matching_loss
+from vasot_lib.methods.base import ActionEmbeddings, Method
+from vasot_lib.transport import Segmentation
+
+
+@dataclass(frozen=True)
+class SegmentationTerm:
+    """Hyper-parameters of the segmentation loss.
+
+    Attributes:
+        transport: how the pseudo-labels are made in training.
+        decode: how the trained model segments a full-length video.
+        tau: temperature of the softmax.
+        actions: first action embeddings, ``kmeans`` [paper, ASOT] or ``random`` [VASOT release].
+    """
+
+    transport: Segmentation = field(default_factory=Segmentation)
+    decode: Segmentation = field(default_factory=lambda: Segmentation(alpha=0.6, epsilon=0.04, relax=0.01))
+    tau: float = 0.1
+    actions: Literal["kmeans", "random"] = "kmeans"
+
+    def loss(self, x: Tensor, actions: Tensor, mask: Tensor) -> Tensor:
+        """Scalar, from (B, N, D) frame and (K, D) action embeddings."""
+        with torch.no_grad():
+            targets, _ = self.transport.match(x, actions, mask)
+        return matching_loss(x, actions, targets, self.tau, mask, None)
+
+
+class ASOT(Method):
+    """Segmentation by semi-relaxed fused Gromov-Wasserstein transport from frames to actions."""
+
+    name = "asot"
+    tasks: ClassVar[tuple[str, ...]] = ("segmentation",)
+    paired = False
+    Hyper: ClassVar[type] = SegmentationTerm
+
+    def __init__(self, encoder: MLPEncoder, n_actions: int, hyper: Any):
+        super().__init__(encoder, n_actions, hyper)
+        self.actions = ActionEmbeddings(n_actions, encoder.n_out)
+
+    @property
+    def segmentation(self) -> SegmentationTerm:
+        """The segmentation term among the hyper-parameters."""
+        return self.hyper
+
+    def initialise(self, dataset: Dataset, n_frames: int, generator: torch.Generator) -> None:
+        """K-means on the untrained encoder's embeddings, unless random actions are asked for."""
+        if self.segmentation.actions == "kmeans":
+            self.actions.initialise(self.encoder, dataset, n_frames, generator)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Segmentation loss over the videos of the batch."""
+        self.actions.renormalise()
+        loss = self.segmentation.loss(self.encoder(batch.features), self.actions.weight, batch.mask)
+        return {"loss": loss}
+
+    @torch.no_grad()
+    def segment(self, video: Video) -> Tensor:
+        """Action of each frame: the largest entry in its row of the decoding plan."""
+        x = self.embed(video)[None]
+        mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        targets, _ = self.segmentation.decode.match(x, self.actions.weight, mask)
+        return targets[0].argmax(1)

@@ -1,0 +1,99 @@
+"""The one interface that every method stands behind, and the parts that several share."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from sklearn.cluster import KMeans
+from torch import Tensor, nn
+
+from vasot_lib.data import Batch, Dataset, Video, collate
+from vasot_lib.encoders import MLPEncoder
+from vasot_lib.errors import InputError
+
+
+class Method(nn.Module):
+    """A learner: ``forward(batch)`` gives its loss, ``embed``, ``align`` and ``segment`` use what it learnt.
+
+    A new method is one file: a frozen dataclass of hyper-parameters, a subclass that names it in ``Hyper``, an entry
+    in ``vasot_lib.methods.METHODS``.
+
+    Attributes:
+        name: as in the registry.
+        tasks: ``"alignment"``, ``"segmentation"`` or both: what it is trained and scored for.
+        paired: batches hold pairs of videos (rows 2k and 2k + 1) instead of single ones.
+        Hyper: frozen dataclass of the method's own hyper-parameters, with the published values as defaults.
+    """
+
+    name: ClassVar[str]
+    tasks: ClassVar[tuple[str, ...]]
+    paired: ClassVar[bool]
+    Hyper: ClassVar[type]
+
+    def __init__(self, encoder: MLPEncoder, n_actions: int, hyper: Any):
+        super().__init__()
+        self.encoder = encoder
+        self.n_actions = n_actions
+        self.hyper = hyper
+
+    def initialise(self, dataset: Dataset, n_frames: int, generator: torch.Generator) -> None:
+        """What has to look at the data before the first step; nothing by default.
+
+        Args:
+            dataset: the training data.
+            n_frames: frames sampled per video.
+            generator: every random choice comes from here.
+        """
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Scalar terms of the objective by name; ``"loss"`` is the one to minimise."""
+        raise TypeError(f"{type(self).__name__} defines no forward")
+
+    @torch.no_grad()
+    def embed(self, video: Video) -> Tensor:
+        """(N, D) unit-length embeddings of all frames of a video."""
+        return self.encoder(video.features.to(self.device))
+
+    def align(self, x: Video, y: Video) -> Tensor:
+        """(N,) for each frame of X the frame of Y that matches it best."""
+        raise InputError(f"method {self.name!r} does not align; it is made for: {', '.join(self.tasks)}")
+
+    def segment(self, video: Video) -> Tensor:
+        """(N,) action of each frame, 0 to K - 1."""
+        raise InputError(f"method {self.name!r} does not segment; it is made for: {', '.join(self.tasks)}")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+
+class ActionEmbeddings(nn.Module):
+    """K unit-length prototypes that live in the space of the frame embeddings (SPEC section 5)."""
+
+    def __init__(self, k: int, dim: int):
+        super().__init__()
+        self.weight = nn.Parameter(F.normalize(torch.randn(k, dim), dim=1))
+
+    @torch.no_grad()
+    def renormalise(self) -> None:
+        """Back to unit length: to be called at the start of every step."""
+        self.weight.copy_(F.normalize(self.weight, dim=1))
+
+    @torch.no_grad()
+    def initialise(self, encoder: nn.Module, dataset: Dataset, n_frames: int, generator: torch.Generator) -> None:
+        """K-means centres of the untrained encoder's frame embeddings. [paper, ASOT]
+
+        The VASOT release leaves random unit vectors here.
+        """
+        batch = collate(dataset.videos, n_frames, generator).to(self.weight.device)
+        frames = encoder(batch.features)[batch.mask].cpu().numpy()
+        if len(frames) < len(self.weight):
+            raise InputError(
+                f"K is {len(self.weight)} but the data set has {len(frames)} frames; ask for fewer actions"
+            )
+        seed = int(torch.randint(2**31 - 1, (), generator=generator))
+        centres = KMeans(n_clusters=len(self.weight), n_init=10, random_state=seed).fit(frames).cluster_centers_
+        self.weight.copy_(F.normalize(torch.from_numpy(centres).to(self.weight), dim=1))

@@ -1,0 +1,198 @@
+"""One training loop for every method, on lightning-fabric, with checkpoints that resume to identical numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from vasot_lib.data import Dataset, collate, epoch_batches
+from vasot_lib.errors import DataError, InputError
+from vasot_lib.evaluation.collapse import collapse
+from vasot_lib.methods import Method
+
+History = list[dict[str, float]]
+
+METER_FRAMES = 32  # frames per video that the collapse meter looks at
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a method is trained; what it minimises is its own business.
+
+    Attributes:
+        epochs: passes over the videos.
+        batch_size: videos per step (a pair counts as two).
+        frames: frames sampled per video, one at random from each of as many equal bins.
+        lr, weight_decay: of Adam.
+        seed: all randomness follows from it.
+        device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
+        precision: as lightning-fabric names it; the transport itself always runs in float32.
+    """
+
+    epochs: int = 30
+    batch_size: int = 2
+    frames: int = 256
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    seed: int = 0
+    device: str = "cpu"
+    precision: str = "32-true"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "frames"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < (0 if name == "epochs" else 1):
+                raise InputError(f"{name} is {value!r}; it must be a positive whole number")
+        if self.lr <= 0 or self.weight_decay < 0:
+            raise InputError(
+                f"lr is {self.lr} and weight_decay is {self.weight_decay}; use lr > 0 and weight_decay >= 0"
+            )
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("device is 'cuda' but this machine has no CUDA device; use device='cpu' or 'auto'")
+
+
+def fit(
+    method: Method,
+    dataset: Dataset,
+    settings: TrainingSettings,
+    checkpoint: Path | None = None,
+    progress: bool = True,
+) -> History:
+    """Train a method in place.
+
+    Every epoch draws from a generator seeded by (seed, epoch), so a run that was killed at any moment and is started
+    again with the same checkpoint path ends with the same numbers as one that was not.
+
+    Args:
+        method: freshly built; on return it is trained and in evaluation mode, on the CPU.
+        dataset: all of its videos are used, without their labels.
+        settings: see :class:`TrainingSettings`.
+        checkpoint: file that is written after every epoch (atomically) and resumed from where it exists.
+        progress: show a progress bar.
+
+    Returns:
+        one dict per epoch: ``epoch``, mean ``loss`` and its terms, and the collapse meter (``mean_cosine`` and
+        ``effective_rank`` of frame embeddings over all videos).
+
+    Raises:
+        InputError: the loss became NaN or infinite.
+        DataError: the checkpoint is damaged or was written by another configuration.
+    """
+    fabric = Fabric(accelerator=settings.device, devices=1, precision=settings.precision)  # type: ignore[arg-type]
+    method.train()
+    optimiser = torch.optim.Adam(method.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    history: History = []
+    fingerprint = _fingerprint(method, dataset, settings)
+    if checkpoint is not None and checkpoint.exists():
+        history = load_checkpoint(checkpoint, method, optimiser, fingerprint)
+    else:
+        method.initialise(dataset, settings.frames, _generator(settings.seed, -1))
+    wrapped, optimiser = fabric.setup(method, optimiser)
+    bar = tqdm(
+        range(len(history), settings.epochs), initial=len(history), total=settings.epochs,
+        desc=f"{method.name} on {dataset.name}, seed {settings.seed}", unit="epoch", disable=not progress,
+    )  # fmt: skip
+    for epoch in bar:
+        history.append(_epoch(wrapped, optimiser, dataset, settings, epoch, fabric))
+        bar.set_postfix(loss=f"{history[-1]['loss']:.3f}")
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, method, optimiser, history, fingerprint)
+    method.cpu().eval()
+    return history
+
+
+def _epoch(
+    method: Any, optimiser: Any, dataset: Dataset, settings: TrainingSettings, epoch: int, fabric: Fabric
+) -> dict[str, float]:
+    generator = _generator(settings.seed, epoch)
+    torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))  # for dropout and the like
+    sums: dict[str, Tensor] = {}
+    steps = 0
+    for batch in epoch_batches(dataset, settings.frames, settings.batch_size, method.paired, generator):
+        terms = method(batch.to(fabric.device))
+        fabric.backward(terms["loss"])
+        optimiser.step()
+        optimiser.zero_grad()
+        # Summed on the device: reading a value here would make the host wait at every step.
+        for name, value in terms.items():
+            sums[name] = sums.get(name, 0.0) + value.detach()
+        steps += 1
+    record = {"epoch": float(epoch), **{name: float(value) / steps for name, value in sums.items()}}
+    if not record["loss"] < float("inf"):
+        raise InputError(
+            f"the loss is {record['loss']} in epoch {epoch}; lower lr ({settings.lr}) or check the features"
+        )
+    return {**record, **_meter(method, dataset, fabric)}
+
+
+@torch.no_grad()
+def _meter(method: Any, dataset: Dataset, fabric: Fabric) -> dict[str, float]:
+    batch = collate(dataset.videos, METER_FRAMES, None).to(fabric.device)
+    return collapse(method.encoder(batch.features)[batch.mask])
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    # A hash keeps neighbouring seeds and epochs apart: seed 1 epoch 0 is not seed 0 epoch 1.
+    digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def _fingerprint(method: Method, dataset: Dataset, settings: TrainingSettings) -> str:
+    """What a checkpoint must agree on to be resumed; the number of epochs may grow, the device may change."""
+    fixed = {k: v for k, v in asdict(settings).items() if k not in ("epochs", "device")}
+    shapes = {name: list(value.shape) for name, value in method.state_dict().items()}
+    parts = [method.name, asdict(method.hyper), fixed, shapes, dataset.checksum()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def save_checkpoint(
+    path: Path, method: Method, optimiser: torch.optim.Optimizer, history: History, fingerprint: str
+) -> None:
+    """Weights, optimiser state and history in one safetensors file, written beside and then moved into place."""
+    tensors = {f"method.{name}": value.contiguous() for name, value in method.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file(tensors, beside, metadata={"history": json.dumps(history), "fingerprint": fingerprint})
+    beside.replace(path)
+
+
+def load_checkpoint(
+    path: Path, method: Method, optimiser: torch.optim.Optimizer | None = None, fingerprint: str | None = None
+) -> History:
+    """Load a checkpoint into a method (and optimiser) of the same shapes; returns the history up to there.
+
+    Raises:
+        DataError: not a readable checkpoint, or made by another configuration than ``fingerprint``.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"checkpoint {path} cannot be read ({error}); remove it to start again") from error
+    if fingerprint is not None and metadata["fingerprint"] != fingerprint:
+        raise DataError(
+            f"checkpoint {path} was made by another configuration or data; remove it or choose another path"
+        )
+    method.load_state_dict({n.removeprefix("method."): t for n, t in tensors.items() if n.startswith("method.")})
+    if optimiser is not None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith("optimiser."):
+                _, index, key = name.split(".", 2)
+                state.setdefault(int(index), {})[key] = value
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+    return json.loads(metadata["history"])
