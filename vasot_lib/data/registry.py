@@ -90,7 +90,7 @@ def _hapt(root: Path) -> Dataset:
 
 def _coffee(root: Path) -> Dataset:
     # K = 7 is the paper's; the five videos show 5 classes.
-    return load_folder(root / "breakfast_coffee", activity="coffee", n_actions=7).standardised()
+    return load_folder(root / "breakfast_coffee", activity="coffee", n_actions=7).standardised(shrink=True)
 
 
 DATASETS: dict[str, Entry] = {

@@ -112,13 +112,14 @@ class Dataset:
         """Frames over all videos."""
         return sum(len(video) for video in self.videos)
 
-    def standardised(self) -> Dataset:
-        """Each video's features to zero mean and unit variance per channel, then / sqrt(D); all-zero rows stay zero.
+    def standardised(self, shrink: bool = False) -> Dataset:
+        """Each video's features to zero mean and unit variance per channel; all-zero rows stay zero.
 
-        Source: ASOT's preprocessing of Breakfast (SPEC section 7).
+        Args:
+            shrink: also divide by sqrt(D), as ASOT's preprocessing of Breakfast does (SPEC section 7).
         """
-        videos = (replace(video, features=_standardise(video.features)) for video in self.videos)
-        return replace(self, videos=tuple(videos))
+        width = self.feature_dim**0.5 if shrink else 1.0
+        return replace(self, videos=tuple(replace(v, features=_standardise(v.features) / width) for v in self.videos))
 
     def checksum(self) -> str:
         """SHA-256 over names, features and labels, first 16 hex digits: two runs on equal data agree."""
@@ -138,5 +139,5 @@ def _standardise(features: Tensor) -> Tensor:
     spread = rows.std(dim=0, correction=0)
     scaled = torch.where(spread > 0, (rows - rows.mean(dim=0)) / spread.clamp_min(1e-12), 0.0)
     out = torch.zeros_like(features)
-    out[seen] = scaled / features.shape[1] ** 0.5
+    out[seen] = scaled
     return out

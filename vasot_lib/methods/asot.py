@@ -9,16 +9,19 @@ prior; the action marginal is relaxed, so actions may differ in length. Source: 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from vasot_lib.data import Batch, Dataset, Video
 from vasot_lib.encoders import MLPEncoder
+from vasot_lib.errors import unknown_name
 from vasot_lib.losses import matching_loss
 from vasot_lib.methods.base import ActionEmbeddings, Method
 from vasot_lib.transport import Segmentation
+
+FirstActions = Literal["kmeans", "kmeans_in_order", "random"]
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,18 @@ class SegmentationTerm:
         transport: how the pseudo-labels are made in training.
         decode: how the trained model segments a full-length video.
         tau: temperature of the softmax.
-        actions: first action embeddings, ``kmeans`` [paper, ASOT] or ``random`` [VASOT release].
+        actions: first action embeddings, ``kmeans`` [paper, ASOT], ``kmeans_in_order`` (numbered by the mean time of
+            their frames) [ours] or ``random`` [VASOT release].
     """
 
     transport: Segmentation = field(default_factory=Segmentation)
     decode: Segmentation = field(default_factory=lambda: Segmentation(alpha=0.6, epsilon=0.04, relax=0.01))
     tau: float = 0.1
-    actions: Literal["kmeans", "random"] = "kmeans"
+    actions: FirstActions = "kmeans"
+
+    def __post_init__(self) -> None:
+        if self.actions not in get_args(FirstActions):
+            raise unknown_name("first action embeddings", self.actions, get_args(FirstActions))
 
     def loss(self, x: Tensor, actions: Tensor, mask: Tensor) -> Tensor:
         """Scalar, from (B, N, D) frame and (K, D) action embeddings."""
@@ -63,8 +71,9 @@ class ASOT(Method):
 
     def initialise(self, dataset: Dataset, n_frames: int, generator: torch.Generator) -> None:
         """K-means on the untrained encoder's embeddings, unless random actions are asked for."""
-        if self.segmentation.actions == "kmeans":
-            self.actions.initialise(self.encoder, dataset, n_frames, generator)
+        if self.segmentation.actions != "random":
+            in_order = self.segmentation.actions == "kmeans_in_order"
+            self.actions.initialise(self.encoder, dataset, n_frames, generator, in_order)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Segmentation loss over the videos of the batch."""

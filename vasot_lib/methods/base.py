@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.cluster import KMeans
@@ -83,17 +84,30 @@ class ActionEmbeddings(nn.Module):
         self.weight.copy_(F.normalize(self.weight, dim=1))
 
     @torch.no_grad()
-    def initialise(self, encoder: nn.Module, dataset: Dataset, n_frames: int, generator: torch.Generator) -> None:
+    def initialise(
+        self, encoder: nn.Module, dataset: Dataset, n_frames: int, generator: torch.Generator, in_order: bool = False
+    ) -> None:
         """K-means centres of the untrained encoder's frame embeddings. [paper, ASOT]
 
         The VASOT release leaves random unit vectors here.
+
+        Args:
+            encoder: maps (..., D) features to embeddings.
+            dataset: the training data.
+            n_frames: frames sampled per video.
+            generator: every random choice comes from here.
+            in_order: number the centres by the mean relative time of their frames. [ours]; K-means numbers them at
+                random, but the temporal prior reads action k as the one that happens around k / K.
         """
         batch = collate(dataset.videos, n_frames, generator).to(self.weight.device)
         frames = encoder(batch.features)[batch.mask].cpu().numpy()
-        if len(frames) < len(self.weight):
-            raise InputError(
-                f"K is {len(self.weight)} but the data set has {len(frames)} frames; ask for fewer actions"
-            )
+        k = len(self.weight)
+        if len(frames) < k:
+            raise InputError(f"K is {k} but the data set has {len(frames)} frames; ask for fewer actions")
         seed = int(torch.randint(2**31 - 1, (), generator=generator))
-        centres = KMeans(n_clusters=len(self.weight), n_init=10, random_state=seed).fit(frames).cluster_centers_
+        kmeans = KMeans(n_clusters=k, n_init=10, random_state=seed).fit(frames)
+        centres = kmeans.cluster_centers_
+        if in_order:
+            time = (torch.arange(batch.mask.shape[1]) / batch.mask.sum(1, keepdim=True).cpu())[batch.mask.cpu()].numpy()
+            centres = centres[np.argsort([time[kmeans.labels_ == cluster].mean() for cluster in range(k)])]
         self.weight.copy_(F.normalize(torch.from_numpy(centres).to(self.weight), dim=1))

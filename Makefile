@@ -1,0 +1,40 @@
+# Everything runs in .venv, which is made on first use. Uses uv where it is installed, pip otherwise.
+PYTHON ?= python3
+SHELL := /bin/bash
+
+BIN := .venv/bin
+READY := .venv/.ready
+# Absolute, so that notebooks find the recordings from their own folder.
+export VASOT_DATA := $(abspath $(or $(VASOT_DATA),data))
+
+.PHONY: tutorial test lab install clean
+
+tutorial: $(READY)  ## runs every notebook, leaves outputs/tutorial/index.html
+	@$(BIN)/vasot tutorial
+
+test: $(READY)  ## the whole test suite, then the stored outputs of the notebooks
+	$(BIN)/python -m pytest -rs --cov=vasot_lib.transport --cov=vasot_lib.losses --cov-report=term-missing --cov-fail-under=95 tests
+	$(BIN)/python -m pytest -rs --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg notebooks
+
+lab: $(READY)  ## opens JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks
+
+install: $(READY)
+
+clean:  ## the environment, caches and what can be made again at once; runs of your own stay in outputs/
+	rm -rf .venv outputs/tutorial outputs/interactive build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and "Python 3.11 or newer is needed, this is %d.%d; try make PYTHON=python3.11" % v)'
+	@echo "Making .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv .venv || { echo "python3 -m venv failed; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@set -o pipefail; if command -v uv >/dev/null; then \
+	  echo "Installing the pinned packages with uv"; \
+	  UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" uv pip install --compile-bytecode --python $(BIN)/python -r requirements.txt 2>&1 \
+	    | { grep --line-buffered -vE '^ [-+~] ' || true; }; \
+	else \
+	  echo "Installing the pinned packages with pip: a few minutes (uv on the PATH is much faster)"; \
+	  $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -r requirements.txt \
+	    | { grep --line-buffered -oE '^(Collecting [^ ]+==[^ ]+|Installing collected packages)' || true; }; \
+	fi
+	@touch $@

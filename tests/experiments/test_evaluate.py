@@ -1,0 +1,85 @@
+"""Rows of scores from methods and baselines."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from vasot_lib.data import Dataset, Video, correspondence, toy
+from vasot_lib.encoders import MLPEncoder
+from vasot_lib.experiments.evaluate import baseline_rows, evaluate
+from vasot_lib.methods import AlignmentTerm, JointTerms, Method
+
+SEGMENTATION = {"mof", "f1", "miou"}
+ALIGNMENT = {"acc_0.1", "acc_0.5", "acc_1.0", "progress", "tau", "ap_5", "ap_10", "ap_15"}
+
+
+class Oracle(Method):
+    """Knows the answer: labels as actions, true positions as embeddings."""
+
+    name, tasks, paired, Hyper = "oracle", ("alignment", "segmentation"), False, JointTerms
+
+    def embed(self, video: Video) -> torch.Tensor:
+        assert video.position is not None
+        angle = torch.nan_to_num(video.position, nan=-1.0) / 8
+        return torch.stack((angle.cos(), angle.sin()), 1)
+
+    def segment(self, video: Video) -> torch.Tensor:
+        assert video.labels is not None
+        return video.labels
+
+    def align(self, x: Video, y: Video) -> torch.Tensor:
+        return correspondence(x, y)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return toy(n_videos=4, seed=2)
+
+
+def test_an_oracle_scores_full_marks(dataset: Dataset) -> None:
+    scores = evaluate(Oracle(MLPEncoder(2), dataset.n_actions, JointTerms()), dataset)
+    assert scores.keys() >= SEGMENTATION | ALIGNMENT | {"transfer", "frame_error"}
+    assert scores["mof"] == scores["miou"] == 1.0
+    assert scores["transfer"] == 1.0 and scores["frame_error"] == 0.0
+    assert scores["ap_5"] > 0.95 and scores["tau"] > 0.95
+
+
+def test_only_the_tasks_of_the_method_are_scored(dataset: Dataset) -> None:
+    class AlignsOnly(Oracle):
+        name, tasks, Hyper = "aligns", ("alignment",), AlignmentTerm
+
+    scores = evaluate(AlignsOnly(MLPEncoder(2), 0, AlignmentTerm()), dataset)
+    assert scores.keys() >= ALIGNMENT and not scores.keys() & SEGMENTATION
+
+
+def test_baselines_come_as_rows_of_the_same_kind(dataset: Dataset) -> None:
+    rows = {row["method"]: row for row in baseline_rows(dataset, seed=3)}
+    assert {"equal_split", "kmeans", "raw", "time", "dtw", "straight_line"} <= rows.keys()
+    assert all(row["dataset"] == "toy" and row["seed"] == 3 for row in rows.values())
+    assert rows["equal_split"].keys() >= SEGMENTATION and rows["raw"].keys() >= ALIGNMENT
+    assert 0 < rows["straight_line"]["frame_error"] < 0.2
+
+
+def test_pairs_stay_within_an_activity(dataset: Dataset) -> None:
+    """Two activities whose recordings share nothing: matching across them would score below 1."""
+    split = tuple(dataclasses.replace(v, activity="ab"[i % 2]) for i, v in enumerate(dataset.videos))
+    shifted = tuple(
+        dataclasses.replace(v, labels=torch.where(v.labels == dataset.background, v.labels, (v.labels + i % 2) % 6))
+        if v.labels is not None
+        else v
+        for i, v in enumerate(split)
+    )
+    two = dataclasses.replace(dataset, videos=shifted)
+    assert evaluate(Oracle(MLPEncoder(2), 6, JointTerms()), two)["transfer"] > 0.99
+
+
+def test_scores_are_plain_numbers_or_none(dataset: Dataset) -> None:
+    for row in baseline_rows(dataset):
+        for key, value in row.items():
+            assert isinstance(value, (str, int, float, type(None))) and not isinstance(value, np.generic), key
+            assert not isinstance(value, float) or math.isfinite(value), key

@@ -1,0 +1,176 @@
+"""The command line: exit codes, one-line errors, JSON that says what the registries say."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vasot_lib import cli
+from vasot_lib.cli import main
+from vasot_lib.data.registry import DATASETS
+from vasot_lib.errors import DataError
+from vasot_lib.experiments import report, runner
+from vasot_lib.methods import METHODS
+
+COMMANDS = ("run", "data", "methods", "tutorial")
+
+
+def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on stderr; nothing was printed to stdout."""
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert captured.out == ""
+    assert line.startswith("vasot: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nothing"], ["run"], ["data", "--nothing"], ["run", "n.ipynb", "-p", "seed"]]
+)
+def test_bad_use_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main(arguments)
+    assert exit.value.code == 2
+    assert "usage: vasot" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main([command, "--help"])
+    assert exit.value.code == 0
+    assert f"example: vasot {command}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_help_names_every_command_and_loads_no_torch() -> None:
+    code = (
+        "import sys; from vasot_lib.cli import main\ntry: main(['--help'])\nfinally: sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(command in done.stdout for command in COMMANDS)
+
+
+def test_unknown_data_set_exits_with_2_and_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "mocap"]) == 2
+    line = complaint(capsys)
+    assert "did you mean 'mocap6'" in line
+    assert all(name in line for name in DATASETS)
+
+
+def test_data_takes_a_name_or_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "--list", "toy"]) == 2
+    assert "not both" in complaint(capsys)
+
+
+def test_absent_data_set_exits_with_1_and_names_its_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VASOT_DATA", str(tmp_path))
+    assert main(["data", "hapt"]) == 1
+    assert DATASETS["hapt"].command in complaint(capsys)
+
+
+@pytest.mark.parametrize("arguments", [["data", "--json"], ["data", "--list", "--json"]])
+def test_list_of_data_sets_as_json(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VASOT_DATA", str(tmp_path))
+    assert main(arguments) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert list(rows) == list(DATASETS)
+    assert rows["toy"]["here"] is True
+    assert rows["hapt"]["here"] is False
+    assert rows["hapt"]["frames"] == DATASETS["hapt"].frames
+    assert rows["hapt"]["licence"] == DATASETS["hapt"].licence
+
+
+def test_list_of_data_sets_as_text_has_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data"]) == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.split()[0] == "name"
+    assert [line.split()[0] for line in lines] == list(DATASETS)
+
+
+def test_data_set_is_loaded_and_described(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "toy", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    entry = DATASETS["toy"]
+    assert (summary["videos"], summary["frames"], summary["features"]) == (entry.videos, entry.frames, entry.dim)
+    assert summary["title"] == entry.title
+    assert main(["data", "toy"]) == 0
+    assert f"frames    {entry.frames}" in capsys.readouterr().out
+
+
+def test_list_of_methods(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert list(rows) == list(METHODS)
+    for name, method in METHODS.items():
+        assert (tuple(rows[name]["tasks"]), rows[name]["paired"]) == (tuple(method.tasks), method.paired)
+        assert rows[name]["about"]
+    assert main(["methods"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(METHODS) + 1
+
+
+def test_run_reads_values_as_yaml(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def run_notebook(notebook: Path, parameters: dict[str, Any], out: Path) -> Path:
+        seen.update(parameters, notebook=notebook, out=out)
+        return out / "here"
+
+    monkeypatch.setattr(runner, "run_notebook", run_notebook)
+    given = {
+        "seed": "3",
+        "lr": "1e-3",
+        "name": "vasot",
+        "text": '"1e-3"',
+        "none": "null",
+        "flag": "true",
+        "l": "[1, a]",
+    }
+    arguments = [word for name, value in given.items() for word in ("-p", name, value)]
+    assert main(["run", "some/n.ipynb", *arguments, "--out", "there"]) == 0
+    assert seen == {
+        "seed": 3, "lr": 0.001, "name": "vasot", "text": "1e-3", "none": None, "flag": True, "l": [1, "a"],
+        "notebook": Path("some/n.ipynb"), "out": Path("there"),
+    }  # fmt: skip
+    assert capsys.readouterr().out == "wrote there/here\n"
+
+
+def test_run_with_a_value_that_is_no_yaml_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "n.ipynb", "-p", "seed", "[1"]) == 2
+    assert "parameter 'seed' is not YAML" in complaint(capsys)
+
+
+def test_run_of_a_missing_notebook_exits_with_1(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["run", str(tmp_path / "none.ipynb"), "--out", str(tmp_path / "out")]) == 1
+    assert "there is no notebook" in complaint(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("error", "code"), [(DataError("a\nb"), 1), (KeyboardInterrupt(), 130)])
+def test_what_stops_a_command_is_one_line(
+    error: BaseException, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tutorial(out: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(report, "tutorial", tutorial)
+    assert main(["tutorial"]) == code
+    assert complaint(capsys) in ("vasot: a b", "vasot: interrupted")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_reader_that_stops_early_is_no_error(unbuffered: str) -> None:
+    call = f"{sys.executable} -m {cli.__name__} methods | true; echo ${{PIPESTATUS[0]}}"
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(["bash", "-c", call], capture_output=True, text=True, check=False, env=environment)
+    assert (done.stdout, done.stderr) == ("0\n", "")

@@ -1,0 +1,192 @@
+"""The command ``vasot``: run a notebook, look at data sets and methods, run the tutorial."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vasot_lib import __version__
+from vasot_lib.errors import InputError, VasotError
+
+# Imports of the rooms stand inside the functions: they bring torch, and `vasot --help` shall answer at once.
+
+# YAML 1.1, which PyYAML reads, takes 1e-3 for a string.
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, 1 for a failure, 2 for bad use, 130 when interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+        sys.stdout.flush()
+    except InputError as error:
+        return _complain(error, 2)
+    except VasotError as error:
+        return _complain(error, 1)
+    except KeyboardInterrupt:
+        return _complain("interrupted", 130)
+    except BrokenPipeError:  # the reader has seen enough, as in `vasot data | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _complain(error: object, code: int) -> int:
+    print(f"vasot: {' '.join(str(error).split())}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vasot", description="Video alignment and action segmentation.")
+    parser.add_argument("--version", action="version", version=f"vasot {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = _command(
+        commands,
+        "run",
+        "execute a notebook with parameters, into a folder of its own",
+        "vasot run notebooks/40_train.ipynb -p method vasot -p seed 3 --out outputs",
+    )
+    run.add_argument("notebook", metavar="NOTEBOOK", type=Path)
+    run.add_argument(
+        "-p",
+        dest="parameters",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="a parameter of the notebook; the value is read as YAML",
+    )
+    run.add_argument("--out", type=Path, default=Path("outputs"), metavar="DIR", help="default: %(default)s")
+    run.set_defaults(run=_run)
+
+    data = _command(commands, "data", "list the data sets, or load one and describe it", "vasot data mocap6")
+    data.add_argument("name", metavar="NAME", nargs="?", help="bring this data set if needed, check and describe it")
+    data.add_argument("--list", action="store_true", help="all data sets; the default without NAME")
+    data.add_argument("--json", action="store_true", help="print JSON")
+    data.set_defaults(run=_data)
+
+    methods = _command(commands, "methods", "list the methods", "vasot methods --json")
+    methods.add_argument("--json", action="store_true", help="print JSON")
+    methods.set_defaults(run=_methods)
+
+    tutorial = _command(
+        commands, "tutorial", "run the tutorial notebooks and write one page about them", "vasot tutorial"
+    )
+    tutorial.add_argument(
+        "--out", type=Path, default=Path("outputs/tutorial"), metavar="DIR", help="default: %(default)s"
+    )
+    tutorial.set_defaults(run=_tutorial)
+    return parser
+
+
+def _command(commands: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+    return commands.add_parser(name, help=summary, description=f"{summary}.".capitalize(), epilog=f"example: {example}")
+
+
+def _run(options: argparse.Namespace) -> None:
+    from vasot_lib.experiments.runner import run_notebook
+
+    parameters = {name: _value(name, text) for name, text in options.parameters}
+    print(f"wrote {run_notebook(options.notebook, parameters, options.out)}")
+
+
+def _value(name: str, text: str) -> Any:
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"the value {text!r} of parameter {name!r} is not YAML; put quotes around a string") from error
+    return float(value) if isinstance(value, str) and NUMBER.fullmatch(value) and value == text else value
+
+
+def _data(options: argparse.Namespace) -> None:
+    from vasot_lib.data.registry import DATASETS, data_root, load_dataset
+
+    if options.name and options.list:
+        raise InputError("vasot data takes --list or a NAME, not both")
+    if options.name:
+        dataset = load_dataset(options.name)
+        summary = {"title": DATASETS[options.name].title, **_summary(dataset)}
+        print(json.dumps(summary, indent=1) if options.json else "\n".join(f"{k:9} {v}" for k, v in summary.items()))
+        return
+    rows = [
+        {
+            "name": entry.name,
+            "title": entry.title,
+            "videos": entry.videos,
+            "frames": entry.frames,
+            "n_actions": entry.n_actions,
+            "dim": entry.dim,
+            "licence": entry.licence,
+            "here": entry.present(data_root()),
+            "command": entry.command,
+        }
+        for entry in DATASETS.values()
+    ]
+    if not options.json:  # too wide for a terminal
+        for row in rows:
+            del row["title"]
+    _show(rows, options.json)
+
+
+def _summary(dataset: Any) -> dict[str, Any]:
+    lengths = [len(video) for video in dataset.videos]
+    return {
+        "name": dataset.name,
+        "videos": len(lengths),
+        "frames": dataset.n_frames,
+        "lengths": f"{min(lengths)} to {max(lengths)}",
+        "features": dataset.feature_dim,
+        "n_actions": dataset.n_actions,
+        "classes": ", ".join(dataset.classes),
+        "checksum": dataset.checksum(),
+    }
+
+
+def _methods(options: argparse.Namespace) -> None:
+    from vasot_lib.methods import METHODS
+
+    rows = [
+        {
+            "name": name,
+            "tasks": list(method.tasks),
+            "paired": method.paired,
+            "about": (method.__doc__ or "").strip().splitlines()[0],
+        }
+        for name, method in METHODS.items()
+    ]
+    _show(rows, options.json)
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    cells = [[_cell(value) for value in row.values()] for row in rows]
+    widths = [max(map(len, column)) for column in zip(rows[0], *cells, strict=True)]
+    for line in [list(rows[0]), *cells]:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(value) if isinstance(value, list) else str("" if value is None else value)
+
+
+def _tutorial(options: argparse.Namespace) -> None:
+    from vasot_lib.experiments.report import tutorial
+
+    tutorial(options.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

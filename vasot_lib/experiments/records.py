@@ -1,0 +1,140 @@
+"""What a run leaves behind: its folder, ``metrics.json``, its figures; and how the rows are gathered again."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vasot_lib.errors import DataError, InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OUTPUT_VARIABLE = "VASOT_OUTPUT"
+REQUIRED = ("dataset", "method", "seed")
+
+
+def output_dir(notebook_name: str) -> Path:
+    """The folder that a notebook writes to, made if needed.
+
+    The strict runner names it in ``VASOT_OUTPUT``; by hand it is ``outputs/interactive/<name>`` of the repository,
+    also when the kernel runs inside its ``notebooks`` folder.
+    """
+    here = Path.cwd()
+    root = here.parent if here.name == "notebooks" else here
+    named = os.environ.get(OUTPUT_VARIABLE)
+    folder = Path(named) if named else root / "outputs" / "interactive" / notebook_name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def record(
+    rows: Sequence[Mapping[str, Any]],
+    config: Mapping[str, Any],
+    *,
+    dataset_checksums: Mapping[str, str],
+    notebook: str,
+) -> Path:
+    """Write ``metrics.json`` of a run atomically: rows, config, seed, versions, data checksums, time.
+
+    Args:
+        rows: one per method, data set and seed; each carries ``dataset``, ``method``, ``seed`` and its scores. A
+            score that is NaN or infinite is written as null.
+        config: what the run was asked for; nested plain values.
+        dataset_checksums: ``Dataset.checksum()`` by name of data set.
+        notebook: name of the notebook, without suffix.
+
+    Raises:
+        InputError: no rows, or a row without one of the required keys.
+    """
+    if not rows:
+        raise InputError("record() got no rows; give at least one with dataset, method and seed")
+    for index, row in enumerate(rows):
+        missing = [key for key in REQUIRED if key not in row]
+        if missing:
+            raise InputError(f"row {index} lacks {', '.join(missing)}; its keys are {', '.join(map(str, row))}")
+    content = {
+        "notebook": notebook,
+        "rows": [dict(row) for row in rows],
+        "config": dict(config),
+        "seed": sorted({row["seed"] for row in rows if row["seed"] is not None}),
+        "versions": versions(),
+        "data": dict(dataset_checksums),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    path = output_dir(notebook) / "metrics.json"
+    write_text(path, to_json(content))
+    return path
+
+
+def collect(folder: Path | str) -> list[dict[str, Any]]:
+    """Rows of every run at or below a folder, each with the ``notebook`` that made it and its ``run`` folder.
+
+    Raises:
+        DataError: a ``metrics.json`` that is not readable.
+    """
+    rows: list[dict[str, Any]] = []
+    for path in sorted(Path(folder).rglob("metrics.json")):
+        try:
+            content = json.loads(path.read_text())
+        except ValueError as error:
+            raise DataError(
+                f"{path} is not valid JSON ({error}); delete its folder and run the notebook again"
+            ) from error
+        # The tables that gather several runs are called metrics.json too, but have no config.
+        if "config" in content:
+            run = path.parent.relative_to(folder).as_posix()
+            rows += [{**row, "notebook": content["notebook"], "run": run} for row in content["rows"]]
+    return rows
+
+
+def save_figure(fig: Figure, name: str, *, notebook: str) -> Path:
+    """Save a figure as ``figures/<name>.png`` in the folder of the notebook's run."""
+    path = output_dir(notebook) / "figures" / f"{name}.png"
+    path.parent.mkdir(exist_ok=True)
+    beside = path.with_suffix(".partial")
+    fig.savefig(beside, dpi=110, bbox_inches="tight", format="png")
+    beside.replace(path)
+    return path
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for name in ("torch", "numpy", "scipy", "scikit-learn", "vasot"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def to_json(content: Any) -> str:
+    """JSON text of nested plain and numpy values; NaN and infinities become null."""
+    return json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees either the old content or the whole new one."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy and torch, scalars as well as arrays
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,199 @@
+"""The strict notebook runner: papermill, but what is misspelt is refused and what is finished is not run again."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import logging
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Mapping
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import yaml
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from vasot_lib.errors import DataError, InputError, VasotError, unknown_name
+from vasot_lib.experiments.records import OUTPUT_VARIABLE, write_text
+
+
+def run_notebook(
+    notebook: Path | str,
+    parameters: Mapping[str, Any],
+    out: Path | str,
+    *,
+    experiment: str | None = None,
+    progress: bool = True,
+) -> Path:
+    """Execute a notebook with parameters into a folder of its own; a run that is already there is not repeated.
+
+    The folder is ``out/<experiment>/<hash of notebook name and effective parameters>`` and holds ``notebook.ipynb``,
+    ``metrics.json`` (written by the notebook), ``params.yaml``, ``environment.txt`` and ``figures/``. The notebook
+    runs in its own folder, with this interpreter. A notebook whose code changed since is run again from an empty
+    folder; an interrupted run is run again in the folder as it was left, so that it can resume.
+
+    Args:
+        notebook: the file; never written to.
+        parameters: by name; the others keep the default of the notebook's parameters cell.
+        out: the folder of all experiments.
+        experiment: name of the experiment; the notebook's name by default.
+        progress: show a bar over the cells.
+
+    Returns:
+        The folder of the run.
+
+    Raises:
+        DataError: no such notebook, or not a notebook.
+        InputError: no parameters cell, an unknown parameter, a value of another type than the default.
+        VasotError: a cell failed; the notebook as far as it came is kept as ``failed.ipynb``.
+    """
+    source = Path(notebook).resolve()
+    effective = effective_parameters(source, parameters)
+    digest = hashlib.sha256(json.dumps([source.stem, effective], sort_keys=True).encode()).hexdigest()[:12]
+    folder = Path(out).resolve() / (experiment or source.stem) / digest
+    # Through JSON, so that what is read again compares equal: YAML has no tuples.
+    state = json.loads(json.dumps({"notebook": source.name, "code": _code_checksum(source), "parameters": effective}))
+    before = _read_state(folder)
+    if before == {**state, "status": "finished"} and (folder / "notebook.ipynb").exists():
+        return folder
+    if before.get("code", state["code"]) != state["code"]:
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in ("notebook.ipynb", "failed.ipynb", "metrics.json"):
+        (folder / stale).unlink(missing_ok=True)
+    write_text(folder / "environment.txt", _environment())
+    _write_state(folder, state, "started")
+    _execute(source, effective, folder, progress)
+    _write_state(folder, state, "finished")
+    return folder
+
+
+def effective_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of a notebook's parameters cell, overlaid with the given values.
+
+    Raises:
+        DataError, InputError: as :func:`run_notebook`.
+    """
+    cells = _read_notebook(notebook).cells
+    if not any("parameters" in cell.metadata.get("tags", ()) for cell in cells):
+        raise InputError(f"{notebook.name} has no cell tagged 'parameters'; add one that holds plain literals")
+    try:
+        inspected = papermill.inspect_notebook(notebook)
+    except ValueError as error:
+        raise InputError(f"{notebook.name} names no kernel; save it once from Jupyter with a Python kernel") from error
+    values = {name: _default(notebook, name, found) for name, found in inspected.items()}
+    for name, value in parameters.items():
+        if name not in values:
+            raise unknown_name(f"parameter of {notebook.name}", name, values)
+        values[name] = _fitting(notebook, name, value, values[name])
+    return values
+
+
+def _default(notebook: Path, name: str, found: Mapping[str, Any]) -> Any:
+    try:
+        return ast.literal_eval(found["default"])
+    except (ValueError, SyntaxError) as error:
+        raise InputError(
+            f"parameter {name!r} of {notebook.name} has the default {found['default']!r}; make it a plain literal"
+        ) from error
+
+
+def _fitting(notebook: Path, name: str, value: Any, default: Any) -> Any:
+    """The value in the type of the default. A default of None says nothing about the type."""
+    if default is None or type(value) is type(default):
+        return value
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    if isinstance(default, tuple) and isinstance(value, list):
+        return tuple(value)
+    raise InputError(
+        f"parameter {name!r} of {notebook.name} is {value!r} ({type(value).__name__}); "
+        f"expected {type(default).__name__}, as its default {default!r}"
+    )
+
+
+def _execute(source: Path, parameters: Mapping[str, Any], folder: Path, progress: bool) -> None:
+    running, failed = folder / "running.ipynb", folder / "failed.ipynb"
+    # The level is set because papermill logs what the progress bar shows already.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    try:
+        papermill.execute_notebook(
+            source,
+            running,
+            parameters=dict(parameters),
+            kernel_name="python3",
+            language="python",
+            cwd=source.parent,
+            progress_bar=progress,
+            kernel_manager_class=_kernel_manager(folder),
+        )
+    except PapermillExecutionError as error:
+        running.replace(failed)
+        reason = " ".join(str(error.evalue).split())
+        raise VasotError(
+            f"{source.name}: cell {error.cell_index} raised {error.ename}: {reason}; see {_shown(failed)}"
+        ) from error
+    except DeadKernelError as error:
+        if running.exists():
+            running.replace(failed)
+        raise VasotError(f"{source.name}: its kernel died, out of memory perhaps; see {_shown(failed)}") from error
+    running.replace(folder / "notebook.ipynb")
+
+
+def _kernel_manager(folder: Path) -> type[AsyncKernelManager]:
+    """A manager whose kernel is this interpreter, whatever kernels are installed, and knows the folder of the run."""
+    # Absolute, because the kernel works in another folder. data_root() would say the same but costs seconds of imports.
+    data = Path(os.environ.get("VASOT_DATA") or "data").resolve()
+    environment = {OUTPUT_VARIABLE: str(folder), "VASOT_DATA": str(data)}
+    # The log level hides remarks about encryption on one machine and about the interrupt at shutdown.
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
+    spec = KernelSpec(argv=command, env=environment, display_name="Python 3", language="python")
+
+    class ThisPython(AsyncKernelManager):
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return spec
+
+    return ThisPython
+
+
+def _read_notebook(notebook: Path) -> nbformat.NotebookNode:
+    if not notebook.is_file():
+        raise DataError(f"there is no notebook {_shown(notebook)}; give the path of an .ipynb file")
+    try:
+        return nbformat.read(notebook, as_version=4)
+    except (ValueError, AttributeError, nbformat.ValidationError) as error:
+        raise DataError(f"{_shown(notebook)} is not a notebook; give the path of an .ipynb file") from error
+
+
+def _code_checksum(notebook: Path) -> str:
+    cells = [cell.source for cell in _read_notebook(notebook).cells if cell.cell_type == "code"]
+    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:12]
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    path = folder / "params.yaml"
+    return yaml.safe_load(path.read_text()) if path.exists() else {}
+
+
+def _write_state(folder: Path, state: Mapping[str, Any], status: str) -> None:
+    write_text(folder / "params.yaml", yaml.safe_dump({**state, "status": status}, sort_keys=False))
+
+
+def _environment() -> str:
+    packages = sorted({f"{found.name}=={found.version}" for found in distributions()}, key=str.lower)
+    return "\n".join([f"python=={platform.python_version()}", f"# {platform.platform()}", *packages]) + "\n"
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path)

@@ -1,0 +1,143 @@
+"""Tables of the notebooks, and what they say in words: one run beside its baselines, an ablation over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from vasot_lib.errors import InputError
+from vasot_lib.experiments.presets import ABLATIONS, ALIGNMENT
+from vasot_lib.experiments.report import SCORES
+
+# Scores by task, as in report.SCORES, and those of frame-to-frame matches.
+TASKS: dict[str, dict[str, str]] = {
+    **SCORES,
+    "Matching": {"transfer": "Label transfer", "frame_error": "Frame error"},
+}
+LOWER_IS_BETTER = ("frame_error",)
+
+# IKEA ASM, percent, from the paper's table (SPEC section 11). Never mixed with measured figures.
+_COLUMNS = ("acc_0.1", "acc_0.5", "acc_1.0", "ap_5", "ap_10", "ap_15")
+PUBLISHED_ABLATION: dict[str, dict[str, float]] = {
+    variant: dict(zip(_COLUMNS, figures, strict=True))
+    for variant, figures in {
+        "all": (33.73, 36.42, 38.64, 31.49, 31.92, 32.01),
+        "w/o structural prior": (30.29, 35.52, 37.81, 27.54, 27.33, 27.15),
+        "w/o temporal prior": (17.84, 17.84, 17.84, 15.63, 15.64, 15.56),
+        "w/o balance": (17.84, 20.71, 25.24, 15.49, 15.69, 15.78),
+        "w/o dummy frames": (30.16, 34.49, 36.10, 29.57, 29.24, 28.87),
+    }.items()
+}
+
+
+def ablation_overrides(variant: str, method: str) -> dict[str, Any]:
+    """What a row of the paper's ablation changes, for the ``overrides`` of ``make_config``.
+
+    Args:
+        variant: a key of ``presets.ABLATIONS``.
+        method: its alignment term is changed.
+
+    Raises:
+        InputError: a method without an alignment term.
+    """
+    if method not in ALIGNMENT:
+        raise InputError(f"method {method!r} has no alignment to ablate; choose one of: {', '.join(ALIGNMENT)}")
+    return {f"{ALIGNMENT[method]}{name}": value for name, value in ABLATIONS[variant].items()}
+
+
+def score_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> pd.DataFrame:
+    """One line per method that has any of the scores, one column per score that any method has.
+
+    Args:
+        rows: with ``method`` and scores, as ``evaluate`` and ``baseline_rows`` give them.
+        titles: the scores to show, e.g. ``TASKS["Alignment"]``.
+    """
+    frame = pd.DataFrame(rows).set_index("method")
+    return _known(frame, titles).astype(float).dropna(how="all")
+
+
+def verdicts(table: pd.DataFrame, method: str) -> list[str]:
+    """One sentence of markdown per other line of a score table: where the method is ahead of it and where it is not.
+
+    Args:
+        table: as :func:`score_table` gives it.
+        method: the line to compare with each of the others.
+    """
+    sentences = []
+    for other in table.index.drop(method):
+        pair = table.loc[[method, other]].dropna(axis=1)
+        if pair.empty:
+            continue
+        ahead = [score for score in pair if _gain(pair[score], score) > 0]
+        behind = [score for score in pair if score not in ahead]
+        said = [f"is ahead of *{other}* in {_titles(ahead)}"] if ahead else []
+        said += [f"is **not** ahead of *{other}* in {_titles(behind)}"] if behind else []
+        sentences.append(f"**{method}** {' but '.join(said)}.")
+    return sentences
+
+
+def mean_and_spread(rows: Sequence[Mapping[str, Any]], by: str, titles: Mapping[str, str]) -> pd.DataFrame:
+    """Mean and standard deviation over seeds as text, 100 times the score; a single seed has no spread.
+
+    Args:
+        rows: one per seed and value of ``by``.
+        by: the column that tells the lines apart.
+        titles: the scores to show.
+    """
+    frame = pd.DataFrame(rows)
+    scores = _known(frame, titles).columns
+    groups = frame.groupby(by, sort=False)[list(scores)]
+    mean, spread = 100 * groups.mean(), 100 * groups.std()
+    cells = mean.map("{:.1f}".format) + spread.map(lambda value: "" if pd.isna(value) else f"\u00a0±\u00a0{value:.1f}")
+    return cells.where(mean.notna(), "–").rename(columns=dict(titles))
+
+
+def paired_differences(
+    rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], reference: str = "all"
+) -> pd.DataFrame:
+    """Score of each variant minus that of the reference with the same seed, indexed by (variant, seed).
+
+    The seed decides the first weights and the sampled frames of both, so much of its luck cancels.
+
+    Args:
+        rows: with ``variant``, ``seed`` and scores.
+        titles: the scores to show.
+        reference: the variant that the others are compared with.
+    """
+    frame = pd.DataFrame(rows).set_index(["variant", "seed"])
+    table = _known(frame, titles).astype(float)
+    return (table - table.loc[reference].reindex(table.index, level="seed")).drop(index=reference, level="variant")
+
+
+def ablation_verdicts(differences: pd.DataFrame) -> list[str]:
+    """One sentence of markdown per variant: what leaving the part out did, in all seeds alike or not.
+
+    Args:
+        differences: as :func:`paired_differences` gives them.
+    """
+    sentences = []
+    for variant, group in differences.groupby(level="variant", sort=False):
+        worse = [score for score in group if (group[score] < 0).all()]
+        better = [score for score in group if (group[score] > 0).all()]
+        mixed = [score for score in group if score not in worse + better]
+        said = [f"lower in every seed: {_titles(worse)}"] if worse else []
+        said += [f"**higher** in every seed: {_titles(better)}"] if better else []
+        said += [f"sign depends on the seed: {_titles(mixed)}"] if mixed else []
+        sentences.append(f"*{variant}* – {'; '.join(said)}.")
+    return sentences
+
+
+def _known(frame: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
+    return frame[[score for score in titles if score in frame and frame[score].notna().any()]]
+
+
+def _gain(pair: pd.Series, score: str) -> float:
+    difference = float(pair.iloc[0] - pair.iloc[1])
+    return -difference if score in LOWER_IS_BETTER else difference
+
+
+def _titles(scores: Sequence[str]) -> str:
+    known = {score: title for titles in TASKS.values() for score, title in titles.items()}
+    return ", ".join(known[score] for score in scores)
