@@ -37,7 +37,6 @@ class TrainingSettings:
         lr, weight_decay: of Adam.
         seed: all randomness follows from it.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
-        precision: as lightning-fabric names it; the transport itself always runs in float32.
     """
 
     epochs: int = 30
@@ -47,7 +46,6 @@ class TrainingSettings:
     weight_decay: float = 1e-4
     seed: int = 0
     device: str = "cpu"
-    precision: str = "32-true"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "frames"):
@@ -89,7 +87,7 @@ def fit(
         InputError: the loss became NaN or infinite.
         DataError: the checkpoint is damaged or was written by another configuration.
     """
-    fabric = Fabric(accelerator=settings.device, devices=1, precision=settings.precision)  # type: ignore[arg-type]
+    fabric = Fabric(accelerator=settings.device, devices=1)
     method.train()
     optimiser = torch.optim.Adam(method.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     history: History = []

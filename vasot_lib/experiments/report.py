@@ -22,6 +22,7 @@ from nbformat import NotebookNode
 from vasot_lib.errors import DataError
 from vasot_lib.experiments.records import collect, to_json, versions, write_text
 from vasot_lib.experiments.runner import run_notebook
+from vasot_lib.experiments.tables import SCORES
 
 # What the tutorial runs: notebook, and the parameters in which it differs from the notebook's defaults.
 TUTORIAL: tuple[tuple[str, Mapping[str, Any]], ...] = (
@@ -35,20 +36,6 @@ TUTORIAL: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("50_ablations", {}),
 )
 
-# Scores by task, as they are called in the rows and on the page.
-SCORES = {
-    "Segmentation": {"mof": "MoF", "f1": "F1", "miou": "mIoU"},
-    "Alignment": {
-        "acc_0.1": "Acc@0.1",
-        "acc_0.5": "Acc@0.5",
-        "acc_1.0": "Acc@1.0",
-        "progress": "Progress",
-        "tau": "Kendall's tau",
-        "ap_5": "AP@5",
-        "ap_10": "AP@10",
-        "ap_15": "AP@15",
-    },
-}
 LEGEND = {
     "Segmentation": "One matching of found actions to true classes over all videos (activity level). MoF: share of "
     "frames that are right. F1: segments that are hit. mIoU: overlap per class.",

@@ -9,9 +9,22 @@ import pandas as pd
 
 from vasot_lib.errors import InputError
 from vasot_lib.experiments.presets import ABLATIONS, ALIGNMENT
-from vasot_lib.experiments.report import SCORES
 
-# Scores by task, as in report.SCORES, and those of frame-to-frame matches.
+# Scores by task, as they are called in the rows and on the page.
+SCORES = {
+    "Segmentation": {"mof": "MoF", "f1": "F1", "miou": "mIoU"},
+    "Alignment": {
+        "acc_0.1": "Acc@0.1",
+        "acc_0.5": "Acc@0.5",
+        "acc_1.0": "Acc@1.0",
+        "progress": "Progress",
+        "tau": "Kendall's tau",
+        "ap_5": "AP@5",
+        "ap_10": "AP@10",
+        "ap_15": "AP@15",
+    },
+}
+# The same, and the scores of frame-to-frame matches.
 TASKS: dict[str, dict[str, str]] = {
     **SCORES,
     "Matching": {"transfer": "Label transfer", "frame_error": "Frame error"},

@@ -25,7 +25,7 @@ class Problem:
     """One batch of fused Gromov-Wasserstein problems, checked and ready to iterate on.
 
     Attributes:
-        cost: (B, N, M) linear cost C, zero on padding.
+        linear: (B, N, M) weighted linear cost ``(1 - alpha) C``, zero on padding.
         p: (B, N) mass of the rows, zero on padding, sums to 1.
         q: (B, M) mass of the columns.
         structure: ``T -> Cx T Cy`` in O(NM); None without a structure term.
@@ -35,7 +35,7 @@ class Problem:
         relax_y: lambda_y, or None where the column marginal is a constraint.
     """
 
-    cost: Tensor
+    linear: Tensor
     p: Tensor
     q: Tensor
     structure: Product | None
@@ -47,12 +47,12 @@ class Problem:
     def gradient(self, plan: Tensor) -> Tensor:
         """``G(T)``, (B, N, M): what one more unit of mass costs at each entry, entropy and marginals aside."""
         if self.structure is None:
-            return self.cost * (1.0 - self.alpha)
-        return torch.add(self.cost * (1.0 - self.alpha), self.structure(plan), alpha=self.alpha)
+            return self.linear
+        return torch.add(self.linear, self.structure(plan), alpha=self.alpha)
 
     def objective(self, plan: Tensor) -> Tensor:
         """``J(T)``, (B,)."""
-        value = (1.0 - self.alpha) * (self.cost * plan).sum((1, 2))
+        value = (self.linear * plan).sum((1, 2))
         if self.structure is not None:
             value = value + self.alpha / 2 * (self.structure(plan) * plan).sum((1, 2))
         value = value + self.epsilon * (torch.xlogy(plan, plan) - plan).sum((1, 2))
@@ -109,7 +109,7 @@ def make_problem(
             return first_side(second_side(plan))
 
     p, q = _mass("mass_x", mass_x, mask_x, cost), _mass("mass_y", mass_y, mask_y, cost)
-    return Problem(cost, p, q, product, alpha, epsilon, relax_x, relax_y)
+    return Problem((1.0 - alpha) * cost, p, q, product, alpha, epsilon, relax_x, relax_y)
 
 
 def _mask(name: str, mask: Tensor | None, shape: tuple[int, int], cost: Tensor) -> Tensor:
