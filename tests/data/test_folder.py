@@ -204,7 +204,9 @@ def test_standardised_leaves_zero_rows_zero_and_scales_each_video(folder):
     features = load_folder(folder).standardised().videos[1].features
     assert torch.equal(features[0], torch.zeros(3))
     assert torch.allclose(features[1:].mean(dim=0), torch.zeros(3), atol=1e-6)
-    assert torch.allclose(features[1:].std(dim=0, correction=0), torch.full((3,), 3**-0.5), atol=1e-6)
+    assert torch.allclose(features[1:].std(dim=0, correction=0), torch.ones(3), atol=1e-6)
+    shrunk = load_folder(folder).standardised(shrink=True).videos[1].features
+    assert torch.allclose(shrunk, features / 3**0.5)
     # a_short is constant: nothing to scale, and no NaN
     assert torch.equal(load_folder(folder).standardised().videos[0].features, torch.zeros(4, 3))
 
