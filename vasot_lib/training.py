@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,12 +18,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from vasot_lib.data import Dataset, collate, epoch_batches
-from vasot_lib.errors import DataError, InputError
+from vasot_lib.errors import DataError, InputError, unknown_name
 from vasot_lib.evaluation.collapse import collapse
 from vasot_lib.methods import Method
 
 History = list[dict[str, float]]
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
 METER_FRAMES = 32  # frames per video that the collapse meter looks at
 
 
@@ -48,14 +50,16 @@ class TrainingSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "frames"):
+        for name, least in (("epochs", 0), ("batch_size", 1), ("frames", 2)):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < (0 if name == "epochs" else 1):
-                raise InputError(f"{name} is {value!r}; it must be a positive whole number")
-        if self.lr <= 0 or self.weight_decay < 0:
+            if not isinstance(value, int) or value < least:
+                raise InputError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+        if not (0.0 < self.lr < math.inf and 0.0 <= self.weight_decay < math.inf):
             raise InputError(
                 f"lr is {self.lr} and weight_decay is {self.weight_decay}; use lr > 0 and weight_decay >= 0"
             )
+        if self.device not in DEVICES:
+            raise unknown_name("device", self.device, DEVICES)
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("device is 'cuda' but this machine has no CUDA device; use device='cpu' or 'auto'")
 
@@ -76,7 +80,8 @@ def fit(
         method: freshly built; on return it is trained and in evaluation mode, on the CPU.
         dataset: all of its videos are used, without their labels.
         settings: see :class:`TrainingSettings`.
-        checkpoint: file that is written after every epoch (atomically) and resumed from where it exists.
+        checkpoint: file that is written after every epoch (atomically) and resumed from where it exists; one that
+            already holds more epochs than asked for is returned as it is.
         progress: show a progress bar.
 
     Returns:
@@ -177,10 +182,12 @@ def load_checkpoint(
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise DataError(f"checkpoint {path} cannot be read ({error}); remove it to start again") from error
+    if "history" not in metadata:
+        raise DataError(f"{path} is a safetensors file but no checkpoint of a training; choose another path")
     if fingerprint is not None and metadata["fingerprint"] != fingerprint:
         raise DataError(
             f"checkpoint {path} was made by another configuration or data; remove it or choose another path"

@@ -32,8 +32,10 @@ def test_preset_values_are_those_of_the_source() -> None:
     )
     assert (desktop.hyper.transport.alpha, desktop.hyper.decode.alpha, desktop.hyper.decode.epsilon) == (0.3, 0.6, 0.04)
     breakfast = make_config("breakfast_coffee", "vasot", "paper")
-    assert (breakfast.hyper.segmentation.decode.alpha, breakfast.training.epochs) == (0.7, 50)
-    assert make_config("breakfast_coffee", "asot", "paper").training.epochs == 15
+    segmentation = breakfast.hyper.segmentation
+    assert (segmentation.transport.alpha, segmentation.decode.alpha, breakfast.training.epochs) == (0.5, 0.6, 50)
+    asot = make_config("breakfast_coffee", "asot", "paper")
+    assert (asot.hyper.transport.alpha, asot.hyper.decode.alpha, asot.training.epochs) == (0.4, 0.7, 15)
 
 
 def test_release_and_paper_differ_where_the_release_does() -> None:
@@ -66,6 +68,24 @@ def test_a_config_is_frozen() -> None:
         (dict(overrides={"training.epochs": 2.5}), "training.epochs is 2.5; expected int"),
         (dict(overrides={"hyper.transport.finish": 1}), "finish is 1; expected bool"),
         (dict(overrides={"hyper.transport.rho": -0.1}), "rho is -0.1"),
+        (dict(overrides={"hyper.transport.rho": float("nan")}), "rho is nan"),
+        (dict(overrides={"hyper.transport.alpha": 2}), "alpha is 2; it must lie between 0 and 1"),
+        (dict(overrides={"hyper.transport.alpha": None}), "alpha is None; expected float"),
+        (dict(overrides={"hyper.transport.epsilon": 0}), "epsilon is 0"),
+        (dict(overrides={"hyper.transport.radius": 0}), "radius is 0"),
+        (dict(overrides={"hyper.transport.iterations": 0}), "iterations is 0"),
+        (dict(overrides={"hyper.transport.scheme": "x"}), "unknown scheme 'x'"),
+        (dict(overrides={"hyper.transport.relax": "abc"}), r"relax is 'abc'; expected float \| None"),
+        (dict(overrides={"hyper.transport.relax": -1}), "relax is -1"),
+        (dict(overrides={"hyper.actions": "best"}), "unknown first action embeddings 'best'"),
+        (dict(overrides={"hyper.tau": 0}), "tau is 0"),
+        (dict(method="vaot", overrides={"hyper.tau": -1}), "tau is -1"),
+        (dict(method="vaot", overrides={"hyper.transport.dummy_mass": 2}), "dummy_mass is 2"),
+        (dict(method="vaot", overrides={"hyper.transport.zeta": -1}), "zeta is -1"),
+        (dict(method="vasot", overrides={"hyper.w_align": -1}), "w_align is -1"),
+        (dict(overrides={"encoder.out": 0}), "encoder widths are 128 and 0"),
+        (dict(overrides={"training.lr": float("nan")}), "lr is nan"),
+        (dict(device="gpuu"), "unknown device 'gpuu'; known: auto, cpu, cuda, mps"),
     ],
 )
 def test_bad_configurations_are_one_clear_line(arguments: dict, message: str) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from vasot_lib.data import Dataset, Video, correspondence, toy
 from vasot_lib.encoders import MLPEncoder
+from vasot_lib.errors import DataError
 from vasot_lib.experiments.evaluate import baseline_rows, evaluate
 from vasot_lib.methods import AlignmentTerm, JointTerms, Method
 
@@ -59,7 +60,8 @@ def test_only_the_tasks_of_the_method_are_scored(dataset: Dataset) -> None:
 
 def test_baselines_come_as_rows_of_the_same_kind(dataset: Dataset) -> None:
     rows = {row["method"]: row for row in baseline_rows(dataset, seed=3)}
-    assert {"equal_split", "kmeans", "raw", "time", "dtw", "straight_line"} <= rows.keys()
+    assert {"equal_split", "kmeans", "raw", "time", "dtw", "straight_line", "uniform_plan"} <= rows.keys()
+    assert rows["uniform_plan"]["transfer"] < rows["straight_line"]["transfer"]
     assert all(row["dataset"] == "toy" and row["seed"] == 3 for row in rows.values())
     assert rows["equal_split"].keys() >= SEGMENTATION and rows["raw"].keys() >= ALIGNMENT
     assert 0 < rows["straight_line"]["frame_error"] < 0.2
@@ -76,6 +78,14 @@ def test_pairs_stay_within_an_activity(dataset: Dataset) -> None:
     )
     two = dataclasses.replace(dataset, videos=shifted)
     assert evaluate(Oracle(MLPEncoder(2), 6, JointTerms()), two)["transfer"] > 0.99
+
+
+def test_a_video_without_labels_is_named(dataset: Dataset) -> None:
+    bare = dataclasses.replace(
+        dataset, videos=(*dataset.videos[:3], dataclasses.replace(dataset.videos[3], labels=None))
+    )
+    with pytest.raises(DataError, match=f"video {dataset.videos[3].name!r} has no labels"):
+        baseline_rows(bare)
 
 
 def test_scores_are_plain_numbers_or_none(dataset: Dataset) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from vasot_lib.data import Dataset, toy
 from vasot_lib.errors import DataError, InputError
@@ -92,6 +93,13 @@ def test_damaged_checkpoint_is_one_clear_line(dataset: Dataset, tmp_path: Path) 
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DataError, match=r"checkpoint .* cannot be read .*remove it to start again"):
         train(config(epochs=2), dataset, path)
+
+
+def test_a_file_that_is_no_checkpoint_is_named(dataset: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    save_file({"weight": torch.zeros(2)}, path)
+    with pytest.raises(DataError, match="no checkpoint of a training"):
+        train(config(epochs=1), dataset, path)
 
 
 def test_checkpoint_of_another_configuration_is_refused(dataset: Dataset, tmp_path: Path) -> None:

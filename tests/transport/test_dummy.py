@@ -95,6 +95,16 @@ def test_unstructured_dummy_charges_no_structure() -> None:
     )  # as a frame among frames the dummy may not hold neighbours together
 
 
+def test_relaxing_y_keeps_every_frame_of_x() -> None:
+    """Without balance a frame of Y may be used twice or never; the weight of the frames of X must not change."""
+    x, y = background_pair()
+    balanced, relaxed = (
+        Alignment(rho=0.1, dummy="none", relax=relax).match(x[None], y[None], *masks(64, 64)) for relax in (None, 0.1)
+    )
+    torch.testing.assert_close(relaxed.x_to_y[0].sum(1), torch.ones(64).double(), rtol=1e-6, atol=1e-6)
+    assert relaxed.plan.marginal_error_y.item() > 10 * balanced.plan.marginal_error_y.item()
+
+
 def test_padding_does_not_change_targets() -> None:
     x, y = random_walk(20, seed=1), random_walk(24, seed=2)
     bare = Alignment(radius=0.1).match(x[None], y[None], *masks(20, 24))

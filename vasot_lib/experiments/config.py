@@ -24,6 +24,10 @@ class Encoder:
     hidden: int = 128
     out: int = 40
 
+    def __post_init__(self) -> None:
+        if self.hidden < 1 or self.out < 1:
+            raise InputError(f"encoder widths are {self.hidden} and {self.out}; both must be at least 1")
+
 
 @dataclass(frozen=True)
 class Config:
@@ -111,15 +115,22 @@ def _set(node: Any, full_name: str, path: list[str], value: Any) -> Any:
         return replace(node, **{path[0]: _set(old, full_name, path[1:], value)})
     if is_dataclass(old) or len(path) > 1:
         raise unknown_name("parameter", full_name, known_parameters(node, full_name[: -len(".".join(path))]))
-    if old is not None and value is not None and not _fits(value, old):
-        raise InputError(f"{full_name} is {value!r}; expected {type(old).__name__}, for example {old!r}")
+    # Annotations are text here, e.g. "float | None".
+    kind = next(str(field.type) for field in fields(node) if field.name == path[0])
+    if not _fits(value, kind):
+        raise InputError(f"{full_name} is {value!r}; expected {kind}, for example {old!r}")
     return replace(node, **{path[0]: value})
 
 
-def _fits(value: Any, example: Any) -> bool:
-    if isinstance(example, bool) or isinstance(value, bool):
-        return isinstance(value, bool) and isinstance(example, bool)
-    return isinstance(value, (int, float)) if isinstance(example, float) else isinstance(value, type(example))
+def _fits(value: Any, kind: str) -> bool:
+    """Does a plain value fit an annotation? Names of literals stand for text and are checked by their dataclass."""
+    if value is None:
+        return "None" in kind
+    if isinstance(value, bool):
+        return "bool" in kind
+    if isinstance(value, (int, float)):
+        return "float" in kind or ("int" in kind and isinstance(value, int))
+    return isinstance(value, str) and not any(number in kind for number in ("float", "int", "bool"))
 
 
 def known_parameters(node: Any, prefix: str = "") -> list[str]:

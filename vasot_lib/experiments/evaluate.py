@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from vasot_lib.data import Dataset, Video, correspondence
+from vasot_lib.errors import DataError
 from vasot_lib.evaluation import (
     baseline_embeddings,
     baseline_segmentations,
@@ -17,6 +18,7 @@ from vasot_lib.evaluation import (
     score_alignment,
     score_segmentation,
     straight_line,
+    uniform_label_transfer,
 )
 from vasot_lib.methods import Method
 
@@ -28,8 +30,8 @@ def evaluate(method: Method, dataset: Dataset) -> Scores:
 
     Segmentation: activity and video level. Alignment: from the embeddings (``acc_*``, ``progress``, ``tau``, ``ap_*``,
     protocol ``split``), and from the transport plan between each video and the next of its activity (``transfer``:
-    share of frames whose match has the same label; ``frame_error``: mean distance from the true match as a share of
-    the length, where the truth is known).
+    share of frames whose match has the same label; ``frame_error`` and ``frame_error_p90``: mean and 90th percentile
+    of the distance from the true match as a share of the length, where the truth is known).
 
     Args:
         method: trained, on any device.
@@ -50,7 +52,7 @@ def baseline_rows(dataset: Dataset, seed: int = 0) -> list[Scores]:
     """One row per baseline that learns nothing, with ``dataset``, ``method``, ``seed`` and its scores.
 
     Equal split and K-means segment; raw features and relative time are embedded and scored like a method; DTW on raw
-    features and the straight line match frames.
+    features and the straight line match frames; the uniform plan matches every frame with all of them.
     """
     rows = [
         {"method": name, **score_segmentation(predictions, _labels(dataset), dataset.background)}
@@ -65,14 +67,31 @@ def baseline_rows(dataset: Dataset, seed: int = 0) -> list[Scores]:
         "straight_line": lambda x, y: straight_line(len(x), len(y)),
     }
     rows += [{"method": name, **_score_matches(matcher, dataset)} for name, matcher in matchers.items()]
+    uniform = [uniform_label_transfer(_labels_of(x), _labels_of(y), dataset.background) for x, y in _pairs(dataset)]
+    if uniform:
+        rows.append({"method": "uniform_plan", "transfer": float(np.mean(uniform))})
     return [{"dataset": dataset.name, "seed": seed, **row} for row in rows]
 
 
 Matcher = Callable[[Video, Video], np.ndarray]
 
 
+def _labels_of(video: Video) -> np.ndarray:
+    if video.labels is None:
+        raise DataError(f"video {video.name!r} has no labels to score against; bring its ground truth")
+    return video.labels.numpy()
+
+
 def _labels(dataset: Dataset) -> list[np.ndarray]:
-    return [video.labels.numpy() for video in dataset.videos if video.labels is not None]
+    return [_labels_of(video) for video in dataset.videos]
+
+
+def _pairs(dataset: Dataset) -> Iterator[tuple[Video, Video]]:
+    """Each video with the next of its activity: linear in the number of videos."""
+    for activity in dict.fromkeys(video.activity for video in dataset.videos):
+        videos = [video for video in dataset.videos if video.activity == activity]
+        if len(videos) > 1:
+            yield from zip(videos, videos[1:] + videos[:1], strict=True)
 
 
 def _score_embeddings(embeddings: Sequence[np.ndarray], dataset: Dataset) -> Scores:
@@ -83,16 +102,14 @@ def _score_embeddings(embeddings: Sequence[np.ndarray], dataset: Dataset) -> Sco
 
 
 def _score_matches(match: Matcher, dataset: Dataset) -> Scores:
-    """Mean over pairs (video, next video of the same activity): linear in the number of videos."""
-    transfers, errors = [], []
-    for activity in dict.fromkeys(video.activity for video in dataset.videos):
-        videos = [video for video in dataset.videos if video.activity == activity]
-        for x, y in zip(videos, videos[1:] + videos[:1], strict=True):
-            if x is y or x.labels is None or y.labels is None:
-                continue
-            matches = match(x, y)
-            transfers.append(label_transfer(matches, x.labels.numpy(), y.labels.numpy(), dataset.background))
-            if x.position is not None and y.position is not None:
-                errors.append(frame_error(matches, correspondence(x, y).numpy(), len(y))["mean_share"])
+    transfers, errors = [], []  # errors: (mean, 90th percentile)
+    for x, y in _pairs(dataset):
+        matches = match(x, y)
+        transfers.append(label_transfer(matches, _labels_of(x), _labels_of(y), dataset.background))
+        if x.position is not None and y.position is not None:
+            error = frame_error(matches, correspondence(x, y).numpy(), len(y))
+            errors.append((error["mean_share"], error["p90_share"]))
     scores: Scores = {"transfer": float(np.mean(transfers))} if transfers else {}
-    return scores | ({"frame_error": float(np.mean(errors))} if errors else {})
+    if errors:
+        scores["frame_error"], scores["frame_error_p90"] = (float(value) for value in np.mean(errors, axis=0))
+    return scores

@@ -140,7 +140,9 @@ def _execute(source: Path, parameters: Mapping[str, Any], folder: Path, progress
     except PapermillExecutionError as error:
         running.replace(failed)
         reason = " ".join(str(error.evalue).split())
-        raise VasotError(
+        # A bad value that only the notebook could see is still bad use.
+        kind = InputError if error.ename == InputError.__name__ else VasotError
+        raise kind(
             f"{source.name}: cell {error.cell_index} raised {error.ename}: {reason}; see {_shown(failed)}"
         ) from error
     except DeadKernelError as error:

@@ -8,6 +8,7 @@ prior; the action marginal is relaxed, so actions may differ in length. Source: 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from vasot_lib.data import Batch, Dataset, Video
 from vasot_lib.encoders import MLPEncoder
-from vasot_lib.errors import unknown_name
+from vasot_lib.errors import InputError, unknown_name
 from vasot_lib.losses import matching_loss
 from vasot_lib.methods.base import ActionEmbeddings, Method
 from vasot_lib.transport import Segmentation
@@ -42,6 +43,8 @@ class SegmentationTerm:
     actions: FirstActions = "kmeans"
 
     def __post_init__(self) -> None:
+        if not 0.0 < self.tau < math.inf:
+            raise InputError(f"tau is {self.tau}; the temperature must be a positive number")
         if self.actions not in get_args(FirstActions):
             raise unknown_name("first action embeddings", self.actions, get_args(FirstActions))
 

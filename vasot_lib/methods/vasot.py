@@ -8,6 +8,7 @@ Source: Ali et al., ICCV 2025; SPEC sections 2 to 5.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -36,7 +37,7 @@ class JointTerms:
     w_seg: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.w_align < 0 or self.w_seg < 0:
+        if not (0.0 <= self.w_align < math.inf and 0.0 <= self.w_seg < math.inf):
             raise InputError(f"w_align is {self.w_align} and w_seg is {self.w_seg}; neither may be negative")
 
 

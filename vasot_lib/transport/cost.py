@@ -22,7 +22,13 @@ def cosine_cost(x: Tensor, y: Tensor) -> Tensor:
     return 1.0 - F.normalize(x, dim=-1) @ F.normalize(y, dim=-1).transpose(-1, -2)
 
 
-def temporal_prior(n: int, m: int, lengths_x: Tensor | None = None, lengths_y: Tensor | None = None) -> Tensor:
+def temporal_prior(
+    n: int,
+    m: int,
+    lengths_x: Tensor | None = None,
+    lengths_y: Tensor | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
     """``R_ij = |i / N - j / M|``, zero-based: cheap near the diagonal, up to 1 in the far corners.
 
     Args:
@@ -30,17 +36,18 @@ def temporal_prior(n: int, m: int, lengths_x: Tensor | None = None, lengths_y: T
         m: columns, padding included.
         lengths_x: (B,) real frames per sample, N in the formula; ``n`` where None.
         lengths_y: (B,) the same for the columns.
+        device: where to make it; that of the lengths where they are given.
 
     Returns:
         (n, m), or (B, n, m) where lengths are given; float32.
 
     Source: SPEC section 2. The released code divides by the padded length, so padding moves its diagonal.
     """
-    i, j = _relative_time(n, lengths_x), _relative_time(m, lengths_y)
+    i, j = _relative_time(n, lengths_x, device), _relative_time(m, lengths_y, device)
     return (i.unsqueeze(-1) - j.unsqueeze(-2)).abs()
 
 
-def _relative_time(n: int, lengths: Tensor | None) -> Tensor:
+def _relative_time(n: int, lengths: Tensor | None, device: torch.device | str | None) -> Tensor:
     if lengths is None:
-        return torch.arange(n) / n
+        return torch.arange(n, device=device) / n
     return torch.arange(n, device=lengths.device) / lengths.unsqueeze(-1)

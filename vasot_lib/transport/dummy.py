@@ -3,7 +3,8 @@
 Balanced marginals cap the dummy column at the mass of **one** frame, 1 / (M + 1), however many background frames
 there are. ``dummy_mass`` lifts the cap: the dummy row and column each carry that share of the mass, what they do not
 need waits in the corner between them, and moving a pair of frames there pays as soon as their cost exceeds zeta
-(partial transport). Source: SPEC section 4.
+(partial transport). That is the limit of small epsilon: at .07 the entropy spreads mass into the dummy as well, and
+well-matched frames lose some of theirs. Source: SPEC section 4.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def drop_dummy(plan: Tensor, mass_x: Tensor) -> Tensor:
 def keep_above(targets: Tensor, zeta: float) -> Tensor:
     """Threshold handling: rows whose largest matching probability is below zeta become zero, (B, N, M). [paper]
 
-    A soft plan over hundreds of frames spreads each row over many of them, so that zeta = .5 would drop every
+    A soft plan over hundreds of frames spreads each row over many of them, so that zeta = .5 drops nearly every
     frame: this handling is meant for the paper's 20 frames per video.
     """
     return targets * (targets.amax(2, keepdim=True) >= zeta)

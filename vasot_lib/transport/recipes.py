@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -22,14 +23,32 @@ class Matches(NamedTuple):
     """Targets of the alignment loss and the plan that they come from.
 
     Attributes:
-        x_to_y: (B, N, M), row i sums to the share of frame i of X that is matched to real frames of Y.
-        y_to_x: (B, M, N), the same seen from Y.
+        x_to_y: (B, N, M), row i sums to the share of frame i of X that is matched to real frames of Y (as far as the
+            plan meets its row masses: unfinished plans, as in the release, do not).
+        y_to_x: (B, M, N), the same seen from Y; with Y relaxed its rows may sum to more than 1.
         plan: with the dummy's row and column first, where there is one.
     """
 
     x_to_y: Tensor
     y_to_x: Tensor
     plan: Plan
+
+
+def _check(recipe: Alignment | Segmentation) -> None:
+    """Refuse values out of range when a recipe is made, before any data is read."""
+    ranges = {"alpha": (0.0, 1.0), "radius": (1e-9, 1.0), "rho": (0.0, math.inf), "epsilon": (1e-9, math.inf)}
+    for name, (low, high) in ranges.items():
+        value = getattr(recipe, name)
+        if not (low <= value <= high and value < math.inf):
+            raise InputError(f"{name} is {value}; it must lie between {low:g} and {high:g}")
+    if recipe.relax is not None and not 0.0 < recipe.relax < math.inf:
+        raise InputError(f"relax is {recipe.relax}; it must be a positive number, or None for balanced")
+    if recipe.scheme not in get_args(Scheme):
+        raise unknown_name("scheme", recipe.scheme, get_args(Scheme))
+    if recipe.iterations < 1 or recipe.sweeps < 1:
+        raise InputError(
+            f"iterations is {recipe.iterations} and sweeps is {recipe.sweeps}; at least 1 of each is needed"
+        )
 
 
 @dataclass(frozen=True)
@@ -41,7 +60,7 @@ class Alignment:
         radius: r, half-width of the neighbourhood as a share of the video's length.
         rho: weight of the temporal prior; 0 leaves it out.
         epsilon: weight of the entropy.
-        relax: KL weight of both marginals; None is balanced.
+        relax: KL weight of Y's marginal, so that frames of Y may be left out or used twice; None is balanced.
         dummy: ``soft`` (release), ``threshold`` (paper) or ``none``.
         zeta: cost of the dummy frame, and the threshold.
         dummy_mass: share of mass that may go to the dummy; None is one frame's share.
@@ -64,10 +83,15 @@ class Alignment:
     finish: bool = True
 
     def __post_init__(self) -> None:
+        _check(self)
         if self.dummy not in get_args(Dummy):
             raise unknown_name("dummy handling", self.dummy, get_args(Dummy))
-        if self.rho < 0 or self.zeta < 0:
-            raise InputError(f"rho is {self.rho} and zeta is {self.zeta}; neither may be negative")
+        if not 0.0 <= self.zeta < math.inf:
+            raise InputError(f"zeta is {self.zeta}; it must be a number that is not negative")
+        if self.dummy_mass is not None and not 0.0 <= self.dummy_mass < 1.0:
+            raise InputError(
+                f"dummy_mass is {self.dummy_mass}; the dummy's share of the mass is at least 0 and below 1"
+            )
 
     def match(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> Matches:
         """Match the frames of B pairs of videos.
@@ -98,7 +122,7 @@ class Alignment:
     ) -> Plan:
         return solve(
             cost, (Near(self.radius, free), Far(self.radius, free)), alpha=self.alpha, epsilon=self.epsilon,
-            relax_x=self.relax, relax_y=self.relax, mask_x=mask_x, mask_y=mask_y, mass_x=mass_x, mass_y=mass_y,
+            relax_y=self.relax, mask_x=mask_x, mask_y=mask_y, mass_x=mass_x, mass_y=mass_y,
             scheme=self.scheme, iterations=self.iterations, sweeps=self.sweeps, finish=self.finish,
         )  # fmt: skip
 
@@ -124,8 +148,7 @@ class Segmentation:
     finish: bool = True
 
     def __post_init__(self) -> None:
-        if self.rho < 0:
-            raise InputError(f"rho is {self.rho}; it may not be negative")
+        _check(self)
 
     def match(self, x: Tensor, actions: Tensor, mask: Tensor) -> tuple[Tensor, Plan]:
         """Match the frames of B videos to K actions.

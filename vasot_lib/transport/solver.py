@@ -9,8 +9,9 @@ sweeps that start from the last potentials u, v. With the kernel ``S = (eps log 
     u <- phi_x (log p - log sum_j exp(v_j + S_ij)),     v <- phi_y (log q - log sum_i exp(u_i + S_ij))
 
 and the plan is ``exp(u_i + v_j + S_ij)``: balanced, semi-relaxed and relaxed transport in one formula. The proximal
-term halves the step in log T. Without it the map cycles between two plans wherever the structure term, which is not
-convex, outweighs the entropy; with it every such case that we tried settled, at a lower objective.
+term halves the step in log T. Without it the map can cycle between two plans where the structure term, which is not
+convex, outweighs the entropy. With it the mass that moves per iteration fell below 2 % in the cases of the tests
+(alpha .6, epsilon .04, 100 iterations); it may go on moving a little, and which scheme ends lower depends on the case.
 
 ``mirror`` [published]: where a side is relaxed, one explicit mirror-descent step per iteration,
 ``log T <- log T - step (G + eps log T + lambda log(marginal / uniform))``, then the fixed side is renormalised; the
@@ -41,7 +42,8 @@ class Plan:
     """A solved batch. All of it is measured, nothing assumed.
 
     Attributes:
-        matrix: (B, N, M) transport plan, zero on padding; total mass 1 where a side is fixed.
+        matrix: (B, N, M) transport plan, zero on padding; total mass 1 where a side is fixed
+            (float32 loses mass where epsilon is below about a hundredth of the costs: look at the errors).
         objective: (B,) J of the plan.
         marginal_error_x: (B,) largest ``|row mass - p| / p``; on a relaxed side this is what relaxing it gave.
         marginal_error_y: (B,) the same for the columns.
@@ -97,8 +99,8 @@ def solve(
         iterations: linearisations.
         sweeps: Sinkhorn sweeps per iteration (not used by ``mirror`` on a relaxed problem).
         finish: balanced problems only: after the last iteration project onto the marginals by further sweeps until
-            they are met to ``tolerance``. Without it one sweep per iteration, as published, leaves the row masses
-            off by as much as their own size.
+            they are met to ``tolerance``, at most 1000. Without it one sweep per iteration, as published, leaves the
+            row masses off by as much as their own size.
         tolerance: relative marginal error and moved mass that count as converged.
         trace: also return J at every iteration.
 
