@@ -100,4 +100,4 @@ def test_bad_input_is_one_clear_line(case: str) -> None:
 def test_nan_in_padding_is_ignored() -> None:
     cost = torch.zeros(1, 3, 4)
     cost[:, 2] = torch.nan
-    assert make_problem(cost, mask_x=torch.tensor([[True, True, False]])).linear.isfinite().all()
+    assert make_problem(cost, mask_x=torch.tensor([[True, True, False]])).cost.isfinite().all()

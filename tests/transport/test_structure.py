@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from vasot_lib.errors import InputError
 from vasot_lib.transport import Distinct, Far, Near
 
-CPU = torch.device("cpu")
-
 
 def test_near_by_hand() -> None:
     half = Near(0.25).dense(4)  # w = 1, weight 1 / r = 4
@@ -37,10 +35,10 @@ def test_product_equals_dense_matrix(n: int, m: int, radius: float, free: int, k
     z = torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     dense = structure.dense(n)
     expected = dense @ z if dim == 1 else z @ dense
-    torch.testing.assert_close(structure.bind([n, n], n, dim, CPU)(z), expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(structure.bind([n, n], dim)(z), expected, rtol=0, atol=1e-10)
     # Plans have mass 1, so entries of the product are of order 1: float32 stays within 1e-6 there.
     plan = z / z.sum((1, 2), keepdim=True)
-    single = structure.bind([n, n], n, dim, CPU)(plan.float())
+    single = structure.bind([n, n], dim)(plan.float())
     exact = dense @ plan if dim == 1 else plan @ dense
     assert (single - exact).abs().max() <= 1e-6 * max(1.0, dense.max().item())
 
@@ -52,7 +50,7 @@ def test_trap_windows_follow_each_samples_own_length(structure: Near | Far, leng
     z = torch.zeros(len(lengths), size, size, dtype=torch.float64)
     for b, n in enumerate(lengths):
         z[b, :n, :n] = torch.rand(n, n, generator=torch.Generator().manual_seed(b), dtype=torch.float64)
-    product = structure.bind(lengths, size, dim, CPU)(z)
+    product = structure.bind(lengths, dim)(z)
     for b, n in enumerate(lengths):
         dense, real = structure.dense(n), z[b, :n, :n]
         expected = dense @ real if dim == 1 else real @ dense
@@ -63,14 +61,14 @@ def test_scale_does_not_depend_on_length_or_radius() -> None:
     for n in (64, 512, 2048):
         for radius in (0.02, 0.04, 0.1):
             uniform = torch.full((1, n, n), 1 / n**2, dtype=torch.float64)
-            near, far = Near(radius).bind([n], n, 1, CPU), Far(radius).bind([n], n, 2, CPU)
+            near, far = Near(radius).bind([n], 1), Far(radius).bind([n], 2)
             assert 1.5 < near(far(uniform)).max() < 2.0
 
 
 def test_trap_radius_that_rounds_to_no_frame_is_an_error() -> None:
     """The VAOT release's own defaults, 20 frames and r = .02, switch its structural prior off without a word."""
     with pytest.raises(InputError, match=r"radius 0\.02 of 20 frames is a window of 0 frames.*radius >= 0\.05"):
-        Near(0.02).bind([20], 20, 1, CPU)
+        Near(0.02).bind([20], 1)
     with pytest.raises(InputError, match="window of 0 frames"):
         Far(0.02).dense(20)
 

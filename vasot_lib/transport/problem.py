@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vasot_lib.errors import InputError
-from vasot_lib.transport.structure import Product, Structure
+from vasot_lib.transport.structure import Operator, Structure
 
 TINY = 1e-30  # below every mass that float32 plans hold, above its smallest normal number
 
@@ -25,36 +25,52 @@ class Problem:
     """One batch of fused Gromov-Wasserstein problems, checked and ready to iterate on.
 
     Attributes:
-        linear: (B, N, M) weighted linear cost ``(1 - alpha) C``, zero on padding.
+        cost: (B, N, M) linear cost C, zero on padding; the caller's own tensor where there is no padding.
         p: (B, N) mass of the rows, zero on padding, sums to 1.
         q: (B, M) mass of the columns.
-        structure: ``T -> Cx T Cy`` in O(NM); None without a structure term.
+        lengths_x: B real lengths of the rows.
+        lengths_y: B real lengths of the columns.
+        structure: Cx and Cy; None without a structure term.
         alpha: weight of the structure term, 0 to 1.
         epsilon: weight of the entropy.
         relax_x: lambda_x, or None where the row marginal is a constraint.
         relax_y: lambda_y, or None where the column marginal is a constraint.
     """
 
-    linear: Tensor
+    cost: Tensor
     p: Tensor
     q: Tensor
-    structure: Product | None
+    lengths_x: tuple[int, ...]
+    lengths_y: tuple[int, ...]
+    structure: tuple[Operator, Operator] | None
     alpha: float
     epsilon: float
     relax_x: float | None
     relax_y: float | None
 
+    @property
+    def balanced(self) -> bool:
+        """Both marginals are constraints."""
+        return self.relax_x is None and self.relax_y is None
+
+    def product(self, plan: Tensor) -> Tensor:
+        """``Cx T Cy``, (B, N, M), in O(NM); zero without a structure term."""
+        if self.structure is None:
+            return torch.zeros_like(plan)
+        first, second = self.structure
+        return first(second(plan))
+
     def gradient(self, plan: Tensor) -> Tensor:
         """``G(T)``, (B, N, M): what one more unit of mass costs at each entry, entropy and marginals aside."""
         if self.structure is None:
-            return self.linear
-        return torch.add(self.linear, self.structure(plan), alpha=self.alpha)
+            return self.cost
+        return torch.add(self.alpha * self.product(plan), self.cost, alpha=1.0 - self.alpha)
 
     def objective(self, plan: Tensor) -> Tensor:
         """``J(T)``, (B,)."""
-        value = (self.linear * plan).sum((1, 2))
+        value = (1.0 - self.alpha) * (self.cost * plan).sum((1, 2))
         if self.structure is not None:
-            value = value + self.alpha / 2 * (self.structure(plan) * plan).sum((1, 2))
+            value = value + self.alpha / 2 * (self.product(plan) * plan).sum((1, 2))
         value = value + self.epsilon * (torch.xlogy(plan, plan) - plan).sum((1, 2))
         for weight, dim, mass in ((self.relax_x, 2, self.p), (self.relax_y, 1, self.q)):
             if weight is not None:
@@ -85,6 +101,8 @@ def make_problem(
     """
     if cost.ndim != 3 or 0 in cost.shape:
         raise InputError(f"cost has shape {tuple(cost.shape)}; expected (batch, rows, columns), none of them 0")
+    if cost.dtype in (torch.bfloat16, torch.float16):
+        cost = cost.float()  # mixed precision: costs may be rounded, masses may not
     if cost.dtype not in (torch.float32, torch.float64):
         raise InputError(f"cost is {cost.dtype}; convert it to torch.float32 or torch.float64")
     if not 0.0 <= alpha <= 1.0:
@@ -96,20 +114,17 @@ def make_problem(
         raise InputError(f"alpha is {alpha} but no structure is given; pass structure=(Near(r), Far(r)) or alpha=0")
     batch, n, m = cost.shape
     mask_x, mask_y = _mask("mask_x", mask_x, (batch, n), cost), _mask("mask_y", mask_y, (batch, m), cost)
-    cost = cost.masked_fill(~(mask_x.unsqueeze(2) & mask_y.unsqueeze(1)), 0.0)
-    if not bool(torch.isfinite(cost).all()):
+    lengths_x, lengths_y = (tuple(mask.sum(1).tolist()) for mask in (mask_x, mask_y))
+    if min(lengths_x) < n or min(lengths_y) < m:
+        cost = cost.masked_fill(~(mask_x.unsqueeze(2) & mask_y.unsqueeze(1)), 0.0)
+    if not bool(torch.isfinite(cost.sum())) and not bool(torch.isfinite(cost).all()):
         first = (~torch.isfinite(cost)).nonzero()[0].tolist()
         raise InputError(f"cost holds NaN or infinity, first at sample {first[0]}, row {first[1]}, column {first[2]}")
-    product = None
+    bound = None
     if structure is not None and alpha > 0:
-        first_side = structure[0].bind(mask_x.sum(1).tolist(), n, 1, cost.device)
-        second_side = structure[1].bind(mask_y.sum(1).tolist(), m, 2, cost.device)
-
-        def product(plan: Tensor) -> Tensor:
-            return first_side(second_side(plan))
-
+        bound = structure[0].bind(lengths_x, 1), structure[1].bind(lengths_y, 2)
     p, q = _mass("mass_x", mass_x, mask_x, cost), _mass("mass_y", mass_y, mask_y, cost)
-    return Problem((1.0 - alpha) * cost, p, q, product, alpha, epsilon, relax_x, relax_y)
+    return Problem(cost, p, q, lengths_x, lengths_y, bound, alpha, epsilon, relax_x, relax_y)
 
 
 def _mask(name: str, mask: Tensor | None, shape: tuple[int, int], cost: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ and a box sum is the difference of two running sums, so the cost does not depend
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,20 +28,59 @@ from torch import Tensor
 
 from vasot_lib.errors import InputError
 
-Product = Callable[[Tensor], Tensor]
+
+@dataclass(frozen=True)
+class Operator:
+    """A structure matrix ``ones * 11' + own * I + band * Band_w`` bound to the lengths of one batch.
+
+    ``Band_w`` is 1 where ``1 <= |i - k| <= w``. Every structural prior is of this form, so the readable product below
+    and the fused ones need these numbers and nothing else.
+
+    Attributes:
+        ones: weight of the matrix of ones.
+        own: weight of the identity.
+        band: weight of the band.
+        windows: B half-widths w in frames, one per sample; 0 where there is no band.
+        free: leading (dummy) entries that take no part: their rows and columns of the matrix are zero.
+        dim: 1 for the first side (``Cx Z``), 2 for the second (``Z Cy``).
+    """
+
+    ones: float
+    own: float
+    band: float
+    windows: tuple[int, ...]
+    free: int
+    dim: int
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """The product with a (B, N, M) tensor along ``dim``; padding must be zero in the tensor."""
+        inner = z.narrow(self.dim, self.free, z.shape[self.dim] - self.free) if self.free else z
+        result = (self.own - self.band) * inner
+        if self.band:
+            result = torch.add(result, self._box(inner), alpha=self.band)
+        if self.ones:
+            result = torch.add(result, inner.sum(self.dim, keepdim=True), alpha=self.ones)
+        pad = (0, 0, self.free, 0) if self.dim == 1 else (self.free, 0)
+        return F.pad(result, pad) if self.free else result
+
+    def _box(self, z: Tensor) -> Tensor:
+        """Sum over ``|d| <= w``, the centre included, per sample, as a difference of running sums."""
+        w, size = max(self.windows), z.shape[self.dim]
+        # Zeros before and after the data: then the running sum needs no case distinction at either end.
+        total = F.pad(z, (0, 0, w + 1, w) if self.dim == 1 else (w + 1, w)).cumsum(self.dim)
+        if min(self.windows) == w:
+            return total.narrow(self.dim, 2 * w + 1, size) - total.narrow(self.dim, 0, size)
+        half = torch.tensor(self.windows, device=z.device)[:, None]
+        here = torch.arange(size, device=z.device) + w
+        up, down = (index.unsqueeze(3 - self.dim).expand_as(z) for index in (here + 1 + half, here - half))
+        return total.gather(self.dim, up) - total.gather(self.dim, down)
 
 
 class Structure(Protocol):
     """A symmetric structure matrix that is applied without being built."""
 
-    def bind(self, lengths: Sequence[int], size: int, dim: int, device: torch.device) -> Product:
-        """The product with a (B, N, M) tensor along ``dim`` (1 or 2); padding must be zero in the tensor.
-
-        Args:
-            lengths: B real lengths along ``dim``; the window of each sample follows from its own length.
-            size: padded length along ``dim``.
-            dim: 1 for the first side (``Cx Z``), 2 for the second (``Z Cy``).
-            device: where the tensors will be.
+    def bind(self, lengths: Sequence[int], dim: int) -> Operator:
+        """The operator along ``dim`` for B real lengths; the window of each sample follows from its own length.
 
         Raises:
             InputError: the radius rounds to a window of no frame.
@@ -60,10 +99,10 @@ class Near:
     radius: float
     free: int = 0
 
-    def bind(self, lengths: Sequence[int], size: int, dim: int, device: torch.device) -> Product:
+    def bind(self, lengths: Sequence[int], dim: int) -> Operator:
         """See :class:`Structure`."""
-        box = _box([_window(self.radius, n - self.free) for n in lengths], size - self.free, dim, device)
-        return _skip(self.free, dim, lambda z: box(z) / self.radius)
+        windows = tuple(_window(self.radius, n - self.free) for n in lengths)
+        return Operator(0.0, 0.0, 1.0 / self.radius, windows, self.free, dim)
 
     def dense(self, n: int) -> Tensor:
         """See :class:`Structure`."""
@@ -77,10 +116,10 @@ class Far:
     radius: float
     free: int = 0
 
-    def bind(self, lengths: Sequence[int], size: int, dim: int, device: torch.device) -> Product:
+    def bind(self, lengths: Sequence[int], dim: int) -> Operator:
         """See :class:`Structure`."""
-        box = _box([_window(self.radius, n - self.free) for n in lengths], size - self.free, dim, device)
-        return _skip(self.free, dim, lambda z: z.sum(dim, keepdim=True) - box(z))
+        windows = tuple(_window(self.radius, n - self.free) for n in lengths)
+        return Operator(1.0, 0.0, -1.0, windows, self.free, dim)
 
     def dense(self, n: int) -> Tensor:
         """See :class:`Structure`."""
@@ -91,9 +130,9 @@ class Far:
 class Distinct:
     """Different actions: 1 off the diagonal, 0 on it."""
 
-    def bind(self, lengths: Sequence[int], size: int, dim: int, device: torch.device) -> Product:
+    def bind(self, lengths: Sequence[int], dim: int) -> Operator:
         """See :class:`Structure`; actions have no window."""
-        return lambda z: z.sum(dim, keepdim=True) - z
+        return Operator(1.0, -1.0, 0.0, (0,) * len(lengths), 0, dim)
 
     def dense(self, n: int) -> Tensor:
         """See :class:`Structure`."""
@@ -109,39 +148,6 @@ def _window(radius: float, length: int) -> int:
             f"use radius >= {1 / length:.4g}, more frames, or alpha = 0"
         )
     return w
-
-
-def _box(windows: Sequence[int], size: int, dim: int, device: torch.device) -> Product:
-    """Sum over the window without the centre, per sample, as a difference of running sums."""
-    w = max(windows)
-    # Zeros before and after the data: then the running sum needs no case distinction at either end.
-    pad = (0, 0, w + 1, w) if dim == 1 else (w + 1, w)
-    if min(windows) == w:
-
-        def same(z: Tensor) -> Tensor:
-            total = F.pad(z, pad).cumsum(dim)
-            return total.narrow(dim, 2 * w + 1, size) - total.narrow(dim, 0, size) - z
-
-        return same
-
-    half = torch.tensor(windows, device=device)[:, None]
-    here = torch.arange(size, device=device) + w
-    high, low = here + 1 + half, here - half  # (B, size)
-
-    def each(z: Tensor) -> Tensor:
-        total = F.pad(z, pad).cumsum(dim)
-        up, down = (index.unsqueeze(3 - dim).expand_as(z) for index in (high, low))
-        return total.gather(dim, up) - total.gather(dim, down) - z
-
-    return each
-
-
-def _skip(free: int, dim: int, product: Product) -> Product:
-    """Leave the first ``free`` entries along ``dim`` out of the structure: their result is zero."""
-    if not free:
-        return product
-    pad = (0, 0, free, 0) if dim == 1 else (free, 0)
-    return lambda z: F.pad(product(z.narrow(dim, free, z.shape[dim] - free)), pad)
 
 
 def _band(n: int, w: int) -> Tensor:
