@@ -2,6 +2,7 @@
 
 from vasot_lib.transport.cost import cosine_cost, temporal_prior
 from vasot_lib.transport.dummy import add_dummy, drop_dummy, dummy_marginal, keep_above
+from vasot_lib.transport.long import LongPlan, align_long
 from vasot_lib.transport.problem import Problem, make_problem
 from vasot_lib.transport.recipes import Alignment, Matches, Segmentation
 from vasot_lib.transport.solver import Plan, solve
@@ -11,6 +12,7 @@ __all__ = [
     "Alignment",
     "Distinct",
     "Far",
+    "LongPlan",
     "Matches",
     "Near",
     "Plan",
@@ -18,6 +20,7 @@ __all__ = [
     "Segmentation",
     "Structure",
     "add_dummy",
+    "align_long",
     "cosine_cost",
     "drop_dummy",
     "dummy_marginal",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -72,9 +73,13 @@ class Problem:
         if self.structure is not None:
             value = value + self.alpha / 2 * (self.product(plan) * plan).sum((1, 2))
         value = value + self.epsilon * (torch.xlogy(plan, plan) - plan).sum((1, 2))
-        for weight, dim, mass in ((self.relax_x, 2, self.p), (self.relax_y, 1, self.q)):
+        return value + self.relaxation(plan.sum(2), plan.sum(1))
+
+    def relaxation(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """The KL terms of J, (B,), from the plan's (B, N) and (B, M) marginals."""
+        value = torch.zeros_like(rows[:, 0])
+        for weight, marginal, mass in ((self.relax_x, rows, self.p), (self.relax_y, columns, self.q)):
             if weight is not None:
-                marginal = plan.sum(dim)
                 divergence = torch.xlogy(marginal, marginal / mass.clamp_min(TINY)) - marginal + mass
                 value = value + weight * divergence.sum(1)
         return value
@@ -112,6 +117,7 @@ def make_problem(
             raise InputError(f"{name} is {value}; it must be a positive number")
     if alpha > 0 and structure is None:
         raise InputError(f"alpha is {alpha} but no structure is given; pass structure=(Near(r), Far(r)) or alpha=0")
+    cost = cost.detach()
     batch, n, m = cost.shape
     mask_x, mask_y = _mask("mask_x", mask_x, (batch, n), cost), _mask("mask_y", mask_y, (batch, m), cost)
     lengths_x, lengths_y = (tuple(mask.sum(1).tolist()) for mask in (mask_x, mask_y))
@@ -125,6 +131,28 @@ def make_problem(
         bound = structure[0].bind(lengths_x, 1), structure[1].bind(lengths_y, 2)
     p, q = _mass("mass_x", mass_x, mask_x, cost), _mass("mass_y", mass_y, mask_y, cost)
     return Problem(cost, p, q, lengths_x, lengths_y, bound, alpha, epsilon, relax_x, relax_y)
+
+
+BUFFERS = 3  # plan-sized arrays that a fused solve holds beside the cost
+
+
+def check_memory(problem: Problem) -> None:
+    """Refuse a problem that will not fit, before anything is allocated.
+
+    Raises:
+        InputError: with what is needed, what is free, and what to do.
+    """
+    cost = problem.cost
+    needed = BUFFERS * cost.numel() * cost.element_size()
+    if needed < 2**28:  # asking costs more than allocating
+        return
+    free = torch.cuda.mem_get_info(cost.device)[0] if cost.is_cuda else psutil.virtual_memory().available
+    if needed > free:
+        batch, n, m = cost.shape
+        raise InputError(
+            f"plans of {batch} x {n} x {m} need {BUFFERS} buffers, {needed / 2**30:.1f} GiB, and "
+            f"{free / 2**30:.1f} GiB are free; use a smaller batch, fewer frames, or align_long for a pair"
+        )
 
 
 def _mask(name: str, mask: Tensor | None, shape: tuple[int, int], cost: Tensor) -> Tensor:

@@ -75,10 +75,9 @@ def run(problem: Problem, schedule: Schedule) -> Outcome:
     residual = (matrix - previous).abs().sum((1, 2))
     if problem.balanced and schedule.finish:
         matrix = _project(matrix, problem, schedule.tolerance)
-    return Outcome(
-        matrix, problem.objective(matrix), _error(matrix.sum(2), problem.p), _error(matrix.sum(1), problem.q), residual,
-        torch.stack(objectives) if schedule.trace else None,
-    )  # fmt: skip
+    errors = marginal_error(matrix.sum(2), problem.p), marginal_error(matrix.sum(1), problem.q)
+    trace = torch.stack(objectives) if schedule.trace else None
+    return Outcome(matrix, problem.objective(matrix), *errors, residual, trace)
 
 
 class Sinkhorn:
@@ -137,7 +136,7 @@ class Mirror:
         self.problem = problem
         self.real = (problem.p > 0).unsqueeze(2) & (problem.q > 0).unsqueeze(1)
         self.log_plan = _log(problem.p).unsqueeze(2) + _log(problem.q).unsqueeze(1)
-        self.step_size: Tensor | None = None
+        self.step_size = mirror_step(problem)
 
     def step(self, plan: Tensor) -> Tensor:
         """One explicit step: (B, N, M) to (B, N, M)."""
@@ -147,23 +146,9 @@ class Mirror:
             slope = slope + problem.relax_x * _log_ratio(plan.sum(2), problem.p).unsqueeze(2)
         if problem.relax_y is not None:
             slope = slope + problem.relax_y * _log_ratio(plan.sum(1), problem.q).unsqueeze(1)
-        if self.step_size is None:
-            self.step_size = self._calibrate(slope)
         shrink = 1.0 - self.step_size * problem.epsilon
         self.log_plan = shrink * self.log_plan - self.step_size * slope
         return self._normalise(self.log_plan.masked_fill(~self.real, -torch.inf))
-
-    def _calibrate(self, slope: Tensor) -> Tensor:
-        """``4 / max(gradient)`` per sample (the release: over the batch), (B, 1, 1).
-
-        The published gradient of KL carries + lambda. Entropy and KL terms curve by their weights, c = eps + lambda: a
-        step beyond ``2 / c`` diverges, so there, and where no gradient is positive, it is ``1 / c``.
-        """
-        relaxation = (self.problem.relax_x or 0.0) + (self.problem.relax_y or 0.0)
-        full = slope + self.problem.epsilon * self.log_plan + relaxation
-        largest = full.masked_fill(~self.real, -torch.inf).amax((1, 2), keepdim=True)
-        curvature = self.problem.epsilon + relaxation
-        return torch.where(largest > 2.0 * curvature, 4.0 / largest, 1.0 / curvature)
 
     def _normalise(self, log_plan: Tensor) -> Tensor:
         if self.problem.relax_x is None:
@@ -171,6 +156,23 @@ class Mirror:
         if self.problem.relax_y is None:
             return torch.nan_to_num(log_plan.softmax(1)) * self.problem.q.unsqueeze(1)
         return log_plan.exp()
+
+
+def mirror_step(problem: Problem) -> Tensor:
+    """``4 / max(gradient)`` at the uniform plan, per sample (the release: over the batch), (B, 1, 1).
+
+    The published gradient of KL carries + lambda. Entropy and KL terms curve by their weights, c = eps + lambda: a step
+    beyond ``2 / c`` diverges, so there, and where no gradient is positive, it is ``1 / c``.
+    """
+    p, q = problem.p.unsqueeze(2), problem.q.unsqueeze(1)
+    relaxation = (problem.relax_x or 0.0) + (problem.relax_y or 0.0)
+    gradient = torch.add(problem.epsilon * (_log(p) + _log(q)) + relaxation, problem.cost, alpha=1.0 - problem.alpha)
+    if problem.structure is not None:
+        first, second = problem.structure
+        gradient.add_(first(p) * second(q), alpha=problem.alpha)  # p q' is of rank one, and so is its product
+    largest = gradient.masked_fill_(~((p > 0) & (q > 0)), -torch.inf).amax((1, 2), keepdim=True)
+    curvature = problem.epsilon + relaxation
+    return torch.where(largest > 2.0 * curvature, 4.0 / largest, 1.0 / curvature)
 
 
 def _project(plan: Tensor, problem: Problem, tolerance: float) -> Tensor:
@@ -181,7 +183,7 @@ def _project(plan: Tensor, problem: Problem, tolerance: float) -> Tensor:
     b = torch.ones_like(problem.q)
     for _ in range(MOST_FINISHING_SWEEPS // SWEEPS_BETWEEN_CHECKS):
         a = problem.p / _right(plan, b).clamp_min(TINY)
-        done = _error(b * _left(a, plan), problem.q) <= tolerance / 2
+        done = marginal_error(b * _left(a, plan), problem.q) <= tolerance / 2
         if bool(done.all()):
             break
         swept = b
@@ -208,5 +210,6 @@ def _log_ratio(marginal: Tensor, mass: Tensor) -> Tensor:
     return torch.where(mass > 0, _log(marginal) - _log(mass), 0.0)
 
 
-def _error(marginal: Tensor, mass: Tensor) -> Tensor:
+def marginal_error(marginal: Tensor, mass: Tensor) -> Tensor:
+    """(B,) largest ``|marginal - mass| / mass``."""
     return ((marginal - mass).abs() / mass.clamp_min(TINY)).masked_fill(mass == 0, 0.0).amax(1)

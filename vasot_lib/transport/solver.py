@@ -1,16 +1,23 @@
-"""The solver: one call, and behind it the fastest path that can take the problem."""
+"""The solver: one call, and behind it the fastest path that can take the problem.
+
+``reference.py`` is the path to read, in plain torch, for everything. ``fused/`` gives
+the same numbers in few passes over memory for what training and evaluation need: float32, row masses fixed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import get_args
 
+import torch
 from torch import Tensor
 
 from vasot_lib.errors import InputError, unknown_name
 from vasot_lib.transport import reference
-from vasot_lib.transport.problem import make_problem
-from vasot_lib.transport.reference import Schedule, Scheme
+from vasot_lib.transport.problem import Problem, check_memory, make_problem
+from vasot_lib.transport.reference import Outcome, Schedule, Scheme
 from vasot_lib.transport.structure import Structure
 
 
@@ -62,7 +69,8 @@ def solve(
     """Solve a batch of fused Gromov-Wasserstein problems; samples do not influence each other.
 
     Args:
-        cost: (B, N, M) linear cost, the temporal prior included; float32 or float64, on any device.
+        cost: (B, N, M) linear cost, the temporal prior included; float32 or float64, on any device (half precision is
+            computed in float32). No gradient flows through the plan.
         structure: the structural priors of rows and columns, e.g. ``(Near(r), Far(r))``; needed where alpha > 0.
         alpha: weight of the structure term, 0 to 1; the linear cost gets 1 - alpha.
         epsilon: weight of the entropy; larger is softer.
@@ -93,7 +101,9 @@ def solve(
         cost, structure, alpha=alpha, epsilon=epsilon, relax_x=relax_x, relax_y=relax_y,
         mask_x=mask_x, mask_y=mask_y, mass_x=mass_x, mass_y=mass_y,
     )  # fmt: skip
-    outcome = reference.run(problem, Schedule(scheme, iterations, sweeps, finish, tolerance, trace))
+    schedule = Schedule(scheme, iterations, sweeps, finish, tolerance, trace)
+    check_memory(problem)
+    outcome = _path(problem, schedule)(problem, schedule)
     converged = outcome.residual <= tolerance
     if relax_x is None:
         converged = converged & (outcome.error_x <= tolerance)
@@ -103,3 +113,26 @@ def solve(
         outcome.matrix, outcome.objective, outcome.error_x, outcome.error_y, outcome.residual, iterations, converged,
         outcome.trace,
     )  # fmt: skip
+
+
+def _path(problem: Problem, schedule: Schedule) -> Callable[[Problem, Schedule], Outcome]:
+    """The fused paths take float32, fixed row masses, rows structured by neighbours alone (``Near``), and no trace."""
+    cost = problem.cost
+    near = problem.structure is None or problem.structure[0].ones == 0.0
+    if (
+        cost.dtype == torch.float32
+        and near
+        and problem.relax_x is None
+        and not schedule.trace
+        and not cost.requires_grad
+    ):
+        # Imported here: compilers take a while to load, and triton is not installed everywhere.
+        if cost.device.type == "cpu":
+            from vasot_lib.transport.fused import cpu
+
+            return cpu.run
+        if cost.device.type == "cuda" and find_spec("triton") is not None:
+            from vasot_lib.transport import fused_gpu
+
+            return fused_gpu.run
+    return reference.run

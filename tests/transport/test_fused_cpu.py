@@ -1,0 +1,187 @@
+"""The fused CPU path against the readable one: plans, marginals, masks, batches, windows, dummy frames, dtypes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.transport.helpers import random_walk
+from vasot_lib.errors import InputError
+from vasot_lib.transport import (
+    Distinct,
+    Far,
+    Near,
+    cosine_cost,
+    make_problem,
+    problem,
+    reference,
+    solve,
+    temporal_prior,
+)
+from vasot_lib.transport.fused import cpu
+from vasot_lib.transport.fused import cpu_kernels as kernels
+from vasot_lib.transport.problem import Problem
+from vasot_lib.transport.reference import Outcome, Schedule
+
+KINDS = {
+    "balanced": dict(scheme="sinkhorn"),
+    "balanced, plain": dict(scheme="mirror"),
+    "relaxed columns": dict(scheme="sinkhorn", relax_y=0.1),
+    "mirror": dict(scheme="mirror", relax_y=0.1),
+}
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+def both(bound: Problem, scheme: str, iterations: int = 25, sweeps: int = 1, finish: bool = True) -> Outcome:
+    """The fused outcome, after comparing all of it with the readable one."""
+    schedule = Schedule(scheme, iterations, sweeps, finish, tolerance=1e-3)
+    fused, readable = cpu.run(bound, schedule), reference.run(bound, schedule)
+    assert (fused.matrix - readable.matrix).abs().max() <= 1e-5
+    scale = bound.p.unsqueeze(2).clamp_min(1e-30)  # rows as distributions: the stricter comparison
+    torch.testing.assert_close(fused.matrix / scale, readable.matrix / scale, rtol=1e-3, atol=1e-4)
+    for name in ("objective", "error_x", "error_y", "residual"):
+        torch.testing.assert_close(getattr(fused, name), getattr(readable, name), rtol=1e-3, atol=1e-4, msg=name)
+    return fused
+
+
+def walks(batch: int, n: int, m: int, seed: int) -> torch.Tensor:
+    x = torch.stack([random_walk(n, seed=seed + b, dtype=torch.float32) for b in range(batch)])
+    y = torch.stack([random_walk(m, seed=seed + b + 50, dtype=torch.float32) for b in range(batch)])
+    return cosine_cost(x, y) + 0.3 * temporal_prior(n, m)
+
+
+@kinds
+@given(
+    batch=st.integers(1, 3), n=st.integers(12, 60), m=st.integers(3, 60), seed=st.integers(0, 999),
+    alpha=st.floats(0, 0.6), sweeps=st.integers(1, 3), finish=st.booleans(), distinct=st.booleans(),
+)  # fmt: skip
+def test_same_plan_as_the_readable_path(
+    kind: str, batch: int, n: int, m: int, seed: int, alpha: float, sweeps: int, finish: bool, distinct: bool
+) -> None:
+    options = dict(KINDS[kind])
+    scheme = options.pop("scheme")
+    second = Distinct() if distinct or m < 12 else Far(0.1)
+    bound = make_problem(walks(batch, n, m, seed), (Near(0.1), second), alpha=alpha, **options)
+    both(bound, scheme, sweeps=sweeps, finish=finish)
+
+
+@kinds
+def test_padding_windows_and_dummies_per_sample(kind: str) -> None:
+    """Samples of unequal length, a dummy first on both sides, padding that holds NaN."""
+    options = dict(KINDS[kind])
+    scheme = options.pop("scheme")
+    cost = walks(3, 48, 40, seed=3)
+    n, m = torch.tensor([48, 20, 33]), torch.tensor([25, 40, 31])
+    mask_x, mask_y = torch.arange(48) < n[:, None], torch.arange(40) < m[:, None]
+    cost = cost.masked_fill(~(mask_x[:, :, None] & mask_y[:, None]), torch.nan)
+    for free in (0, 1):
+        bound = make_problem(
+            cost, (Near(0.1, free), Far(0.1, free)), alpha=0.3, mask_x=mask_x, mask_y=mask_y, **options
+        )
+        fused = both(bound, scheme)
+        assert (fused.matrix[~mask_x] == 0).all() and (fused.matrix.transpose(1, 2)[~mask_y] == 0).all()
+
+
+@kinds
+def test_entries_without_mass(kind: str) -> None:
+    options = dict(KINDS[kind])
+    scheme = options.pop("scheme")
+    p, q = torch.full((2, 30), 1 / 29), torch.full((2, 24), 1 / 23)
+    p[:, 0] = q[:, 0] = 0
+    bound = make_problem(walks(2, 30, 24, seed=7), (Near(0.1), Far(0.1)), alpha=0.3, mass_x=p, mass_y=q, **options)
+    fused = both(bound, scheme)
+    assert (fused.matrix[:, 0] == 0).all() and (fused.matrix[:, :, 0] == 0).all()
+
+
+@kinds
+@pytest.mark.parametrize("radius", [0.03, 0.5, 1.0])
+def test_windows_from_one_frame_to_all(kind: str, radius: float) -> None:
+    options = dict(KINDS[kind])
+    scheme = options.pop("scheme")
+    both(make_problem(walks(1, 37, 45, seed=1), (Near(radius), Far(radius)), alpha=0.4, **options), scheme)
+
+
+def test_long_rows_and_many_of_them() -> None:
+    """Past the length after which the sliding window is summed up afresh."""
+    both(make_problem(walks(1, 700, 90, seed=2), (Near(0.01), Far(0.1)), alpha=0.5), "sinkhorn")
+
+
+@kinds
+def test_number_of_threads_does_not_matter(kind: str) -> None:
+    options = dict(KINDS[kind])
+    scheme = options.pop("scheme")
+    bound = make_problem(walks(3, 150, 140, seed=4), (Near(0.05), Far(0.05)), alpha=0.3, **options)
+    threads, plans = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            plans.append(cpu.run(bound, Schedule(scheme, 25, 1, True, 1e-3)).matrix)
+    finally:
+        torch.set_num_threads(threads)
+    # Sums over rows are added up per block, so blocks change the last digit and nothing else.
+    for other in plans[1:]:
+        torch.testing.assert_close(other, plans[0], rtol=1e-3, atol=1e-9)
+
+
+def test_same_input_gives_the_same_bits() -> None:
+    cost = walks(2, 160, 150, seed=5)
+    first, second = (solve(cost, (Near(0.05), Far(0.05)), alpha=0.3).matrix for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_costs_far_beyond_the_range_of_exp() -> None:
+    cost = 40 * walks(1, 40, 30, seed=6)
+    plan = solve(cost, (Near(0.1), Far(0.1)), alpha=0.3, epsilon=0.05, finish=False)
+    assert plan.matrix.isfinite().all() and plan.objective.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_costs_in_half_precision(dtype: torch.dtype) -> None:
+    cost = walks(1, 50, 40, seed=8)
+    half, full = (solve(c, (Near(0.1), Far(0.1)), alpha=0.3) for c in (cost.to(dtype), cost))
+    assert half.matrix.dtype == torch.float32
+    exactly = solve(cost.to(dtype).float(), (Near(0.1), Far(0.1)), alpha=0.3)
+    assert torch.equal(half.matrix, exactly.matrix)
+    assert (half.matrix - full.matrix).abs().sum() < 0.2  # rounding costs to 8 bits moves some mass, not most
+
+
+def test_cost_may_be_a_view_and_is_left_as_it_was() -> None:
+    wide = walks(1, 40, 60, seed=9)
+    view = wide.transpose(1, 2)
+    before = view.clone()
+    torch.testing.assert_close(solve(view).matrix, solve(before).matrix)
+    assert torch.equal(view, before)
+
+
+def test_no_gradient_flows_through_a_plan() -> None:
+    plan = solve(walks(1, 12, 10, seed=1).requires_grad_(), iterations=3)
+    assert not plan.matrix.requires_grad and not plan.objective.requires_grad
+
+
+def test_a_plan_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        available = 2**20
+
+    monkeypatch.setattr(problem.psutil, "virtual_memory", lambda: Full)
+    with pytest.raises(InputError, match=r"plans of 1 x 5000 x 5000 need 3 buffers, 0\.3 GiB, .* 0\.0 GiB are free"):
+        solve(torch.zeros(1, 1, 1).expand(1, 5000, 5000))
+
+
+def test_exp_and_log_to_single_precision() -> None:
+    x = np.linspace(-87, 80, 20001).astype(np.float32)
+    exp = np.array([kernels.exp(value) for value in x], np.float64)
+    np.testing.assert_allclose(exp, np.exp(x.astype(np.float64)), rtol=3e-7)
+    positive = np.exp(np.linspace(-80, 80, 20001)).astype(np.float32)
+    log = np.array([kernels.log(value) for value in positive], np.float64)
+    np.testing.assert_allclose(log, np.log(positive.astype(np.float64)), rtol=3e-7, atol=1e-7)
+    assert kernels.exp(np.float32(-1e30)) < 1e-37
+
+
+def test_sliding_window_sum_by_hand() -> None:
+    z = torch.arange(12, dtype=torch.float32).reshape(6, 2)
+    window = np.zeros(2, np.float32)
+    kernels._start_window(z.numpy(), window, 3, 1, 6, 2, 1)  # row 3's predecessor covers rows 1 to 3
+    assert window.tolist() == [2 + 4 + 6, 3 + 5 + 7]

@@ -1,0 +1,80 @@
+"""Long pairs by way of bins: equal to the full solve where nothing is binned, close to it where it is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vasot_lib.errors import InputError
+from vasot_lib.transport import Alignment, align_long
+from vasot_lib.transport import long as long_module
+
+
+def procedure(n: int, seed: int, steps: int = 8, noise: float = 0.08) -> Tensor:
+    """(n, 40): the same steps in the same order, of random length, frames with noise of their own."""
+    generator = torch.Generator().manual_seed(seed)
+    actions = F.normalize(torch.randn(steps, 40, generator=torch.Generator().manual_seed(0)), dim=1)
+    ends = (torch.rand(steps, generator=generator) + 0.3).cumsum(0)
+    step = torch.searchsorted(ends / ends[-1], (torch.arange(n) + 0.5) / n)
+    return F.normalize(actions[step] + noise * torch.randn(n, 40, generator=generator), dim=1)
+
+
+def whole(x: Tensor, y: Tensor, recipe: Alignment) -> Tensor:
+    masks = (torch.ones(1, len(e), dtype=torch.bool) for e in (x, y))
+    return recipe.match(x[None], y[None], *masks).x_to_y[0]
+
+
+def distance(a: Tensor, b: Tensor) -> float:
+    """Mean total variation of rows: 0 equal, 1 disjoint."""
+    return (0.5 * (a - b).abs().sum(1).mean()).item()
+
+
+@pytest.mark.parametrize("recipe", [Alignment(dummy="none"), Alignment(), Alignment(relax=0.1)])
+def test_with_a_bin_per_frame_it_is_the_full_solve(recipe: Alignment) -> None:
+    x, y = procedure(120, 1), procedure(90, 2)
+    plan = align_long(x, y, recipe, bins=200)
+    assert distance(plan.rows(0, 120), whole(x, y, recipe)) < 2e-3
+
+
+@pytest.mark.parametrize("dummy", ["none", "soft"])
+def test_bins_come_close_to_the_full_solve_and_sweeps_closer(dummy: str) -> None:
+    x, y = procedure(800, 3), procedure(600, 4)
+    recipe = Alignment(dummy=dummy)
+    full = whole(x, y, recipe)
+    far, near = (distance(align_long(x, y, recipe, bins=200, sweeps=s).rows(0, 800), full) for s in (0, 3))
+    assert near < 0.08 and near < far / 2
+    uniform = torch.full_like(full, 1 / 600)
+    assert near < distance(uniform, full) / 8
+    agree = (align_long(x, y, recipe, bins=200).argmax() - full.argmax(1)).abs().float().mean() / 600
+    assert agree < 0.01
+
+
+def test_more_bins_are_nearer() -> None:
+    x, y = procedure(600, 5), procedure(600, 6)
+    full = whole(x, y, Alignment())
+    errors = [distance(align_long(x, y, Alignment(), bins=bins).rows(0, 600), full) for bins in (60, 200, 600)]
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_blocks_of_rows_are_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = align_long(procedure(150, 7), procedure(70, 8), Alignment(), bins=50)
+    monkeypatch.setattr(long_module, "ENTRIES_AT_ONCE", 70 * 32)
+    assert [len(block) for block in plan.blocks()] == [32, 32, 32, 32, 22]
+    torch.testing.assert_close(torch.cat(list(plan.blocks())), plan.rows(0, 150))
+    assert torch.equal(plan.argmax(), plan.rows(0, 150).argmax(1))
+
+
+def test_rows_give_to_the_dummy_what_the_coarse_plan_gave() -> None:
+    x, y = procedure(400, 9), procedure(400, 10)
+    background = F.normalize(torch.randn(100, 40, generator=torch.Generator().manual_seed(1)), dim=1)
+    x = torch.cat((x[:200], background, x[200:]))
+    kept = align_long(x, y, Alignment(dummy_mass=0.2), bins=250).rows(0, 500).sum(1)
+    assert kept[200:300].mean() < 0.6 * torch.cat((kept[:200], kept[300:])).mean()
+    assert (kept <= 1 + 1e-5).all()
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(InputError, match="bins is 1 for 20 and 30 frames"):
+        align_long(procedure(20, 0), procedure(30, 0), Alignment(), bins=1)

@@ -1,0 +1,102 @@
+r"""The solver in two passes over memory per iteration, for float32 on the CPU: what ``reference.py`` computes.
+
+1. *blur*: a row of ``T = r_i K_ij b_j``, its total and its window sums along j give a row of ``Z = T Cy``;
+2. *move*: the sum of Z over a window that slides down the rows gives ``Cx T Cy``; with it the log-kernel
+   ``S = keep L - step G + w``, its row maximum, one exponential per element, the row scaling, and the column sums.
+
+What tells the schemes apart are the numbers ``keep`` and ``step`` and the vectors w, b between the passes:
+
+- ``sinkhorn``: keep 1/2, step 1/(2 eps), b from the column sums, ``w = v + keep log b``;
+- ``mirror``, balanced: keep 0, step 1/eps, b from the column sums, w = 0;
+- ``mirror``, relaxed: step from the first gradient, keep ``1 - step eps``, b = 1, ``w = -step lambda log(sums / q)``.
+
+Constants of a row in L drop out when the row is scaled to p. Four plan-sized arrays are alive: cost, L = log T, K, Z;
+the last iteration writes its kernel over L. Both passes run over samples and blocks of rows in parallel.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numba import get_num_threads, set_num_threads
+
+from vasot_lib.transport.fused.cpu_kernels import NEVER, ROWS, Side, Sizes, f32
+from vasot_lib.transport.fused.cpu_loop import Measured, Scheme, Scratch, Vectors, solve
+from vasot_lib.transport.problem import Problem
+from vasot_lib.transport.reference import Outcome, Schedule, marginal_error, mirror_step
+from vasot_lib.transport.structure import Operator
+
+MOST_THREADS = get_num_threads()
+SMALL = 16_384  # entries per thread below which one more thread costs more than it brings
+
+
+def run(problem: Problem, schedule: Schedule) -> Outcome:
+    """Iterate, finish and measure; see :func:`vasot_lib.transport.reference.run`."""
+    cost = problem.cost.contiguous()
+    batch, n, m = cost.shape
+    threads = max(1, min(torch.get_num_threads(), MOST_THREADS, cost.numel() // SMALL))
+    set_num_threads(threads)
+    sizes = _sizes(problem, threads)
+    first, second = problem.structure or (None, None)
+    x, y = _side(first, batch), _side(second, batch)
+    scheme, vectors = _scheme(problem, schedule)
+    # log T until the last iteration, up to a constant per row; then the plan.
+    plan = problem.q.log().clamp_min(float(NEVER)).unsqueeze(1).expand(cost.shape).contiguous()
+    kernel = problem.q.unsqueeze(1).expand(cost.shape).contiguous().numpy()
+    z = np.empty(cost.shape if problem.structure else (0, 0, 0), np.float32)
+    single, tasks = np.float32, len(sizes.tasks)
+    scratch = Scratch(
+        np.zeros((tasks, ROWS, m), single), np.empty((tasks, ROWS, m + 2 * int(y.windows.max()) + 2), single),
+        np.empty((tasks, 2, m), single), np.empty((tasks, m), single), np.empty(tasks),
+    )  # fmt: skip
+    measured = Measured(np.zeros((batch, n), single), np.zeros((batch, m), single), np.zeros(batch), np.zeros(batch))
+    finish = problem.balanced and schedule.finish
+    solve(
+        cost.numpy(), plan.numpy(), kernel, z, vectors, scheme, f32(problem.alpha), f32(problem.epsilon), x, y, sizes,
+        scratch, measured, schedule.iterations, f32(schedule.tolerance / 2 if finish else -1.0),
+    )  # fmt: skip
+    if min(problem.lengths_x) < n or min(problem.lengths_y) < m:
+        plan.masked_fill_((problem.p == 0).unsqueeze(2) | (problem.q == 0).unsqueeze(1), 0.0)
+    rows, columns = torch.from_numpy(measured.rows), torch.from_numpy(measured.columns)
+    objective = torch.from_numpy(measured.objective).float() + problem.relaxation(rows, columns)
+    errors = marginal_error(rows, problem.p), marginal_error(columns, problem.q)
+    return Outcome(plan, objective, *errors, torch.from_numpy(measured.moved).float())
+
+
+def _sizes(problem: Problem, threads: int) -> Sizes:
+    """Tasks of one sample each, as many as the threads can share evenly."""
+    blocks = threads // math.gcd(len(problem.lengths_x), threads)
+    tasks = [
+        (s, n * block // blocks, n * (block + 1) // blocks)
+        for s, n in enumerate(problem.lengths_x)
+        for block in range(blocks)
+    ]
+    return Sizes(np.array(problem.lengths_x), np.array(problem.lengths_y), np.array(tasks))
+
+
+def _side(operator: Operator | None, batch: int) -> Side:
+    if operator is None:
+        return Side(f32(0.0), f32(0.0), f32(0.0), 0, np.zeros(batch, np.int64))
+    windows = np.minimum(np.array(operator.windows), 1 << 40)
+    return Side(f32(operator.ones), f32(operator.own), f32(operator.band), operator.free, windows)
+
+
+def _scheme(problem: Problem, schedule: Schedule) -> tuple[Scheme, Vectors]:
+    mirror = schedule.scheme == "mirror" and not problem.balanced
+    proximal = schedule.scheme == "sinkhorn"
+    relax, batch = problem.relax_y or 0.0, len(problem.p)
+    scale = problem.epsilon * (2.0 if proximal else 1.0)
+    step = mirror_step(problem).flatten() if mirror else torch.full((batch,), 1.0 / scale)
+    keep = 1.0 - step * problem.epsilon
+    phi = relax / (relax + scale) if problem.relax_y is not None and not mirror else 1.0
+    scheme = Scheme(
+        mirror, proximal, f32(phi), f32(relax), problem.relax_y is not None and not mirror,
+        1 if mirror else schedule.sweeps,
+    )  # fmt: skip
+    q = problem.q.contiguous()
+    v = torch.where(q > 0, 0.0, float(NEVER))
+    r = problem.p.clone()  # the first plan is p q'; its kernel holds q
+    tensors = (problem.p.contiguous(), q, r, (q > 0).float(), v, v.clone(), keep, step)
+    return scheme, Vectors(*(tensor.numpy() for tensor in tensors))

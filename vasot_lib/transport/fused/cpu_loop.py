@@ -1,0 +1,142 @@
+"""The iterations of the fused CPU path, from the first kernel to the measured plan, in one compiled function."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from vasot_lib.transport.fused import cpu_kernels as kernels
+from vasot_lib.transport.fused.cpu_kernels import TINY, Array, f32
+from vasot_lib.transport.reference import MOST_FINISHING_SWEEPS, SWEEPS_BETWEEN_CHECKS
+
+
+class Scheme(NamedTuple):
+    """The numbers that tell the schemes apart; phi is lambda / (lambda + scale), 1 where the columns are fixed."""
+
+    mirror: bool
+    proximal: bool
+    phi: np.float32
+    relax: np.float32
+    end_on_rows: bool
+    sweeps: int
+
+
+class Vectors(NamedTuple):
+    """Masses, scalings and potentials: (B, N), (B, M) or (B,); see the module's text."""
+
+    p: Array
+    q: Array
+    r: Array
+    b: Array
+    v: Array
+    w: Array
+    keep: Array
+    step: Array
+
+
+class Scratch(NamedTuple):
+    """Per task: four rows of T, their running sums, a sliding window and a row of zeros, column sums, a total."""
+
+    rows: Array
+    running: Array
+    window: Array
+    sums: Array
+    totals: NDArray[np.float64]
+
+
+class Measured(NamedTuple):
+    """Per sample: row sums, column sums, J without the terms of relaxed marginals, mass that moved last."""
+
+    rows: Array
+    columns: Array
+    objective: NDArray[np.float64]
+    moved: NDArray[np.float64]
+
+
+@njit(cache=True)
+def solve(
+    cost, plan, kernel, z, vectors, scheme, alpha, epsilon, x, y, sizes, scratch, measured, iterations, tolerance
+):
+    """Everything without coming back to Python; a tolerance below 0 leaves the finishing sweeps out."""
+    p, r, b = vectors.p, vectors.r, vectors.b
+    r_before, b_before = r.copy(), b.copy()
+    for k in range(iterations):
+        last = k == iterations - 1
+        if k > 0 and scheme.end_on_rows:
+            kernels.sweep(kernel, b, r, p, sizes, scratch.sums)
+        if alpha > f32(0.0):
+            kernels.blur(kernel, r, b, z, scratch.rows, scratch.running, y, sizes)
+        if last:
+            r_before[:], b_before[:] = r, b
+        # The last kernel goes over log T, so that the plan before it is still there to compare with.
+        kernels.move(
+            cost, plan, kernel, last, z, p, r, vectors.w, vectors.keep, vectors.step, alpha, x, sizes, scratch.window,
+            scratch.sums,
+        )  # fmt: skip
+        for _ in range(scheme.sweeps - 1):
+            _columns(vectors, scheme, sizes, scratch.sums, measured.columns, False)
+            kernels.sweep(plan if last else kernel, b, r, p, sizes, scratch.sums)
+        _columns(vectors, scheme, sizes, scratch.sums, measured.columns, True)
+    if scheme.end_on_rows:
+        kernels.sweep(plan, b, r, p, sizes, scratch.sums)
+    kernels.moved(kernel, r_before, b_before, plan, r, b, sizes, scratch.totals)
+    _per_sample(sizes, scratch.totals, measured.moved)
+    if tolerance > f32(0.0):
+        kernels.scale(plan, r, b, sizes)
+        _project(plan, vectors, sizes, scratch.sums, measured.columns, tolerance)
+    if alpha > f32(0.0):
+        kernels.blur(plan, r, b, z, scratch.rows, scratch.running, y, sizes)
+    kernels.scale(plan, r, b, sizes)
+    kernels.measure(
+        cost, plan, z, alpha, epsilon, x, sizes, scratch.window, scratch.sums, measured.rows, scratch.totals
+    )
+    _per_sample(sizes, scratch.totals, measured.objective)
+    kernels.column_sums(sizes, scratch.sums, measured.columns)
+
+
+@njit(cache=True)
+def _per_sample(sizes, totals, out):
+    out[:] = 0.0
+    for task in range(len(sizes.tasks)):
+        out[sizes.tasks[task, 0]] += totals[task]
+
+
+@njit(cache=True)
+def _columns(vectors, scheme, sizes, sums, columns, last):
+    """From the column sums of all tasks to b and w; only the last sweep of an iteration moves the potential v."""
+    kernels.column_sums(sizes, sums, columns)
+    for s in range(len(sizes.m)):
+        m = sizes.m[s]
+        q, b, v, w = vectors.q[s, :m], vectors.b[s, :m], vectors.v[s, :m], vectors.w[s, :m]
+        if scheme.mirror:
+            kernels.relax(columns[s, :m], q, w, vectors.step[s] * scheme.relax)
+        else:
+            kernels.scalings(columns[s, :m], q, b, v, scheme.phi)
+            if last and scheme.proximal:
+                kernels.advance(b, q, v, w, vectors.keep[s])
+
+
+@njit(cache=True)
+def _project(plan, vectors, sizes, sums, columns, tolerance):
+    """r and b that bring the plan to both marginals; what is done is left alone, as in ``reference``."""
+    q, b = vectors.q, vectors.b
+    done = np.zeros(len(sizes.m), np.bool_)
+    for k in range(MOST_FINISHING_SWEEPS + 1):
+        kernels.sweep(plan, b, vectors.r, vectors.p, sizes, sums)
+        kernels.column_sums(sizes, sums, columns)
+        if k % SWEEPS_BETWEEN_CHECKS == 0:
+            for s in range(len(done)):
+                error = f32(0.0)
+                for j in range(sizes.m[s]):
+                    if q[s, j] > f32(0.0):
+                        error = max(error, abs(b[s, j] * columns[s, j] - q[s, j]) / q[s, j])
+                done[s] = error <= tolerance
+            if done.all() or k == MOST_FINISHING_SWEEPS:
+                return
+        for s in range(len(done)):
+            if not done[s]:
+                for j in range(sizes.m[s]):
+                    b[s, j] = q[s, j] / max(columns[s, j], TINY)
