@@ -1,4 +1,4 @@
-"""The command ``vasot``: run a notebook, look at data sets and methods, run the tutorial."""
+"""The command ``vasot``: run a notebook, train without one, list data sets and methods, benchmark, run the tutorial."""
 
 from __future__ import annotations
 
@@ -54,17 +54,27 @@ def _parser() -> argparse.ArgumentParser:
         "vasot run notebooks/40_train.ipynb -p method vasot -p seed 3 --out outputs",
     )
     run.add_argument("notebook", metavar="NOTEBOOK", type=Path)
-    run.add_argument(
-        "-p",
-        dest="parameters",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="a parameter of the notebook; the value is read as YAML",
-    )
+    _add_parameters(run, "a parameter of the notebook; the value is read as YAML")
     run.add_argument("--out", type=Path, default=Path("outputs"), metavar="DIR", help="default: %(default)s")
     run.set_defaults(run=_run)
+
+    train = _command(
+        commands,
+        "train",
+        "train a method on a data set and record its scores, on one process or on all that torchrun starts",
+        "vasot train hapt vasot --preset paper --seed 3 -p training.batch_size 4 --out outputs/hapt-vasot-3",
+    )
+    train.add_argument("dataset", metavar="DATASET", help="a name from `vasot data`")
+    train.add_argument("method", metavar="METHOD", help="a name from `vasot methods`")
+    train.add_argument("--preset", default="kit", help="kit, paper or release; default: %(default)s")
+    train.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    train.add_argument("--epochs", type=int, metavar="N", help="default: as many as the preset says")
+    train.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto; default: %(default)s")
+    _add_parameters(train, "a value by dotted name, e.g. training.lr 3e-4; the value is read as YAML")
+    train.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the folder of this run; the same again goes on with it"
+    )
+    train.set_defaults(run=_train)
 
     data = _command(commands, "data", "list the data sets, or load one and describe it", "vasot data mocap6")
     data.add_argument("name", metavar="NAME", nargs="?", help="bring this data set if needed, check and describe it")
@@ -75,6 +85,18 @@ def _parser() -> argparse.ArgumentParser:
     methods = _command(commands, "methods", "list the methods", "vasot methods --json")
     methods.add_argument("--json", action="store_true", help="print JSON")
     methods.set_defaults(run=_methods)
+
+    bench = _command(
+        commands,
+        "bench",
+        "measure the solver or training and print ratios within this run",
+        "vasot bench solver --json outputs/solver.json",
+    )
+    bench.add_argument("what", choices=("solver", "training"), help="what to measure")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="also write the figures, goals and the machine here")
+    bench.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+    bench.add_argument("--seconds", type=float, default=4.0, metavar="S", help="per comparison; default: %(default)s")
+    bench.set_defaults(run=_bench)
 
     tutorial = _command(
         commands, "tutorial", "run the tutorial notebooks and write one page about them", "vasot tutorial"
@@ -88,6 +110,48 @@ def _parser() -> argparse.ArgumentParser:
 
 def _command(commands: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:
     return commands.add_parser(name, help=summary, description=f"{summary}.".capitalize(), epilog=f"example: {example}")
+
+
+def _add_parameters(parser: argparse.ArgumentParser, summary: str) -> None:
+    parser.add_argument(
+        "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help=summary
+    )
+
+
+def _train(options: argparse.Namespace) -> None:
+    from vasot_lib.experiments.train import train_and_score
+
+    path = train_and_score(
+        options.dataset,
+        options.method,
+        options.preset,
+        options.out,
+        seed=options.seed,
+        epochs=options.epochs,
+        device=options.device,
+        overrides={name: _value(name, text) for name, text in options.parameters},
+    )
+    if path is not None:  # only the first of several processes has written it
+        print(f"wrote {path}")
+
+
+def _bench(options: argparse.Namespace) -> None:
+    import torch
+
+    from vasot_lib.bench import bench_solver, bench_training
+    from vasot_lib.bench.timing import machine
+    from vasot_lib.experiments.records import to_json, write_text
+
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device is 'cuda' but this machine has no CUDA device; use --device cpu")
+    rows = []
+    for row in {"solver": bench_solver, "training": bench_training}[options.what](options.device, options.seconds):
+        rows.append(row)
+        print(row, flush=True)
+    if options.json:
+        report = {"benchmark": options.what, "device": options.device, "machine": machine()}
+        write_text(options.json, to_json({**report, "rows": [row.as_dict() for row in rows]}))
+        print(f"wrote {options.json}")
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -20,4 +20,5 @@ class MLPEncoder(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(..., n_in) features to (..., n_out) embeddings of length 1."""
-        return F.normalize(self.layers(features), dim=-1)
+        # In mixed precision the layers give bfloat16: too coarse for a length of 1 and for the costs made of it.
+        return F.normalize(self.layers(features).to(self.layers[0].weight.dtype), dim=-1)

@@ -1,4 +1,8 @@
-"""One training loop for every method, on lightning-fabric, with checkpoints that resume to identical numbers."""
+"""One training loop for every method, on lightning-fabric, with checkpoints that resume to identical numbers.
+
+Started by ``torchrun`` or ``fabric run`` the same loop shares every step among all processes, on any number of GPUs and
+nodes. A step means the same on one process and on many: ``batch_size`` counts the videos of all of them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vasot_lib.data import Dataset, collate, epoch_batches
+from vasot_lib.data import Dataset, collate, epoch_shares
 from vasot_lib.errors import DataError, InputError, unknown_name
 from vasot_lib.evaluation.collapse import collapse
 from vasot_lib.methods import Method
@@ -25,6 +30,9 @@ from vasot_lib.methods import Method
 History = list[dict[str, float]]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed"}
+# They decide how fast the numbers come, not which: a checkpoint is resumed with other ones.
+FREE = ("epochs", "device", "accumulate")
 METER_FRAMES = 32  # frames per video that the collapse meter looks at
 
 
@@ -34,11 +42,13 @@ class TrainingSettings:
 
     Attributes:
         epochs: passes over the videos.
-        batch_size: videos per step (a pair counts as two).
+        batch_size: videos per step (a pair counts as two), over all processes.
         frames: frames sampled per video, one at random from each of as many equal bins.
         lr, weight_decay: of Adam.
         seed: all randomness follows from it.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
+        accumulate: passes that a step is made in, where memory is short; the numbers are those of one pass.
+        precision: ``32``, or ``bf16`` for layers in bfloat16 beside weights, transport and losses in float32.
     """
 
     epochs: int = 30
@@ -48,9 +58,11 @@ class TrainingSettings:
     weight_decay: float = 1e-4
     seed: int = 0
     device: str = "cpu"
+    accumulate: int = 1
+    precision: str = "32"
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 0), ("batch_size", 1), ("frames", 2)):
+        for name, least in (("epochs", 0), ("batch_size", 1), ("frames", 2), ("accumulate", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
                 raise InputError(f"{name} is {value!r}; it must be a whole number of at least {least}")
@@ -60,6 +72,8 @@ class TrainingSettings:
             )
         if self.device not in DEVICES:
             raise unknown_name("device", self.device, DEVICES)
+        if self.precision not in PRECISIONS:
+            raise unknown_name("precision", self.precision, PRECISIONS)
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("device is 'cuda' but this machine has no CUDA device; use device='cpu' or 'auto'")
 
@@ -74,7 +88,8 @@ def fit(
     """Train a method in place.
 
     Every epoch draws from a generator seeded by (seed, epoch), so a run that was killed at any moment and is started
-    again with the same checkpoint path ends with the same numbers as one that was not.
+    again with the same checkpoint path ends with the same numbers as one that was not. Processes that a launcher
+    started call this together, each with the same arguments; the first one reads and writes the checkpoint.
 
     Args:
         method: freshly built; on return it is trained and in evaluation mode, on the CPU.
@@ -82,37 +97,76 @@ def fit(
         settings: see :class:`TrainingSettings`.
         checkpoint: file that is written after every epoch (atomically) and resumed from where it exists; one that
             already holds more epochs than asked for is returned as it is.
-        progress: show a progress bar.
+        progress: show a progress bar, in the first process.
 
     Returns:
-        one dict per epoch: ``epoch``, mean ``loss`` and its terms, and the collapse meter (``mean_cosine`` and
-        ``effective_rank`` of frame embeddings over all videos).
+        one dict per epoch, equal in all processes: ``epoch``, mean ``loss`` and its terms, and the collapse meter
+        (``mean_cosine`` and ``effective_rank`` of frame embeddings over all videos).
 
     Raises:
         InputError: the loss became NaN or infinite.
         DataError: the checkpoint is damaged or was written by another configuration.
     """
-    fabric = Fabric(accelerator=settings.device, devices=1)
+    fabric = _fabric(method, settings)
     method.train()
     optimiser = torch.optim.Adam(method.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     history: History = []
     fingerprint = _fingerprint(method, dataset, settings)
-    if checkpoint is not None and checkpoint.exists():
-        history = load_checkpoint(checkpoint, method, optimiser, fingerprint)
-    else:
-        method.initialise(dataset, settings.frames, _generator(settings.seed, -1))
+    if fabric.is_global_zero:
+        if checkpoint is not None and checkpoint.exists():
+            history = load_checkpoint(checkpoint, method, optimiser, fingerprint)
+        else:
+            method.initialise(dataset, settings.frames, _generator(settings.seed, -1))
+    # Setup hands the weights of the first process to all; the rest of its state follows, on the device by then.
     wrapped, optimiser = fabric.setup(method, optimiser)
+    history, state = fabric.broadcast((history, optimiser.state_dict()))
+    optimiser.load_state_dict(state)
     bar = tqdm(
         range(len(history), settings.epochs), initial=len(history), total=settings.epochs,
-        desc=f"{method.name} on {dataset.name}, seed {settings.seed}", unit="epoch", disable=not progress,
+        desc=f"{method.name} on {dataset.name}, seed {settings.seed}", unit="epoch",
+        disable=not progress or not fabric.is_global_zero,
     )  # fmt: skip
     for epoch in bar:
         history.append(_epoch(wrapped, optimiser, dataset, settings, epoch, fabric))
         bar.set_postfix(loss=f"{history[-1]['loss']:.3f}")
-        if checkpoint is not None:
+        if checkpoint is not None and fabric.is_global_zero:
             save_checkpoint(checkpoint, method, optimiser, history, fingerprint)
+    fabric.barrier()  # whoever returns finds the last checkpoint written
     method.cpu().eval()
     return history
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes results: the only one, or rank 0 of those that a launcher started."""
+    return not _launched() or os.environ["RANK"] == "0"
+
+
+def _launched() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
+
+
+def _fabric(method: Method, settings: TrainingSettings) -> Fabric:
+    """Fabric over the processes that torchrun (which ``fabric run`` calls) started, or over this one."""
+    processes, here = (int(os.environ[name]) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE")) if _launched() else (1, 1)
+    if settings.device in ("auto", "cuda") and here > torch.cuda.device_count() > 0:
+        raise InputError(
+            f"{here} processes were started on a machine with {torch.cuda.device_count()} CUDA device(s); "
+            "start one process for each"
+        )
+    busy = settings.batch_size // (2 if method.paired else 1)
+    if processes > busy and is_first_process():
+        warnings.warn(
+            f"batch_size {settings.batch_size} gives work to {busy} of {processes} processes; "
+            "the others wait: raise batch_size or start fewer",
+            stacklevel=3,
+        )
+    fabric = Fabric(
+        accelerator=settings.device, devices=here, num_nodes=processes // here,
+        strategy="ddp" if processes > 1 else "auto", precision=PRECISIONS[settings.precision],
+    )  # fmt: skip
+    if processes > 1 and "LT_CLI_USED" not in os.environ:  # `fabric run` has launched it already
+        fabric.launch()
+    return fabric
 
 
 def _epoch(
@@ -122,16 +176,24 @@ def _epoch(
     torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))  # for dropout and the like
     sums: dict[str, Tensor] = {}
     steps = 0
-    for batch in epoch_batches(dataset, settings.frames, settings.batch_size, method.paired, generator):
-        terms = method(batch.to(fabric.device))
-        fabric.backward(terms["loss"])
+    parts = fabric.world_size * settings.accumulate
+    mine = range(fabric.global_rank * settings.accumulate, (fabric.global_rank + 1) * settings.accumulate)
+    batches = epoch_shares(dataset, settings.frames, settings.batch_size, method.paired, generator, parts, mine)
+    for shares in batches:
+        for number, (batch, share) in enumerate(shares, 1):
+            # Processes add up their gradients in the last backward pass of a step.
+            with fabric.no_backward_sync(method, enabled=number < len(shares)):
+                terms = method(batch.to(fabric.device))
+                # They come out as the mean over processes, and shall be the sum.
+                fabric.backward(terms["loss"] * (share * fabric.world_size))
+            # Summed on the device: reading a value here would make the host wait at every step.
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + share * value.detach()
         optimiser.step()
         optimiser.zero_grad()
-        # Summed on the device: reading a value here would make the host wait at every step.
-        for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + value.detach()
         steps += 1
-    record = {"epoch": float(epoch), **{name: float(value) / steps for name, value in sums.items()}}
+    totals: Any = fabric.all_reduce(torch.stack([*sums.values()]), reduce_op="sum")
+    record = {"epoch": float(epoch), **{name: float(total) / steps for name, total in zip(sums, totals, strict=True)}}
     if not record["loss"] < float("inf"):
         raise InputError(
             f"the loss is {record['loss']} in epoch {epoch}; lower lr ({settings.lr}) or check the features"
@@ -152,8 +214,8 @@ def _generator(seed: int, epoch: int) -> torch.Generator:
 
 
 def _fingerprint(method: Method, dataset: Dataset, settings: TrainingSettings) -> str:
-    """What a checkpoint must agree on to be resumed; the number of epochs may grow, the device may change."""
-    fixed = {k: v for k, v in asdict(settings).items() if k not in ("epochs", "device")}
+    """What a checkpoint must agree on to be resumed."""
+    fixed = {k: v for k, v in asdict(settings).items() if k not in FREE}
     shapes = {name: list(value.shape) for name, value in method.state_dict().items()}
     parts = [method.name, asdict(method.hyper), fixed, shapes, dataset.checksum()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

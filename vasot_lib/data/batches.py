@@ -12,7 +12,7 @@ from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: lightning-fabric fills in a copy of it where it trains in mixed precision
 class Batch:
     """Frames of B videos.
 
@@ -59,19 +59,7 @@ def collate(videos: Sequence[Video], n_frames: int | None, generator: torch.Gene
     Raises:
         InputError: no videos, or n_frames below 2.
     """
-    if not videos:
-        raise InputError("a batch needs at least one video; 0 were given")
-    if n_frames is not None and n_frames < 2:
-        raise InputError(f"n_frames is {n_frames}; it must be at least 2, or None for full length")
-    width = max(len(video) for video in videos) if n_frames is None else n_frames
-    index = torch.stack([_sample(len(video), width, generator) for video in videos])
-    lengths = torch.tensor([len(video) for video in videos])
-    return Batch(
-        features=torch.stack([video.features[rows] for video, rows in zip(videos, index, strict=True)]),
-        mask=torch.arange(width) < lengths[:, None],
-        index=index,
-        videos=tuple(range(len(videos))),
-    )
+    return _gather(videos, _draw(videos, n_frames, generator))
 
 
 def epoch_batches(
@@ -89,15 +77,63 @@ def epoch_batches(
     Raises:
         InputError: batch_size below 1 or odd where paired, or an activity with one video where paired.
     """
+    return (whole for ((whole, _),) in epoch_shares(dataset, n_frames, batch_size, paired, generator))
+
+
+def epoch_shares(
+    dataset: Dataset,
+    n_frames: int | None,
+    batch_size: int,
+    paired: bool,
+    generator: torch.Generator,
+    parts: int = 1,
+    mine: range = range(1),
+) -> Iterator[list[tuple[Batch, float]]]:
+    """The batches of :func:`epoch_batches`, each cut into parts, for several processes or for several passes a step.
+
+    Every process draws the same numbers, whatever its parts are, and copies the frames of its own parts only.
+
+    Args:
+        dataset, n_frames, batch_size, paired, generator: as in ``epoch_batches``.
+        parts: into how many parts a batch is cut, as equal as they can be; a pair is never cut.
+        mine: which of the parts are wanted.
+
+    Returns:
+        for every batch the wanted parts that are not empty, each with its share of the batch's videos: a mean over the
+        batch is the sum of share times mean over the parts. Where all are empty: one video or pair with share 0.
+
+    Raises:
+        InputError: as ``epoch_batches``.
+    """
     n_batches(dataset, batch_size, paired)  # checks batch_size
     rows = torch.randperm(len(dataset.videos), generator=generator).tolist()
     if paired:
         rows = [row for x in rows for row in (x, _partner(dataset, x, generator))]
     chunks = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    return (
-        replace(collate([dataset.videos[row] for row in chunk], n_frames, generator), videos=tuple(chunk))
-        for chunk in chunks
-    )
+    unit = 2 if paired else 1
+    return (_shares(dataset, chunk, n_frames, generator, unit, parts, mine) for chunk in chunks)
+
+
+def _shares(
+    dataset: Dataset,
+    rows: list[int],
+    n_frames: int | None,
+    generator: torch.Generator,
+    unit: int,
+    parts: int,
+    mine: range,
+) -> list[tuple[Batch, float]]:
+    videos = [dataset.videos[row] for row in rows]
+    index = _draw(videos, n_frames, generator)
+    edges = [len(rows) // unit * part // parts * unit for part in range(parts + 1)]
+    cuts = [slice(edges[part], edges[part + 1]) for part in mine if edges[part] < edges[part + 1]]
+    shares = [(cut.stop - cut.start) / len(rows) for cut in cuts]
+    if not cuts:  # processes meet when they add up their gradients, so each of them has to compute something
+        cuts, shares = [slice(0, unit)], [0.0]
+    return [
+        (replace(_gather(videos[cut], index[cut]), videos=tuple(rows[cut])), share)
+        for cut, share in zip(cuts, shares, strict=True)
+    ]
 
 
 def n_batches(dataset: Dataset, batch_size: int, paired: bool) -> int:
@@ -112,6 +148,26 @@ def n_batches(dataset: Dataset, batch_size: int, paired: bool) -> int:
         )
     rows = len(dataset.videos) * (2 if paired else 1)
     return -(-rows // batch_size)
+
+
+def _draw(videos: Sequence[Video], n_frames: int | None, generator: torch.Generator | None) -> Tensor:
+    """(B, N) frame numbers; see :func:`collate`."""
+    if not videos:
+        raise InputError("a batch needs at least one video; 0 were given")
+    if n_frames is not None and n_frames < 2:
+        raise InputError(f"n_frames is {n_frames}; it must be at least 2, or None for full length")
+    width = max(len(video) for video in videos) if n_frames is None else n_frames
+    return torch.stack([_sample(len(video), width, generator) for video in videos])
+
+
+def _gather(videos: Sequence[Video], index: Tensor) -> Batch:
+    lengths = torch.tensor([len(video) for video in videos])
+    return Batch(
+        features=torch.stack([video.features[rows] for video, rows in zip(videos, index, strict=True)]),
+        mask=torch.arange(index.shape[1]) < lengths[:, None],
+        index=index,
+        videos=tuple(range(len(videos))),
+    )
 
 
 def _sample(length: int, n_frames: int, generator: torch.Generator | None) -> Tensor:

@@ -41,6 +41,7 @@ def record(
     *,
     dataset_checksums: Mapping[str, str],
     notebook: str,
+    folder: Path | None = None,
 ) -> Path:
     """Write ``metrics.json`` of a run atomically: rows, config, seed, versions, data checksums, time.
 
@@ -50,6 +51,7 @@ def record(
         config: what the run was asked for; nested plain values.
         dataset_checksums: ``Dataset.checksum()`` by name of data set.
         notebook: name of the notebook, without suffix.
+        folder: where to write; that of the notebook's run where None.
 
     Raises:
         InputError: no rows, or a row without one of the required keys.
@@ -69,7 +71,7 @@ def record(
         "data": dict(dataset_checksums),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    path = output_dir(notebook) / "metrics.json"
+    path = (folder or output_dir(notebook)) / "metrics.json"
     write_text(path, to_json(content))
     return path
 

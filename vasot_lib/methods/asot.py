@@ -78,11 +78,10 @@ class ASOT(Method):
             in_order = self.segmentation.actions == "kmeans_in_order"
             self.actions.initialise(self.encoder, dataset, n_frames, generator, in_order)
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Segmentation loss over the videos of the batch."""
         self.actions.renormalise()
-        loss = self.segmentation.loss(self.encoder(batch.features), self.actions.weight, batch.mask)
-        return {"loss": loss}
+        return {"loss": self.segmentation.loss(embedded, self.actions.weight, batch.mask)}
 
     @torch.no_grad()
     def segment(self, video: Video) -> Tensor:

@@ -18,8 +18,8 @@ from vasot_lib.errors import InputError
 class Method(nn.Module):
     """A learner: ``forward(batch)`` gives its loss, ``embed``, ``align`` and ``segment`` use what it learnt.
 
-    A new method is one file: a frozen dataclass of hyper-parameters, a subclass that names it in ``Hyper``, an entry
-    in ``vasot_lib.methods.METHODS``.
+    A new method is one file: a frozen dataclass of hyper-parameters, a subclass that names it in ``Hyper`` and defines
+    ``terms``, an entry in ``vasot_lib.methods.METHODS``.
 
     Attributes:
         name: as in the registry.
@@ -50,7 +50,18 @@ class Method(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Scalar terms of the objective by name; ``"loss"`` is the one to minimise."""
-        raise TypeError(f"{type(self).__name__} defines no forward")
+        embedded = self.encoder(batch.features)
+        # Mixed precision ends here: transport and losses stay in the embeddings' float32.
+        with torch.autocast(embedded.device.type, enabled=False):
+            return self.terms(embedded, batch)
+
+    def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """What ``forward`` returns, from the (B, N, D) embeddings of the batch.
+
+        Every term is a mean over the videos (or pairs) of the batch and every parameter takes part in the loss, so
+        that a batch can be cut into parts for several processes.
+        """
+        raise TypeError(f"{type(self).__name__} defines no terms")
 
     @torch.no_grad()
     def embed(self, video: Video) -> Tensor:

@@ -68,9 +68,8 @@ class VAOT(Method):
     paired = True
     Hyper = AlignmentTerm
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Alignment loss over the pairs of the batch."""
-        embedded = self.encoder(batch.features)
         terms = self.hyper.loss(embedded[0::2], embedded[1::2], batch.mask[0::2], batch.mask[1::2])
         return {"loss": sum(terms.values()), **terms}
 

@@ -54,10 +54,9 @@ class VASOT(ASOT):
         """The segmentation term among the hyper-parameters."""
         return self.hyper.segmentation
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Both losses over the pairs of the batch; L_xa and L_ya come from one solve."""
         self.actions.renormalise()
-        embedded = self.encoder(batch.features)
         terms = self.hyper.alignment.loss(embedded[0::2], embedded[1::2], batch.mask[0::2], batch.mask[1::2])
         terms = {name: self.hyper.w_align * value for name, value in terms.items()}
         # The mean over all rows is (L_xa + L_ya) / 2.

@@ -1,0 +1,97 @@
+r"""What the solver is compared with: the published way to compute it, and POT.
+
+``convolution`` restates the published scheme from its description: the structure product as one-dimensional
+convolutions with a window of ones over T laid out as one signal per action (or frame of Y), explicit mirror steps where
+the columns are relaxed, one Sinkhorn sweep per iteration where not, the objective evaluated in every iteration.
+Source: SPEC section 3.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vasot_lib.transport import Far, Near
+
+
+def convolution(
+    cost: Tensor, radius: float, alpha: float = 0.3, epsilon: float = 0.07, relax_y: float | None = None,
+    far: bool = False, iterations: int = 25,
+) -> Tensor:  # fmt: skip
+    """The published solver: (B, N, M) cost to (B, N, M) plan, structure (Near, Far) or (Near, Distinct)."""
+    batch, n, m = cost.shape
+    p, q = 1.0 / n, 1.0 / m
+    near = _window(int(n * radius), 1.0 / radius, 0.0, cost)
+    same = _window(int(m * radius), -1.0, 0.0, cost) if far else None
+    plan = torch.full_like(cost, p * q)
+    step = None
+    for _ in range(iterations):
+        structure = _product(plan, near, same)
+        gradient = alpha * structure + (1.0 - alpha) * cost
+        (0.5 * gradient * plan).sum((1, 2)) + epsilon * (plan * (plan + 1e-12).log() - plan).sum((1, 2))
+        if relax_y is None:
+            kernel = torch.exp(-gradient / epsilon)
+            kernel = kernel / kernel.max()
+            a = p / kernel.sum(2, keepdim=True)
+            b = q / (kernel * a).sum(1, keepdim=True)
+            plan = a * kernel * b
+            continue
+        slope = gradient + epsilon * (plan + 1e-12).log()
+        slope = slope + relax_y * ((plan.sum(1, keepdim=True) / q + 1e-12).log() + 1.0)
+        if step is None:
+            step = 4.0 / slope.max()
+        plan = plan * torch.exp(-step * slope)
+        plan = p * plan / plan.sum(2, keepdim=True)
+    return plan
+
+
+def _window(half: int, weight: float, centre: float, like: Tensor) -> Tensor:
+    kernel = torch.full((1, 1, 2 * half + 1), weight, dtype=like.dtype, device=like.device)
+    kernel[..., half] = centre
+    return kernel
+
+
+def _product(plan: Tensor, near: Tensor, same: Tensor | None) -> Tensor:
+    """Cx T Cy with Cy either Far, whose window is given, or Distinct."""
+    batch, n, m = plan.shape
+    total = plan.sum(2, keepdim=True)
+    if same is None:
+        right = total - plan
+    else:
+        right = total + F.conv1d(plan.reshape(-1, 1, m), same, padding="same").reshape(batch, n, m)
+    signals = right.transpose(1, 2).reshape(-1, 1, n)
+    return F.conv1d(signals, near, padding="same").reshape(batch, m, n).transpose(1, 2)
+
+
+def pot(
+    cost: Tensor, radius: float, alpha: float = 0.3, epsilon: float = 0.07, iterations: int = 25, sweeps: int = 1
+) -> Tensor:
+    """POT's entropic fused Gromov-Wasserstein on the dense matrices of the same (N, M) problem.
+
+    Needs the package POT. Its square loss on ``(-Cx / sqrt 2, Cy / sqrt 2)`` is our product loss up to constants.
+    """
+    import ot
+
+    n, m = cost.shape
+    weight = alpha / (2 * (1 - alpha))
+    theirs = weight / (1 + weight)
+    cx, cy = (side.dense(size).to(cost) / math.sqrt(2) for side, size in ((Near(radius), n), (Far(radius), m)))
+    uniform = (torch.full((size,), 1.0 / size, dtype=cost.dtype) for size in (n, m))
+    plan = ot.gromov.entropic_fused_gromov_wasserstein(
+        cost.numpy(),
+        -cx.numpy(),
+        cy.numpy(),
+        *(mass.numpy() for mass in uniform),
+        loss_fun="square_loss",
+        solver="PGD",
+        alpha=theirs,
+        epsilon=epsilon * (1 - theirs) / (1 - alpha),
+        max_iter=iterations,
+        tol=0,
+        numItermax=sweeps,
+        warn=False,
+    )
+    return torch.from_numpy(plan)

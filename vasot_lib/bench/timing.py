@@ -1,0 +1,113 @@
+"""Fair timing on a shared machine: everything that is compared runs in turns, and a result is one row."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from vasot_lib import __version__
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured figure, or why there is none.
+
+    Attributes:
+        name: what was measured.
+        value: the figure; None where it could not be measured.
+        unit: of the value; ``x`` is a ratio within this run.
+        goal: what the value should be, e.g. ``<= 8``; empty without one.
+        note: sizes, times behind a ratio, or why it was skipped.
+    """
+
+    name: str
+    value: float | None
+    unit: str
+    goal: str = ""
+    note: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Is the goal met? None without a goal or a value."""
+        if not self.goal or self.value is None:
+            return None
+        sign, bound = self.goal.split()
+        return self.value <= float(bound) if sign == "<=" else self.value >= float(bound)
+
+    def __str__(self) -> str:
+        value = "–" if self.value is None else f"{self.value:.4g} {self.unit}"
+        goal = f"   goal {self.goal}: {'met' if self.met else 'MISSED'}" if self.met is not None else ""
+        return f"{self.name:62} {value:>16}{goal}   {self.note}".rstrip()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "met": self.met}
+
+
+def in_turns(
+    functions: Mapping[str, Callable[[], object]], seconds: float = 2.0, device: str = "cpu"
+) -> dict[str, float]:
+    """Median seconds per call of each function; they run one after the other, round after round.
+
+    Args:
+        functions: by name; each is called once before the clock starts.
+        seconds: rounds go on for about so long, 3 at least and 200 at most.
+        device: ``cuda`` waits for the device around every call.
+    """
+    wait: Callable[[], object] = torch.cuda.synchronize if device == "cuda" else lambda: None
+    for function in functions.values():
+        function()
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    start = time.perf_counter()
+    for done in range(200):
+        if done >= 3 and time.perf_counter() - start > seconds:
+            break
+        for name, function in functions.items():
+            wait()
+            begin = time.perf_counter()
+            function()
+            wait()
+            times[name].append(time.perf_counter() - begin)
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def peak_memory(function: Callable[[], object]) -> int | None:
+    """Bytes by which the peak of resident memory rises above its level before the call; None where unknown."""
+    reset, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+    try:
+        reset.write_text("5")
+    except OSError:  # not Linux, or not allowed
+        return None
+    before = psutil.Process().memory_info().rss
+    function()
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return max(0, int(line.split()[1]) * 1024 - before)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on besides the code."""
+    return {
+        "vasot": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
