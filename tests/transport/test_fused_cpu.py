@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -124,6 +128,17 @@ def test_number_of_threads_does_not_matter(kind: str) -> None:
     # Sums over rows are added up per block, so blocks change the last digit and nothing else.
     for other in plans[1:]:
         torch.testing.assert_close(other, plans[0], rtol=1e-3, atol=1e-9)
+
+
+def test_trap_numba_leaves_the_thread_count_of_torch_alone() -> None:
+    """Its threads, once started, made torch forget OMP_NUM_THREADS: processes of one job fought for the cores."""
+    program = (
+        "import torch; from vasot_lib.transport import solve\n"
+        "for _ in range(2): solve(torch.rand(1, 300, 300)); print(torch.get_num_threads())"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    out = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert out.stdout.split() == ["1", "1"]
 
 
 def test_same_input_gives_the_same_bits() -> None:

@@ -28,7 +28,9 @@ from vasot_lib.transport.problem import Problem
 from vasot_lib.transport.reference import Outcome, Schedule, marginal_error, mirror_step
 from vasot_lib.transport.structure import Operator
 
-MOST_THREADS = get_num_threads()
+_torch_threads = torch.get_num_threads()
+MOST_THREADS = get_num_threads()  # starts Numba's threads, and that would reset what OMP_NUM_THREADS told torch
+torch.set_num_threads(_torch_threads)
 SMALL = 16_384  # entries per thread below which one more thread costs more than it brings
 
 
