@@ -4,8 +4,6 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 READY := .venv/.ready
-# Threads that wait sleep, see vasot_lib/__init__.py; a notebook may load torch before it loads the kit.
-export OMP_WAIT_POLICY ?= passive
 # Absolute, so that notebooks find the recordings from their own folder.
 export VASOT_DATA := $(abspath $(or $(VASOT_DATA),data))
 

@@ -2,8 +2,8 @@ r"""What the solver is compared with: the published way to compute it, and POT.
 
 ``convolution`` restates the published scheme from its description: the structure product as one-dimensional
 convolutions with a window of ones over T laid out as one signal per action (or frame of Y), explicit mirror steps where
-the columns are relaxed, one Sinkhorn sweep per iteration where not, the objective evaluated in every iteration.
-Source: SPEC section 3.
+the columns are relaxed, one Sinkhorn sweep per iteration where not, the objective evaluated in every iteration with a
+product of its own. Source: SPEC section 3.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ def convolution(
     same = _window(int(m * radius), -1.0, 0.0, cost) if far else None
     plan = torch.full_like(cost, p * q)
     step = None
+    trace = []
     for _ in range(iterations):
-        structure = _product(plan, near, same)
-        gradient = alpha * structure + (1.0 - alpha) * cost
-        (0.5 * gradient * plan).sum((1, 2)) + epsilon * (plan * (plan + 1e-12).log() - plan).sum((1, 2))
+        value = (0.5 * (alpha * _product(plan, near, same) + (1.0 - alpha) * cost) * plan).sum((1, 2))
+        trace.append(value + epsilon * (plan * (plan + 1e-10).log() - plan).sum((1, 2)))
+        gradient = alpha * _product(plan, near, same) + (1.0 - alpha) * cost
         if relax_y is None:
             kernel = torch.exp(-gradient / epsilon)
             kernel = kernel / kernel.max()

@@ -15,6 +15,8 @@ import torch
 
 from vasot_lib import __version__
 
+TURN = 0.05  # seconds of calls in a row
+
 
 @dataclass(frozen=True)
 class Row:
@@ -55,27 +57,33 @@ class Row:
 def in_turns(
     functions: Mapping[str, Callable[[], object]], seconds: float = 2.0, device: str = "cpu"
 ) -> dict[str, float]:
-    """Median seconds per call of each function; they run one after the other, round after round.
+    """Median seconds per call of each function; their turns alternate, so that all see the machine in the same moods.
+
+    A turn is some calls in a row of which the first is not timed: threads of the others may still spin, and caches are
+    filled with what the others left.
 
     Args:
-        functions: by name; each is called once before the clock starts.
-        seconds: rounds go on for about so long, 3 at least and 200 at most.
+        functions: by name.
+        seconds: turns go on for about so long in all, with 3 turns for each function at least.
         device: ``cuda`` waits for the device around every call.
     """
     wait: Callable[[], object] = torch.cuda.synchronize if device == "cuda" else lambda: None
-    for function in functions.values():
-        function()
     times: dict[str, list[float]] = {name: [] for name in functions}
     start = time.perf_counter()
-    for done in range(200):
-        if done >= 3 and time.perf_counter() - start > seconds:
-            break
+    turns = 0
+    while turns < 3 or time.perf_counter() - start < seconds:
         for name, function in functions.items():
-            wait()
-            begin = time.perf_counter()
             function()
-            wait()
-            times[name].append(time.perf_counter() - begin)
+            turn = time.perf_counter()
+            while True:
+                wait()
+                begin = time.perf_counter()
+                function()
+                wait()
+                times[name].append(time.perf_counter() - begin)
+                if time.perf_counter() - turn > TURN:
+                    break
+        turns += 1
     return {name: float(np.median(values)) for name, values in times.items()}
 
 

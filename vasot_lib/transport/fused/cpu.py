@@ -31,6 +31,7 @@ from vasot_lib.transport.structure import Operator
 _torch_threads = torch.get_num_threads()
 MOST_THREADS = get_num_threads()  # starts Numba's threads, and that would reset what OMP_NUM_THREADS told torch
 torch.set_num_threads(_torch_threads)
+CACHE_LINES = 32  # float32 numbers in two lines: processors fetch them in pairs
 SMALL = 16_384  # entries per thread below which one more thread costs more than it brings
 
 
@@ -49,9 +50,10 @@ def run(problem: Problem, schedule: Schedule) -> Outcome:
     kernel = problem.q.unsqueeze(1).expand(cost.shape).contiguous().numpy()
     z = np.empty(cost.shape if problem.structure else (0, 0, 0), np.float32)
     single, tasks = np.float32, len(sizes.tasks)
+    wide = m + CACHE_LINES  # two tasks that write to one cache line would wait for each other at every row
     scratch = Scratch(
-        np.zeros((tasks, ROWS, m), single), np.empty((tasks, ROWS, m + 2 * int(y.windows.max()) + 2), single),
-        np.empty((tasks, 2, m), single), np.empty((tasks, m), single), np.empty(tasks),
+        np.zeros((tasks, ROWS, wide), single), np.empty((tasks, ROWS, wide + 2 * int(y.windows.max()) + 2), single),
+        np.empty((tasks, 2, wide), single), np.empty((tasks, wide), single), np.empty(tasks),
     )  # fmt: skip
     measured = Measured(np.zeros((batch, n), single), np.zeros((batch, m), single), np.zeros(batch), np.zeros(batch))
     finish = problem.balanced and schedule.finish

@@ -129,24 +129,25 @@ def _running_sums(x: Array, running: Array, free: int, m: int, w: int) -> None:
 
 
 @njit(fastmath=EXACT, cache=True)
-def _window_row(plan: Array, z: Array, running: Array, w: int, y: Side) -> None:
+def _window_row(plan: Array, z: Array, running: Array, w: int, y: Side, relative: bool) -> None:
     """One row of ``T Cy`` from the running sums of its T."""
     own, band, free = y.own - y.band, y.band, y.free
     n = plan.size - free
+    total = y.ones * running[n + w]
+    shift = f32(0.0) if relative else total
     for j in range(free):
-        z[j] = f32(0.0)
-    shift = y.ones * running[n + w]
+        z[j] = shift - total
     inner, out, ahead, behind = plan[free:], z[free:], running[2 * w + 1 :], running
     for j in range(n):
         out[j] = shift + own * inner[j] + band * (ahead[j] - behind[j])
 
 
 @njit(fastmath=EXACT, cache=True)
-def _distinct_row(plan: Array, z: Array, ones: f32, own: f32) -> None:
+def _distinct_row(plan: Array, z: Array, y: Side, relative: bool) -> None:
     """One row of ``T Cy`` without a window: ones * total + own * T."""
-    shift = ones * _sum(plan)
+    shift = f32(0.0) if relative else y.ones * _sum(plan)
     for j in range(plan.size):
-        z[j] = shift + own * plan[j]
+        z[j] = shift + y.own * plan[j]
 
 
 @njit(fastmath=EXACT, cache=True)
@@ -156,8 +157,12 @@ def _scale_row(x: Array, r: f32, b: Array, out: Array) -> None:
 
 
 @njit(parallel=True, fastmath=EXACT, cache=True)
-def blur(kernel: Array, r: Array, b: Array, z: Array, rows: Array, running: Array, y: Side, sizes: Sizes) -> None:
-    """``Z = T Cy`` with ``T_ij = r_i K_ij b_j``; T itself lives for four rows at a time."""
+def blur(kernel, r, b, z, rows, running, y, sizes, relative):
+    """``Z = T Cy`` with ``T_ij = r_i K_ij b_j``; T itself lives for four rows at a time.
+
+    ``relative`` leaves out ``ones * total``: the same in a whole row, it drops out when the row is scaled, and what is
+    left has fewer digits to lose.
+    """
     for task in prange(len(sizes.tasks)):
         s, first, last = sizes.tasks[task]
         m, w = sizes.m[s], y.windows[s]
@@ -170,9 +175,9 @@ def blur(kernel: Array, r: Array, b: Array, z: Array, rows: Array, running: Arra
                 _running_sums(some, sums, y.free, m, w)
             for k in range(count):
                 if y.band != f32(0.0):
-                    _window_row(some[k, :m], z[s, start + k, :m], sums[k], w, y)
+                    _window_row(some[k, :m], z[s, start + k, :m], sums[k], w, y, relative)
                 else:
-                    _distinct_row(some[k, :m], z[s, start + k, :m], y.ones, y.own)
+                    _distinct_row(some[k, :m], z[s, start + k, :m], y, relative)
 
 
 @njit(parallel=True, fastmath=EXACT, cache=True)

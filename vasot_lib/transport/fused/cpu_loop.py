@@ -68,7 +68,7 @@ def solve(
         if k > 0 and scheme.end_on_rows:
             kernels.sweep(kernel, b, r, p, sizes, scratch.sums)
         if alpha > f32(0.0):
-            kernels.blur(kernel, r, b, z, scratch.rows, scratch.running, y, sizes)
+            kernels.blur(kernel, r, b, z, scratch.rows, scratch.running, y, sizes, True)
         if last:
             r_before[:], b_before[:] = r, b
         # The last kernel goes over log T, so that the plan before it is still there to compare with.
@@ -88,7 +88,7 @@ def solve(
         kernels.scale(plan, r, b, sizes)
         _project(plan, vectors, sizes, scratch.sums, measured.columns, tolerance)
     if alpha > f32(0.0):
-        kernels.blur(plan, r, b, z, scratch.rows, scratch.running, y, sizes)
+        kernels.blur(plan, r, b, z, scratch.rows, scratch.running, y, sizes, False)
     kernels.scale(plan, r, b, sizes)
     kernels.measure(
         cost, plan, z, alpha, epsilon, x, sizes, scratch.window, scratch.sums, measured.rows, scratch.totals
