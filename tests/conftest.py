@@ -11,6 +11,8 @@ import torch
 hypothesis.settings.register_profile("kit", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.load_profile("kit")
 os.environ.setdefault("TQDM_DISABLE", "1")
+if not torch.cuda.is_available():  # read when triton is loaded, which lightning-fabric does; only GPU tensors reach it
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

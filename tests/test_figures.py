@@ -21,10 +21,12 @@ from vasot_lib.figures import (
     BACKGROUND,
     COLOURS,
     action_look,
+    plot_curves,
     plot_embedding_path,
     plot_history,
     plot_matched_frames,
     plot_plan,
+    plot_ratios,
     plot_scores,
     plot_segmentations,
 )
@@ -59,6 +61,8 @@ def all_figures() -> dict[str, Figure]:
         "history": plot_history(HISTORY),
         "scores": plot_scores(TABLE, {"mof": "MoF", "f1": "F1"}, baselines=["equal_split"]),
         "path": plot_embedding_path(EMBEDDINGS, [LABELS_X, LABELS_Y], CLASSES, background=3),
+        "curves": plot_curves({"ours": ([1, 10], [2.0, 20.0]), "~linear": ([1, 10], [1.0, 10.0])}, "frames", "s"),
+        "ratios": plot_ratios({"POT": 30.0, "slower": 0.5}, {"POT": 12.0}, "times faster"),
         "frames": plot_matched_frames(X_FRAMES, Y_FRAMES, [0, 1, 2], {"true": MATCHES}, **sides),
     }
 
@@ -254,3 +258,23 @@ def test_the_library_itself_does_without_matplotlib() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+# Benchmarks
+
+
+def test_curves_are_the_values_and_guides_are_grey() -> None:
+    axes = plot_curves({"ours": ([1, 10], [2.0, 20.0]), "~linear": ([1, 10], [1.0, 10.0])}, "frames", "s").axes[0]
+    ours, guide = axes.lines
+    assert ours.get_xydata().tolist() == [[1, 2], [10, 20]] and ours.get_label() == "ours"
+    assert guide.get_linestyle() == "--" and guide.get_label() == "linear"
+    with pytest.raises(InputError, match="curve 'ours' has 2 sizes and 1 values"):
+        plot_curves({"ours": ([1, 10], [2.0])}, "frames", "s")
+
+
+def test_ratio_bars_start_at_one_and_show_goals() -> None:
+    axes = plot_ratios({"POT": 30.0, "slower": 0.5}, {"POT": 12.0}, "times faster").axes[0]
+    spans = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches]
+    assert spans == [(1, 30), (1, 0.5)]
+    assert [line.get_xdata().tolist() for line in axes.lines] == [[12.0, 12.0]]
+    assert axes.get_xscale() == "log"

@@ -221,6 +221,58 @@ def plot_scores(
     return figure
 
 
+def plot_curves(
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike]], x_label: str, y_label: str, title: str = ""
+) -> Figure:
+    """Measured values over sizes, both axes logarithmic, so that a power of the size is a straight line.
+
+    Args:
+        curves: name -> sizes and values, all positive; a name that starts with ``~`` is a guide, dashed and grey.
+
+    Raises:
+        InputError: a curve whose sizes and values differ in number.
+    """
+    figure = Figure(figsize=(5.6, 3.4), layout="constrained")
+    axes = figure.subplots()
+    looks = zip((ACCENT, "#CC6677", "#117733", "#332288"), MARKERS, strict=True)
+    for name, (sizes, values) in curves.items():
+        x, y = np.asarray(sizes, float), np.asarray(values, float)
+        if x.shape != y.shape:
+            raise InputError(f"curve {name!r} has {len(x)} sizes and {len(y)} values; give one value per size")
+        if name.startswith("~"):
+            axes.plot(x, y, "--", color=SOFT, lw=1.2, label=name[1:])
+        else:
+            colour, marker = next(looks)
+            axes.plot(x, y, marker, ls="-", color=colour, ms=6, mfc="white", mew=1.4, label=name)
+    axes.set(xscale="log", yscale="log", xlabel=x_label, ylabel=y_label, title=title)
+    axes.grid(color=BACKGROUND, lw=0.6)
+    axes.legend(fontsize=9, frameon=False)
+    _open(axes)
+    return figure
+
+
+def plot_ratios(ratios: Mapping[str, float], goals: Mapping[str, float], x_label: str) -> Figure:
+    """How many times faster than each peer: bars on a logarithmic axis that starts at 1, a tick where the goal is.
+
+    Args:
+        ratios: peer -> times faster; below 1 the bar points to the left: slower.
+        goals: peer -> goal; may lack some.
+    """
+    figure = Figure(figsize=(7.2, 0.9 + 0.36 * len(ratios)), layout="constrained")
+    axes = figure.subplots()
+    for place, (name, ratio) in enumerate(ratios.items()):
+        axes.barh(place, ratio - 1, left=1, height=0.6, color=ACCENT)
+        axes.annotate(f"{ratio:.3g}x", (max(ratio, 1), place), xytext=(5, 0), textcoords="offset points", va="center")
+        if name in goals:
+            axes.plot([goals[name]] * 2, [place - 0.42, place + 0.42], color=PUBLISHED, lw=2.5)
+    axes.set(xscale="log", xlabel=x_label, ylim=(len(ratios) - 0.4, -0.6))
+    axes.set_xlim(min(1.0, *ratios.values()) / 1.1, 2.2 * max(*ratios.values(), *goals.values(), 1.0))
+    axes.set_yticks(range(len(ratios)), list(ratios))
+    axes.legend(handles=[Line2D([], [], color=PUBLISHED, lw=2.5, label="goal")], frameon=False, loc="lower right")
+    _open(axes)
+    return figure
+
+
 def plot_embedding_path(
     embeddings: Sequence[ArrayLike], labels: Sequence[ArrayLike], classes: Sequence[str], background: int | None = None
 ) -> Figure:

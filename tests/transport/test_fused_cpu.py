@@ -81,10 +81,9 @@ def test_padding_windows_and_dummies_per_sample(kind: str) -> None:
     n, m = torch.tensor([48, 20, 33]), torch.tensor([25, 40, 31])
     mask_x, mask_y = torch.arange(48) < n[:, None], torch.arange(40) < m[:, None]
     cost = cost.masked_fill(~(mask_x[:, :, None] & mask_y[:, None]), torch.nan)
-    for free in (0, 1):
-        bound = make_problem(
-            cost, (Near(0.1, free), Far(0.1, free)), alpha=0.3, mask_x=mask_x, mask_y=mask_y, **options
-        )
+    for structure in ((Near(0.1), Far(0.1)), (Near(0.1, free=1), Far(0.1, free=1)), (Near(0.1), Distinct()), None):
+        alpha = 0.3 if structure else 0.0
+        bound = make_problem(cost, structure, alpha=alpha, mask_x=mask_x, mask_y=mask_y, **options)
         fused = both(bound, scheme)
         assert (fused.matrix[~mask_x] == 0).all() and (fused.matrix.transpose(1, 2)[~mask_y] == 0).all()
 
@@ -105,19 +104,22 @@ def test_entries_without_mass(kind: str) -> None:
 def test_windows_from_one_frame_to_all(kind: str, radius: float) -> None:
     options = dict(KINDS[kind])
     scheme = options.pop("scheme")
-    both(make_problem(walks(1, 37, 45, seed=1), (Near(radius), Far(radius)), alpha=0.4, **options), scheme)
+    for second in (Far(radius), Distinct()):
+        both(make_problem(walks(1, 37, 45, seed=1), (Near(radius), second), alpha=0.4, **options), scheme)
 
 
 def test_long_rows_and_many_of_them() -> None:
     """Past the length after which the sliding window is summed up afresh."""
     both(make_problem(walks(1, 700, 90, seed=2), (Near(0.01), Far(0.1)), alpha=0.5), "sinkhorn")
+    both(make_problem(walks(1, 1500, 7, seed=2), (Near(0.04), Distinct()), alpha=0.5, relax_y=0.1), "mirror")
 
 
 @kinds
 def test_number_of_threads_does_not_matter(kind: str) -> None:
     options = dict(KINDS[kind])
     scheme = options.pop("scheme")
-    bound = make_problem(walks(3, 150, 140, seed=4), (Near(0.05), Far(0.05)), alpha=0.3, **options)
+    m, second = (30, Distinct()) if scheme == "mirror" else (140, Far(0.05))
+    bound = make_problem(walks(3, 700, m, seed=4), (Near(0.05), second), alpha=0.3, **options)
     threads, plans = torch.get_num_threads(), []
     try:
         for count in (1, 2, 3):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import get_args
 
 import torch
@@ -131,8 +130,9 @@ def _path(problem: Problem, schedule: Schedule) -> Callable[[Problem, Schedule],
             from vasot_lib.transport.fused import cpu
 
             return cpu.run
-        if cost.device.type == "cuda" and find_spec("triton") is not None:
-            from vasot_lib.transport import fused_gpu
+        if cost.is_cuda:
+            from vasot_lib.transport.fused import gpu
 
-            return fused_gpu.run
+            if gpu.takes(problem, schedule):
+                return gpu.run
     return reference.run

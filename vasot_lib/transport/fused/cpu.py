@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from numba import get_num_threads, set_num_threads
 
+from vasot_lib.transport.fused.cpu_actions import solve_few
 from vasot_lib.transport.fused.cpu_kernels import NEVER, ROWS, Side, Sizes, f32
-from vasot_lib.transport.fused.cpu_loop import Measured, Scheme, Scratch, Vectors, solve
+from vasot_lib.transport.fused.cpu_loop import Measured, Scheme, Scratch, Vectors, finish, solve
 from vasot_lib.transport.problem import Problem
 from vasot_lib.transport.reference import Outcome, Schedule, marginal_error, mirror_step
 from vasot_lib.transport.structure import Operator
@@ -32,6 +33,7 @@ _torch_threads = torch.get_num_threads()
 MOST_THREADS = get_num_threads()  # starts Numba's threads, and that would reset what OMP_NUM_THREADS told torch
 torch.set_num_threads(_torch_threads)
 CACHE_LINES = 32  # float32 numbers in two lines: processors fetch them in pairs
+FEW = 64  # columns below which vectors run over frames instead
 SMALL = 16_384  # entries per thread below which one more thread costs more than it brings
 
 
@@ -45,28 +47,48 @@ def run(problem: Problem, schedule: Schedule) -> Outcome:
     first, second = problem.structure or (None, None)
     x, y = _side(first, batch), _side(second, batch)
     scheme, vectors = _scheme(problem, schedule)
-    # log T until the last iteration, up to a constant per row; then the plan.
-    plan = problem.q.log().clamp_min(float(NEVER)).unsqueeze(1).expand(cost.shape).contiguous()
-    kernel = problem.q.unsqueeze(1).expand(cost.shape).contiguous().numpy()
-    z = np.empty(cost.shape if problem.structure else (0, 0, 0), np.float32)
-    single, tasks = np.float32, len(sizes.tasks)
-    wide = m + CACHE_LINES  # two tasks that write to one cache line would wait for each other at every row
-    scratch = Scratch(
-        np.zeros((tasks, ROWS, wide), single), np.empty((tasks, ROWS, wide + 2 * int(y.windows.max()) + 2), single),
-        np.empty((tasks, 2, wide), single), np.empty((tasks, wide), single), np.empty(tasks),
-    )  # fmt: skip
-    measured = Measured(np.zeros((batch, n), single), np.zeros((batch, m), single), np.zeros(batch), np.zeros(batch))
-    finish = problem.balanced and schedule.finish
-    solve(
-        cost.numpy(), plan.numpy(), kernel, z, vectors, scheme, f32(problem.alpha), f32(problem.epsilon), x, y, sizes,
-        scratch, measured, schedule.iterations, f32(schedule.tolerance / 2 if finish else -1.0),
-    )  # fmt: skip
+    few = scheme.mirror and m < FEW and y.band == 0.0 and x.free == 0
+    scratch = _scratch(len(sizes.tasks), max(n, m) if few else m, int((x if few else y).windows.max()))
+    rows, columns = (np.zeros((batch, size), np.float32) for size in (n, m))
+    measured = Measured(rows, columns, np.zeros(batch), np.zeros(batch))
+    # log T, up to a constant per row.
+    log_plan = problem.q.log().clamp_min(float(NEVER))
+    weights = f32(problem.alpha), f32(problem.epsilon)
+    if few:
+        turned_log, kernel = (e.unsqueeze(2).expand(batch, m, n).contiguous().numpy() for e in (log_plan, problem.q))
+        turned = cost.transpose(1, 2).contiguous()
+        plan = turned.view(batch, n, m)  # over the turned cost, when that has been used for the last time
+        solve_few(
+            turned.numpy(), turned_log, kernel, plan.numpy(), vectors, scheme, weights[0], x, y, sizes, scratch,
+            measured, schedule.iterations,
+        )  # fmt: skip
+        vectors.r[:] = 1.0
+        z = turned_log.reshape(batch, n, m)
+    else:
+        plan = log_plan.unsqueeze(1).expand(cost.shape).contiguous()
+        kernel = problem.q.unsqueeze(1).expand(cost.shape).contiguous().numpy()
+        z = np.empty(cost.shape if problem.structure else (0, 0, 0), np.float32)
+        tolerance = f32(schedule.tolerance / 2 if problem.balanced and schedule.finish else -1.0)
+        solve(
+            cost.numpy(), plan.numpy(), kernel, z, vectors, scheme, weights[0], x, y, sizes, scratch, measured,
+            schedule.iterations, tolerance,
+        )  # fmt: skip
+    finish(cost.numpy(), plan.numpy(), z, vectors, *weights, x, y, sizes, scratch, measured)
     if min(problem.lengths_x) < n or min(problem.lengths_y) < m:
         plan.masked_fill_((problem.p == 0).unsqueeze(2) | (problem.q == 0).unsqueeze(1), 0.0)
-    rows, columns = torch.from_numpy(measured.rows), torch.from_numpy(measured.columns)
-    objective = torch.from_numpy(measured.objective).float() + problem.relaxation(rows, columns)
-    errors = marginal_error(rows, problem.p), marginal_error(columns, problem.q)
+    marginals = torch.from_numpy(rows), torch.from_numpy(columns)
+    objective = torch.from_numpy(measured.objective).float() + problem.relaxation(*marginals)
+    errors = marginal_error(marginals[0], problem.p), marginal_error(marginals[1], problem.q)
     return Outcome(plan, objective, *errors, torch.from_numpy(measured.moved).float())
+
+
+def _scratch(tasks: int, length: int, window: int) -> Scratch:
+    wide = length + CACHE_LINES  # two tasks that write to one cache line would wait for each other at every row
+    single = np.float32
+    return Scratch(
+        np.zeros((tasks, ROWS, wide), single), np.empty((tasks, ROWS, wide + 2 * window + 2), single),
+        np.empty((tasks, 2, wide), single), np.empty((tasks, wide), single), np.empty(tasks),
+    )  # fmt: skip
 
 
 def _sizes(problem: Problem, threads: int) -> Sizes:

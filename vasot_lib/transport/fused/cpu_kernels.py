@@ -89,7 +89,8 @@ def _order(x):
 
 
 @njit(fastmath=True, cache=True)
-def _dot(x: Array, y: Array) -> f32:
+def dot(x: Array, y: Array) -> f32:
+    """Scalar product."""
     total = f32(0.0)
     for j in range(x.size):
         total += x[j] * y[j]
@@ -105,7 +106,14 @@ def _sum(x: Array) -> f32:
 
 
 @njit(fastmath=EXACT, cache=True)
-def _running_sums(x: Array, running: Array, free: int, m: int, w: int) -> None:
+def multiply(x: Array, y: Array, out: Array) -> None:
+    """Entry by entry."""
+    for j in range(x.size):
+        out[j] = x[j] * y[j]
+
+
+@njit(fastmath=EXACT, cache=True)
+def running_sums(x: Array, running: Array, free: int, m: int, w: int) -> None:
     """running[k, j + w + 1] = sum of row k of x up to j, with w + 1 zeros before and w totals behind."""
     x0, x1, x2, x3 = x[0, free:m], x[1, free:m], x[2, free:m], x[3, free:m]
     n = m - free
@@ -172,7 +180,7 @@ def blur(kernel, r, b, z, rows, running, y, sizes, relative):
             for k in range(count):
                 _scale_row(kernel[s, start + k, :m], r[s, start + k], column, some[k, :m])
             if y.band != f32(0.0):
-                _running_sums(some, sums, y.free, m, w)
+                running_sums(some, sums, y.free, m, w)
             for k in range(count):
                 if y.band != f32(0.0):
                     _window_row(some[k, :m], z[s, start + k, :m], sums[k], w, y, relative)
@@ -300,7 +308,7 @@ def sweep(kernel: Array, b: Array, r: Array, p: Array, sizes: Sizes, partial: Ar
         sums[:] = f32(0.0)
         for i in range(first, last):
             row = kernel[s, i, :m]
-            r[s, i] = p[s, i] / max(_dot(row, b[s, :m]), TINY)
+            r[s, i] = p[s, i] / max(dot(row, b[s, :m]), TINY)
             _add_row(row, r[s, i], sums)
 
 

@@ -57,10 +57,11 @@ class Measured(NamedTuple):
 
 
 @njit(cache=True)
-def solve(
-    cost, plan, kernel, z, vectors, scheme, alpha, epsilon, x, y, sizes, scratch, measured, iterations, tolerance
-):
-    """Everything without coming back to Python; a tolerance below 0 leaves the finishing sweeps out."""
+def solve(cost, plan, kernel, z, vectors, scheme, alpha, x, y, sizes, scratch, measured, iterations, tolerance):
+    """All iterations and the finishing sweeps, which a tolerance below 0 leaves out; ``plan`` is log T at first.
+
+    Leaves a plan that is still to be scaled by r and b.
+    """
     p, r, b = vectors.p, vectors.r, vectors.b
     r_before, b_before = r.copy(), b.copy()
     for k in range(iterations):
@@ -83,22 +84,29 @@ def solve(
     if scheme.end_on_rows:
         kernels.sweep(plan, b, r, p, sizes, scratch.sums)
     kernels.moved(kernel, r_before, b_before, plan, r, b, sizes, scratch.totals)
-    _per_sample(sizes, scratch.totals, measured.moved)
+    per_sample(sizes, scratch.totals, measured.moved)
     if tolerance > f32(0.0):
         kernels.scale(plan, r, b, sizes)
         _project(plan, vectors, sizes, scratch.sums, measured.columns, tolerance)
+
+
+@njit(cache=True)
+def finish(cost, plan, z, vectors, alpha, epsilon, x, y, sizes, scratch, measured):
+    """Scale the plan by r and b and measure it."""
+    r, b = vectors.r, vectors.b
     if alpha > f32(0.0):
         kernels.blur(plan, r, b, z, scratch.rows, scratch.running, y, sizes, False)
     kernels.scale(plan, r, b, sizes)
     kernels.measure(
         cost, plan, z, alpha, epsilon, x, sizes, scratch.window, scratch.sums, measured.rows, scratch.totals
     )
-    _per_sample(sizes, scratch.totals, measured.objective)
+    per_sample(sizes, scratch.totals, measured.objective)
     kernels.column_sums(sizes, scratch.sums, measured.columns)
 
 
 @njit(cache=True)
-def _per_sample(sizes, totals, out):
+def per_sample(sizes, totals, out):
+    """Add up the totals of each sample's tasks."""
     out[:] = 0.0
     for task in range(len(sizes.tasks)):
         out[sizes.tasks[task, 0]] += totals[task]

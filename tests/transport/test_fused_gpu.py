@@ -1,0 +1,240 @@
+"""The Triton path against the readable one: on a GPU where there is one, else in Triton's interpreter."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.transport.helpers import random_cost
+from vasot_lib.transport import Distinct, Far, Near, make_problem, reference
+from vasot_lib.transport.fused import gpu
+from vasot_lib.transport.problem import Problem
+from vasot_lib.transport.reference import Outcome, Schedule
+
+if importlib.util.find_spec("triton") is None:
+    pytest.skip("triton is not installed: pip install triton", allow_module_level=True)
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+# Columns that take no part meet inf - inf before they are masked out.
+pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered in add:RuntimeWarning")
+SECOND_SIDES = {"Far": Far, "Distinct": lambda radius, free: Distinct(), "no structure": None}
+both_tilings = pytest.mark.parametrize("tiny", [False, True], ids=["one tile", "many tiles"])
+second_sides = pytest.mark.parametrize("second", SECOND_SIDES)
+SCHEMES = [("sinkhorn", None), ("sinkhorn", 0.1), ("mirror", None), ("mirror", 0.1)]
+schemes = pytest.mark.parametrize(("scheme", "relax"), SCHEMES, ids=["-".join(map(str, each)) for each in SCHEMES])
+
+
+@pytest.fixture(autouse=True)
+def tiling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``tiny``: rows of several tiles, several blocks, chunks and groups even in the smallest problems."""
+    if getattr(request.node, "callspec", None) and request.node.callspec.params.get("tiny"):
+        sizes = dict(ENTRIES=32, WIDEST_ROW=16, SHORTEST_CHUNK=4, BAND_COLUMNS=8, BLOCKS_AT_ONCE=2, SCALED_COLUMNS=8)
+        for name, size in sizes.items():
+            monkeypatch.setattr(gpu, name, size)
+
+
+def both(problem: Problem, *schedule: object) -> tuple[Outcome, Outcome]:
+    options, cost = Schedule(*schedule), problem.cost.clone()  # type: ignore[arg-type]
+    fused = gpu.run(problem, options)
+    assert torch.equal(problem.cost, cost), "the caller's cost was written to"
+    return fused, reference.run(problem, options)
+
+
+def check_same(fused: Outcome, expected: Outcome, lengths: tuple[int, ...], tolerance: float = 1e-5) -> None:
+    """Plans scaled to rows of mass 1, and everything that is measured on them."""
+    rows = torch.tensor(lengths, device=DEVICE)[:, None, None]
+    torch.testing.assert_close(fused.matrix * rows, expected.matrix * rows, rtol=0, atol=tolerance)
+    for name in ("objective", "error_x", "error_y", "residual"):
+        torch.testing.assert_close(getattr(fused, name), getattr(expected, name), rtol=1e-4, atol=tolerance)
+
+
+def masses(mask: Tensor, zeros: tuple[int, ...], seed: int) -> Tensor:
+    """Random masses of the real entries, none at ``zeros``."""
+    mass = (0.5 + torch.rand(mask.shape, generator=torch.Generator().manual_seed(seed))).to(DEVICE) * mask
+    mass[:, list(zeros)] = 0.0
+    return mass / mass.sum(1, keepdim=True)
+
+
+def structured(second: str, radius: float, free: int = 0) -> dict:
+    make = SECOND_SIDES[second]
+    return {} if make is None else dict(structure=(Near(radius, free), make(radius, free)), alpha=0.4)
+
+
+def cost_of(batch: int, n: int, m: int, seed: int = 0) -> Tensor:
+    return random_cost(batch, n, m, seed, torch.float32).to(DEVICE)
+
+
+@both_tilings
+@second_sides
+@schemes
+@settings(max_examples=3)
+@given(data=st.data())
+def test_agrees_with_the_reference(
+    scheme: str, relax: float | None, second: str, tiny: bool, data: st.DataObject
+) -> None:
+    """Lengths, windows and masses of their own in each sample; dummies that take no part; entries without mass."""
+    draw = data.draw
+    n, m, seed = draw(st.integers(9, 12)), draw(st.integers(17, 20)), draw(st.integers(0, 999))
+    free = draw(st.integers(0, 1))
+    lengths = torch.tensor([[n], [draw(st.integers(6, n))]]), torch.tensor([[draw(st.integers(6, m))], [m]])
+    mask_x, mask_y = ((torch.arange(size) < length).to(DEVICE) for size, length in zip((n, m), lengths, strict=True))
+    given_masses = {}
+    if draw(st.booleans()):
+        zeros_x, zeros_y = draw(st.sampled_from([((), ()), ((0,), (0,)), ((3,), (2, 4)), ((0, 2), (5,))]))
+        given_masses = dict(mass_x=masses(mask_x, zeros_x, seed), mass_y=masses(mask_y, zeros_y, seed + 1))
+    problem = make_problem(
+        cost_of(2, n, m, seed), **structured(second, 0.2, free), relax_y=relax, mask_x=mask_x, mask_y=mask_y,
+        epsilon=draw(st.sampled_from([0.07, 0.3])), **given_masses,
+    )  # fmt: skip
+    sweeps, finish = draw(st.sampled_from([1, 3])), not tiny and draw(st.booleans())
+    check_same(*both(problem, scheme, 2 if tiny else 3, sweeps, finish, 1e-2), problem.lengths_x)
+
+
+@schemes
+def test_many_iterations_do_not_drift(scheme: str, relax: float | None) -> None:
+    problem = make_problem(cost_of(1, 24, 20), (Near(0.1), Far(0.1)), alpha=0.3, relax_y=relax)
+    check_same(*both(problem, scheme, 25, 1, False, 1e-3), problem.lengths_x)
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "second", "radius"),
+    [(6, 1030, "Far", 0.2), (1500, 5, "Distinct", 0.2), (1300, 20, "Far", 0.05), (4, 1030, "no structure", 0.2)],
+)
+@pytest.mark.parametrize("scheme", ["sinkhorn", "mirror"])
+def test_long_sides(n: int, m: int, second: str, radius: float, scheme: str) -> None:
+    """Rows wider than a tile, and running sums over several chunks, at the sizes that are meant for a GPU."""
+    problem = make_problem(cost_of(1, n, m), **structured(second, radius), relax_y=0.1)
+    check_same(*both(problem, scheme, 2, 1, False, 1e-3), problem.lengths_x)
+
+
+@both_tilings
+def test_finish_meets_both_marginals(tiny: bool) -> None:
+    problem = make_problem(cost_of(2, 8, 17), (Near(0.2), Far(0.2)), alpha=0.3)
+    fused, expected = both(problem, "sinkhorn", 2, 1, True, 1e-3)
+    assert fused.error_x.max() <= 1e-3 and fused.error_y.max() <= 1e-3
+    check_same(fused, expected, problem.lengths_x)
+
+
+@schemes
+def test_a_sample_does_not_depend_on_its_batch_mates(scheme: str, relax: float | None) -> None:
+    """Bit by bit: sums run in a fixed order, and a sample that is finished is left alone."""
+    cost = cost_of(3, 9, 8)
+    cost[1] *= 4  # needs more finishing sweeps than the others
+    options = dict(structure=(Near(0.2), Far(0.2)), alpha=0.3, epsilon=0.3, relax_y=relax)
+    schedule = Schedule(scheme, 2, 1, True, 1e-2)  # type: ignore[arg-type]
+    together = gpu.run(make_problem(cost, **options), schedule)
+    for b in range(3):
+        alone = gpu.run(make_problem(cost[b : b + 1], **options), schedule)
+        assert torch.equal(together.matrix[b], alone.matrix[0])
+
+
+@both_tilings
+@pytest.mark.parametrize(("scheme", "relax"), [("sinkhorn", None), ("mirror", 0.1)])
+def test_padding_is_exactly_zero(scheme: str, relax: float | None, tiny: bool) -> None:
+    mask_x, mask_y = (torch.arange(size).expand(1, -1).to(DEVICE) < real for size, real in ((12, 7), (20, 9)))
+    problem = make_problem(
+        cost_of(1, 12, 20), (Near(0.2), Far(0.2)), alpha=0.3, relax_y=relax, mask_x=mask_x, mask_y=mask_y
+    )
+    plan = gpu.run(problem, Schedule(scheme, 2, 1, False, 1e-3)).matrix[0]  # type: ignore[arg-type]
+    assert plan[7:].abs().sum() == 0 and plan[:, 9:].abs().sum() == 0
+    assert plan[:7, :9].sum().item() == pytest.approx(1.0, abs=1e-5)
+
+
+@schemes
+@both_tilings
+def test_extreme_costs_stay_finite(scheme: str, relax: float | None, tiny: bool) -> None:
+    problem = make_problem(20 * cost_of(1, 8, 17), (Near(0.2), Far(0.2)), alpha=0.3, epsilon=0.05, relax_y=relax)
+    fused, expected = both(problem, scheme, 3, 1, False, 1e-3)
+    assert fused.matrix.isfinite().all()
+    check_same(fused, expected, problem.lengths_x, tolerance=1e-4)
+
+
+def test_takes_what_it_can_solve() -> None:
+    schedule, traced = (Schedule("sinkhorn", 1, 1, True, 1e-3, trace) for trace in (False, True))
+    cost, near, far = cost_of(1, 10, 10), Near(0.2), Far(0.2)
+    taken = make_problem(cost, (near, far), alpha=0.3, relax_y=0.1)
+    assert gpu.takes(taken, schedule) and gpu.takes(make_problem(cost), schedule)
+    assert not gpu.takes(taken, traced)
+    wide = cost.new_zeros(1, 10, gpu.WIDEST_FLAT_ROW + 1)
+    assert gpu.takes(make_problem(wide, (near, far), alpha=0.3), schedule)
+    for problem in (
+        make_problem(cost.double()),
+        make_problem(cost, relax_x=0.1),
+        make_problem(cost, (far, near), alpha=0.3),
+        make_problem(wide, (near, Distinct()), alpha=0.3),
+    ):
+        assert not gpu.takes(problem, schedule)
+
+
+def test_takes_nothing_on_the_cpu_outside_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    assert not gpu.takes(make_problem(cost_of(1, 5, 5).cpu()), Schedule("sinkhorn", 1, 1, True, 1e-3))
+
+
+COMPILE_EVERY_LAUNCH = """
+import torch, triton
+from triton.backends.compiler import GPUTarget
+from vasot_lib.transport import Distinct, Far, Near, make_problem
+from vasot_lib.transport.fused import gpu, gpu_kernels
+from vasot_lib.transport.reference import Schedule
+
+TYPES = {torch.float32: "*fp32", torch.int32: "*i32", int: "i32", float: "fp32"}
+compiled = set()
+
+class Compiler:  # stands where a kernel does, and compiles it for the arguments of the launch
+    def __init__(self, name):
+        self.kernel = getattr(gpu_kernels, name)
+
+    def __getitem__(self, grid):
+        return self
+
+    def __call__(self, *arguments, num_warps=4, **constants):
+        signature = dict.fromkeys(constants, "constexpr")
+        for name, value in zip(self.kernel.arg_names, arguments, strict=False):
+            if type(value) is int and value == 1:  # as Triton does
+                constants[name], signature[name] = 1, "constexpr"
+            else:
+                signature[name] = TYPES[value.dtype if isinstance(value, torch.Tensor) else type(value)]
+        signature = {name: signature[name] for name in self.kernel.arg_names}
+        source = triton.compiler.ASTSource(self.kernel, signature, constants)
+        if source.hash() not in compiled:
+            compiled.add(source.hash())
+            binary = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=dict(num_warps=num_warps))
+            assert len(binary.asm["cubin"]) > 0
+            print(self.kernel.__name__)
+
+class Kernels:
+    def __getattr__(self, name):
+        return Compiler(name)
+
+for scheme, m, second, relax in (
+    ("sinkhorn", 257, Far(0.1, 1), 0.1), ("sinkhorn", 1100, Far(0.1), None), ("mirror", 20, Distinct(), 0.1)
+):
+    problem = make_problem(torch.rand(2, 100, m), (Near(0.1), second), alpha=0.3, relax_y=relax)
+    solver = gpu._Solver(problem, Schedule(scheme, 1, 2, True, 1e-3))
+    solver.kernels = Kernels()
+    solver.step()
+    solver.step()
+    solver.plan()
+"""
+
+
+def test_every_launch_compiles_for_a_gpu(tmp_path: Path) -> None:
+    """What the interpreter lets pass but the compiler does not; a Hopper binary can be built without such a device."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["TRITON_CACHE_DIR"] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILE_EVERY_LAUNCH], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    kernels = {"running_sums", "second_side_band", "second_side_flat", "move", "sweep", "scale_columns"}
+    assert set(done.stdout.split()) == kernels

@@ -1,0 +1,236 @@
+r"""The fused GPU path: the two schemes of :mod:`vasot_lib.transport.reference` in Triton kernels. Rows are fixed.
+
+Not yet measured on a GPU: correctness is checked in Triton's interpreter, and that the kernels compile for one.
+
+The plan is never held: it is ``T_ij = a_i K_ij b_j``, and a constant per row of log K is arbitrary, since rows are
+rescaled anyway. One iteration is two to four launches, with neither allocation nor host synchronisation:
+
+1. ``running_sums`` (where the second side has a band): P, the running sum of T along j, in the place of K.
+   Reads 1, writes 1 plan-sized buffer.
+2. ``second_side_band`` or ``second_side_flat``: ``Z = T Cy`` and its running sum Q along i, which restarts in every
+   chunk of rows so that tall plans fill the device. Reads 1 (P at j - w - 1, j - 1, j and j + w shares cache lines),
+   writes 1. The row's mass, which the matrix of ones adds to each column alike, is left out with the other constants
+   of a row; Z is small without it, so its running sums in float32 are that much more exact.
+3. ``move``: ``S = keep log K + shift_j - rate ((1 - alpha) C + alpha Cx Z)``, ``K = exp(S - max_j S)``,
+   ``a = p / sum_j K``, and per block of rows the column sums of ``a K``. Reads 3 (C, log K, and Q, from cache at the
+   far end of the window), writes 2.
+4. ``scale_columns``: adds up the blocks' column sums; b, the potential v and the next ``shift``. Vectors only.
+
+    sinkhorn   rate = 1 / (2 eps),  keep = 1/2,            shift = v + log(b) / 2  (v includes the last log b)
+    mirror     rate = step,         keep = 1 - step eps,   shift = -step lambda_y (log colsum(T) - log q),  b = 1
+    mirror, balanced                rate = 1 / eps,  keep = 0 (log K is not kept),  shift = 0
+
+So an iteration moves 9 plan-sized buffers with a band, 7 without (``mirror``, balanced: 2 fewer; without structure
+2 to 4 in all) and exponentiates each entry once, twice where a row does not fit into one tile. Working memory
+is K, log K and Q, plus ``1 / rows per block`` of one for the column sums; at the end the last two plans. Every further
+sweep is ``sweep`` and ``scale_columns`` and reads 1; ``finish`` is the same pair with the plan as K, and one look at
+the errors from the host every few sweeps.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from vasot_lib.transport.problem import TINY, Problem
+from vasot_lib.transport.reference import (
+    MOST_FINISHING_SWEEPS,
+    SWEEPS_BETWEEN_CHECKS,
+    Outcome,
+    Schedule,
+    marginal_error,
+    mirror_step,
+)
+
+ENTRIES = 2048  # of a tile: with the eight warps of `move`, ptxas needs at most 128 registers for it
+WIDEST_ROW = 1024  # that fits into one tile; wider ones are read in tiles of a quarter of that
+WIDEST_FLAT_ROW = 4096  # a second side without band (actions) always takes whole rows
+SHORTEST_CHUNK, MOST_CHUNKS = 64, 32  # of the running sums along i
+BAND_COLUMNS = 32  # of a program of second_side_band: one line of 128 bytes
+BLOCKS_AT_ONCE, SCALED_COLUMNS = 32, 64
+
+
+def takes(problem: Problem, schedule: Schedule) -> bool:
+    """Whether :func:`run` can solve this problem: on a CUDA device, or on the CPU with TRITON_INTERPRET=1 set."""
+    cost = problem.cost
+    on_device = cost.is_cuda or (cost.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1")
+    if not on_device or find_spec("triton") is None or cost.dtype != torch.float32:
+        return False
+    if problem.relax_x is not None or schedule.trace or cost.shape[1] * cost.shape[2] >= 2**31:  # 32-bit offsets
+        return False
+    if problem.structure is None:
+        return True
+    first, second = problem.structure
+    flat = second.free == 0 and cost.shape[2] <= WIDEST_FLAT_ROW
+    return first.ones == 0 and (second.band != 0 or flat)
+
+
+def run(problem: Problem, schedule: Schedule) -> Outcome:
+    """The same outcome as :func:`vasot_lib.transport.reference.run`, up to float32 rounding, where :func:`takes`."""
+    with torch.cuda.device_of(problem.cost):
+        solver = _Solver(problem, schedule)
+        for _ in range(schedule.iterations - 1):
+            solver.step()
+        previous = solver.plan()
+        solver.step()
+        matrix = solver.plan(reuse=True)
+        residual = previous.sub_(matrix).abs_().sum((1, 2))
+        del previous
+        if problem.balanced and schedule.finish:
+            matrix = solver.project(matrix, schedule.tolerance)
+    error_x, error_y = marginal_error(matrix.sum(2), problem.p), marginal_error(matrix.sum(1), problem.q)
+    return Outcome(matrix, problem.objective(matrix), error_x, error_y, residual)
+
+
+def _power_of_two(size: int) -> int:
+    """The smallest power of two that is at least ``size``."""
+    return 1 << (size - 1).bit_length()
+
+
+class _Solver:
+    """Buffers and launches of one solve."""
+
+    def __init__(self, problem: Problem, schedule: Schedule):
+        from vasot_lib.transport.fused import gpu_kernels  # triton is slow to import, and not installed everywhere
+
+        self.kernels, self.problem = gpu_kernels, problem
+        self.mirror = schedule.scheme == "mirror" and not problem.balanced
+        self.proximal = schedule.scheme == "sinkhorn"
+        self.sweeps = 1 if self.mirror else schedule.sweeps
+        self.end_on_rows = not self.mirror and problem.relax_y is not None  # half a sweep more, see the reference
+        self.exact_rows = False  # the uniform plan has its rows already
+        self.cost, self.p, self.q = (t.contiguous() for t in (problem.cost, problem.p, problem.q))
+        self.batch, self.n, self.m = self.cost.shape
+        self._lay_out()
+        self._allocate()
+        self._start()
+
+    def _lay_out(self) -> None:
+        self.single = _power_of_two(self.m) <= WIDEST_ROW
+        self.tile = _power_of_two(self.m) if self.single else WIDEST_ROW // 4
+        self.rows = min(max(ENTRIES // self.tile, 1), 64, _power_of_two(self.n))
+        self.blocks = -(-self.n // self.rows)
+        self.chunk = max(SHORTEST_CHUNK, _power_of_two(-(-self.n // MOST_CHUNKS)))
+        self.chunks = -(-self.n // self.chunk)
+
+    def _allocate(self) -> None:
+        new, shape = self.cost.new_empty, self.cost.shape
+        self.a, self.b = self.p.clone(), self.q.clone()
+        self.kernel = torch.ones_like(self.cost)  # with a and b: the uniform plan
+        self.log_kernel = self.kernel  # not read where none is kept
+        if self.proximal or self.mirror:
+            self.log_kernel = self.q.clamp_min(TINY).log().unsqueeze(1).repeat(1, self.n, 1)
+        self.v, self.shift = torch.zeros_like(self.q), torch.where(self.q > 0, 0.0, -torch.inf)
+        # Zero: what lies beyond a sample's last block or column is never written.
+        self.column_sums = self.cost.new_zeros(self.batch, self.blocks, self.m)
+        self.row_sums = torch.zeros_like(self.p)
+        self.lengths_x, self.lengths_y = (
+            self._integers(lengths) for lengths in (self.problem.lengths_x, self.problem.lengths_y)
+        )
+        self.done = torch.zeros_like(self.lengths_x)
+        self.windows_x = self.windows_y = self.done
+        self.running, self.chunk_sums = self.kernel, self.row_sums  # not read without structure
+        if self.problem.structure is not None:
+            self.windows_x, self.windows_y = (self._integers(side.windows) for side in self.problem.structure)
+            self.running, self.chunk_sums = new(shape), new(self.batch, self.chunks, self.m)
+
+    def _integers(self, values: tuple[int, ...]) -> Tensor:
+        return torch.tensor(values, dtype=torch.int32, device=self.cost.device)
+
+    def _start(self) -> None:
+        """The weights ``rate`` and ``keep``, (B,), and ``phi``."""
+        problem, epsilon = self.problem, self.problem.epsilon
+        if self.mirror:
+            self.rate = mirror_step(problem).flatten()
+            self.keep, self.phi = 1.0 - epsilon * self.rate, 1.0
+            return
+        scale = epsilon * (2.0 if self.proximal else 1.0)
+        self.rate = self.cost.new_full((self.batch,), 1.0 / scale)
+        self.keep = torch.full_like(self.rate, 1.0 - epsilon / scale)
+        self.phi = 1.0 if problem.relax_y is None else problem.relax_y / (problem.relax_y + scale)
+
+    def step(self) -> None:
+        """One linearisation and its sweeps."""
+        if self.problem.structure is not None:
+            self._second_side()
+        self._move()
+        for sweep in range(1, self.sweeps + 1):
+            self._scale(self.phi, self.proximal and sweep == self.sweeps)
+            if sweep < self.sweeps:
+                self._sweep()
+        self.exact_rows = self.end_on_rows
+
+    def plan(self, reuse: bool = False) -> Tensor:
+        """(B, N, M) the current plan; ``reuse`` writes it over K, after which nothing but :meth:`project` may run."""
+        if self.exact_rows:
+            self._sweep()
+        out = self.kernel if reuse else torch.empty_like(self.kernel)
+        return torch.mul(self.kernel, self.a.unsqueeze(2), out=out).mul_(self.b.unsqueeze(1))
+
+    def project(self, plan: Tensor, tolerance: float) -> Tensor:
+        """Sinkhorn sweeps on the plan itself until both marginals are met, as in the reference."""
+        self.kernel, self.mirror = plan, False
+        self.b.fill_(1.0)
+        self._sweep()
+        for _ in range(MOST_FINISHING_SWEEPS // SWEEPS_BETWEEN_CHECKS):
+            done = marginal_error(self.b * self.column_sums.sum(1), self.q) <= tolerance / 2
+            if bool(done.all()):
+                break
+            self.done.copy_(done)
+            for _ in range(SWEEPS_BETWEEN_CHECKS):
+                self._scale(1.0, proximal=False)
+                self._sweep()
+        return plan.mul_(self.a.unsqueeze(2)).mul_(self.b.unsqueeze(1))
+
+    def _second_side(self) -> None:
+        assert self.problem.structure is not None
+        first, second = self.problem.structure
+        lengths, sizes = (self.lengths_x, self.lengths_y), (self.n, self.m)
+        sums = (self.running, self.chunk_sums)
+        where = (*sizes, self.chunk, self.chunks, first.free)
+        if not second.band:
+            tile = _power_of_two(self.m)
+            self.kernels.second_side_flat[self.chunks, self.batch](
+                self.kernel, self.a, self.b, self.p, *sums, self.lengths_x, *where, second.own,
+                EXACT_ROWS=self.exact_rows, ROWS=min(max(ENTRIES // tile, 1), self.chunk), TILE=tile,
+            )  # fmt: skip
+            return
+        self.kernels.running_sums[self.blocks, self.batch](
+            self.kernel, self.a, self.b, self.p, self.row_sums, *lengths, *sizes, second.free,
+            EXACT_ROWS=self.exact_rows, ROWS=self.rows, TILE=self.tile,
+        )  # fmt: skip
+        columns = min(_power_of_two(self.m), BAND_COLUMNS)
+        self.kernels.second_side_band[-(-self.m // columns), self.chunks, self.batch](
+            self.kernel, self.row_sums, *sums, *lengths, self.windows_y, *where,
+            second.free, second.ones, second.own, second.band,
+            ROWS=min(64, self.chunk), COLUMNS=columns,
+        )  # fmt: skip
+
+    def _move(self) -> None:
+        alpha, structure = self.problem.alpha, self.problem.structure
+        first = structure[0] if structure is not None else None
+        free, own, band = (first.free, alpha * first.own, alpha * first.band) if first is not None else (0, 0.0, 0.0)
+        self.kernels.move[self.blocks, self.batch](
+            self.cost, self.running, self.chunk_sums, self.log_kernel, self.kernel, self.shift, self.keep, self.rate,
+            self.p, self.a, self.column_sums, self.lengths_x, self.lengths_y, self.windows_x,
+            self.n, self.m, self.blocks, self.chunk, self.chunks, free, 1.0 - alpha, own, band,
+            STRUCTURE=structure is not None, KEEPS=self.proximal or self.mirror, SINGLE=self.single,
+            ROWS=self.rows, TILE=self.tile, num_warps=8,
+        )  # fmt: skip
+
+    def _sweep(self) -> None:
+        self.kernels.sweep[self.blocks, self.batch](
+            self.kernel, self.a, self.b, self.p, self.column_sums, self.done, self.lengths_x, self.lengths_y,
+            self.n, self.m, self.blocks, ROWS=self.rows, TILE=self.tile,
+        )  # fmt: skip
+
+    def _scale(self, phi: float, proximal: bool) -> None:
+        tile = min(_power_of_two(self.m), SCALED_COLUMNS)
+        self.kernels.scale_columns[-(-self.m // tile), self.batch](
+            self.column_sums, self.b, self.v, self.shift, self.q, self.keep, self.rate, self.done,
+            self.lengths_x, self.m, self.blocks, phi, self.problem.relax_y or 0.0,
+            MIRROR=self.mirror, PROXIMAL=proximal, BLOCK_ROWS=self.rows, BLOCKS=BLOCKS_AT_ONCE, TILE=tile,
+        )  # fmt: skip
