@@ -144,6 +144,8 @@ def _bench(options: argparse.Namespace) -> None:
 
     if options.device == "cuda" and not torch.cuda.is_available():
         raise InputError("device is 'cuda' but this machine has no CUDA device; use --device cpu")
+    if options.json and not options.json.absolute().parent.is_dir():
+        raise InputError(f"{options.json.parent} is no folder to write {options.json.name} into; make it first")
     rows = []
     for row in {"solver": bench_solver, "training": bench_training}[options.what](options.device, options.seconds):
         rows.append(row)

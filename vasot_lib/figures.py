@@ -21,7 +21,7 @@ from matplotlib.colors import PowerNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 from sklearn.decomposition import PCA
 
@@ -245,6 +245,9 @@ def plot_curves(
             colour, marker = next(looks)
             axes.plot(x, y, marker, ls="-", color=colour, ms=6, mfc="white", mew=1.4, label=name)
     axes.set(xscale="log", yscale="log", xlabel=x_label, ylabel=y_label, title=title)
+    measured = sorted({float(size) for sizes, _ in curves.values() for size in np.asarray(sizes)})
+    axes.set_xticks(measured, [f"{size:,.0f}" for size in measured])
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(color=BACKGROUND, lw=0.6)
     axes.legend(fontsize=9, frameon=False)
     _open(axes)

@@ -79,6 +79,8 @@ def test_training_benchmark_and_the_command(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_bench_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert main(["bench", "training", "--device", "cuda"]) == (0 if torch.cuda.is_available() else 2)
+    assert main(["bench", "training", "--json", str(tmp_path / "absent" / "bench.json")]) == 2
+    assert "is no folder to write bench.json into" in capsys.readouterr().err
     if not torch.cuda.is_available():
+        assert main(["bench", "training", "--device", "cuda"]) == 2
         assert "no CUDA device" in capsys.readouterr().err

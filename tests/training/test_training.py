@@ -62,9 +62,10 @@ def test_resumed_run_equals_uninterrupted_one(dataset: Dataset, tmp_path: Path) 
 KILLED = """
 import sys
 from pathlib import Path
+import torch
 from vasot_lib.data import toy
 from tests.training.test_training import config, train
-print("started", flush=True)
+torch.set_num_threads(int(sys.argv[2]))
 train(config(epochs=400), toy(n_videos=4, seed=1), Path(sys.argv[1]))
 """
 
@@ -73,8 +74,9 @@ def test_kill_9_then_resume(dataset: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "killed.safetensors"
     root = Path(__file__).parents[2]
     child = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(path)], cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+        [sys.executable, "-c", KILLED, str(path), str(torch.get_num_threads())],
+        cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     while not path.exists() and child.poll() is None:
         time.sleep(0.01)
     time.sleep(0.2)  # somewhere inside a later epoch

@@ -75,6 +75,23 @@ def test_rows_give_to_the_dummy_what_the_coarse_plan_gave() -> None:
     assert (kept <= 1 + 1e-5).all()
 
 
+@pytest.mark.parametrize(("epsilon", "limit"), [(0.07, 0.1), (0.03, 0.3)])
+def test_sharper_plans_are_further_off(epsilon: float, limit: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    walk = torch.randn(600, 40, generator=generator).mul(0.3).cumsum(0)
+    y = walk[torch.linspace(0, 599, 500).long()] + 0.2 * torch.randn(500, 40, generator=generator)
+    recipe = Alignment(epsilon=epsilon)
+    assert distance(align_long(walk, y, recipe, bins=150).rows(0, 600), whole(walk, y, recipe)) < limit
+
+
+def test_no_graph_is_kept() -> None:
+    x = procedure(60, 1).requires_grad_()
+    plan = align_long(x, procedure(50, 2), Alignment(), bins=30)
+    assert not plan.columns.requires_grad and not plan.rows(0, 5).requires_grad
+
+
 def test_bad_arguments() -> None:
+    with pytest.raises(InputError, match="dummy is 'threshold', which looks at whole rows"):
+        align_long(procedure(20, 0), procedure(30, 0), Alignment(dummy="threshold"))
     with pytest.raises(InputError, match="bins is 1 for 20 and 30 frames"):
         align_long(procedure(20, 0), procedure(30, 0), Alignment(), bins=1)

@@ -34,6 +34,7 @@ TUTORIAL: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("40_train", {"dataset": "mocap6", "method": "asot"}),
     ("40_train", {"dataset": "mocap6", "method": "vasot"}),
     ("50_ablations", {}),
+    ("80_speed_and_scale", {}),
 )
 
 LEGEND = {

@@ -19,7 +19,7 @@ def cosine_cost(x: Tensor, y: Tensor) -> Tensor:
 
     Source: SPEC section 2.
     """
-    return 1.0 - F.normalize(x, dim=-1) @ F.normalize(y, dim=-1).transpose(-1, -2)
+    return (F.normalize(x, dim=-1) @ F.normalize(y, dim=-1).transpose(-1, -2)).neg_().add_(1.0)
 
 
 def temporal_prior(
@@ -44,7 +44,7 @@ def temporal_prior(
     Source: SPEC section 2. The released code divides by the padded length, so padding moves its diagonal.
     """
     i, j = _relative_time(n, lengths_x, device), _relative_time(m, lengths_y, device)
-    return (i.unsqueeze(-1) - j.unsqueeze(-2)).abs()
+    return (i.unsqueeze(-1) - j.unsqueeze(-2)).abs_()
 
 
 def _relative_time(n: int, lengths: Tensor | None, device: torch.device | str | None) -> Tensor:

@@ -6,6 +6,9 @@ part ``D = log T + (1 - alpha) C / eps`` is interpolated to all frames, and each
 form, ``softmax_j(D_ij - (1 - alpha) C_ij / eps)``, with the cost of the frames themselves. Rows are made when they are
 asked for: memory grows with N + M. Rows have their exact mass. A frame of Y that is unlike its neighbours needs a
 potential of its own: ``sweeps`` passes over all rows bring the column masses to those of the coarse plan.
+
+Sharp plans interpolate badly. Mean total variation of a row against the full solve, random walks of 600 and 500 frames,
+150 bins: .06 at epsilon .07, .20 at .03, .44 at .01.
 """
 
 from __future__ import annotations
@@ -47,6 +50,7 @@ class LongPlan:
     columns: Tensor
     recipe: Alignment
 
+    @torch.no_grad()
     def rows(self, start: int, stop: int) -> Tensor:
         """(stop - start, M) matches of some frames of X; a row sums to what was not given to the dummy."""
         n, m = len(self.x), len(self.y)
@@ -70,6 +74,7 @@ class LongPlan:
         return torch.cat([rows.argmax(1) for rows in self.blocks()])
 
 
+@torch.no_grad()
 def align_long(x: Tensor, y: Tensor, recipe: Alignment, bins: int = 2000, sweeps: int = 3) -> LongPlan:
     """Match all frames of two recordings by way of at most ``bins`` bins of frames each.
 
@@ -77,12 +82,15 @@ def align_long(x: Tensor, y: Tensor, recipe: Alignment, bins: int = 2000, sweeps
         x: (N, D) embeddings.
         y: (M, D) embeddings.
         recipe: as for pairs that fit; its radius is a share of the length, so it means the same for bins.
-        bins: the coarse problem is at most bins x bins; at N or above the result is that of ``recipe.match``.
+        bins: the coarse problem is at most bins x bins; at N or above the result is that of ``recipe.match``, up to its
+            tolerance on the marginals.
         sweeps: passes over all N x M entries that fit the columns.
 
     Raises:
-        InputError: fewer bins than 2, or empty recordings.
+        InputError: fewer bins than 2, empty recordings, or a recipe that drops rows by a threshold.
     """
+    if recipe.dummy == "threshold":
+        raise InputError("dummy is 'threshold', which looks at whole rows; align_long takes 'soft' or 'none'")
     if bins < 2 or not len(x) or not len(y):
         raise InputError(f"bins is {bins} for {len(x)} and {len(y)} frames; use at least 2 bins and 1 frame")
     small_x, small_y = (_bins(e, min(bins, len(e))) for e in (x, y))

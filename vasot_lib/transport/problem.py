@@ -133,24 +133,28 @@ def make_problem(
     return Problem(cost, p, q, lengths_x, lengths_y, bound, alpha, epsilon, relax_x, relax_y)
 
 
-BUFFERS = 3  # plan-sized arrays that a fused solve holds beside the cost
+def check_memory(cost: Tensor, buffers: int) -> None:
+    """Refuse a problem whose working memory will not fit, before that is allocated.
 
-
-def check_memory(problem: Problem) -> None:
-    """Refuse a problem that will not fit, before anything is allocated.
+    Args:
+        cost: (B, N, M), there already.
+        buffers: how many arrays of its size are still to come.
 
     Raises:
         InputError: with what is needed, what is free, and what to do.
     """
-    cost = problem.cost
-    needed = BUFFERS * cost.numel() * cost.element_size()
+    needed = buffers * cost.numel() * cost.element_size()
     if needed < 2**28:  # asking costs more than allocating
         return
-    free = torch.cuda.mem_get_info(cost.device)[0] if cost.is_cuda else psutil.virtual_memory().available
+    if cost.is_cuda:  # what torch keeps for later can be used as well
+        cached = torch.cuda.memory_reserved(cost.device) - torch.cuda.memory_allocated(cost.device)
+        free = torch.cuda.mem_get_info(cost.device)[0] + cached
+    else:
+        free = psutil.virtual_memory().available
     if needed > free:
         batch, n, m = cost.shape
         raise InputError(
-            f"plans of {batch} x {n} x {m} need {BUFFERS} buffers, {needed / 2**30:.1f} GiB, and "
+            f"plans of {batch} x {n} x {m} need {buffers} buffers, {needed / 2**30:.1f} GiB, and "
             f"{free / 2**30:.1f} GiB are free; use a smaller batch, fewer frames, or align_long for a pair"
         )
 

@@ -102,16 +102,18 @@ class Alignment:
             mask_x: (B, N) bool, real frames.
             mask_y: (B, M) bool.
         """
-        prior = temporal_prior(x.shape[1], y.shape[1], mask_x.sum(1), mask_y.sum(1))
-        cost = cosine_cost(x, y) + self.rho * prior.to(x.dtype)
+        cost = cosine_cost(x, y)
+        cost = cost.add_(temporal_prior(x.shape[1], y.shape[1], mask_x.sum(1), mask_y.sum(1)), alpha=self.rho)
         if self.dummy == "none":
             plan = self._solve(cost, mask_x, mask_y, None, None, free=0)
             n, m = mask_x.sum(1)[:, None, None], mask_y.sum(1)[:, None, None]
             return Matches(plan.matrix * n, plan.matrix.transpose(1, 2) * m, plan)
-        mass_x, mass_y = (dummy_marginal(mask, self.dummy_mass).to(x.dtype) for mask in (mask_x, mask_y))
+        precise = torch.promote_types(x.dtype, torch.float32)  # masses of half precision would not sum to 1
+        mass_x, mass_y = (dummy_marginal(mask, self.dummy_mass).to(precise) for mask in (mask_x, mask_y))
         mask_x, mask_y = (F.pad(mask, (1, 0), value=True) for mask in (mask_x, mask_y))
         free = 0 if self.structured_dummy else 1
-        plan = self._solve(add_dummy(cost, self.zeta), mask_x, mask_y, mass_x, mass_y, free)
+        cost = add_dummy(cost, self.zeta)
+        plan = self._solve(cost, mask_x, mask_y, mass_x, mass_y, free)
         x_to_y, y_to_x = drop_dummy(plan.matrix, mass_x), drop_dummy(plan.matrix.transpose(1, 2), mass_y)
         if self.dummy == "threshold":
             x_to_y, y_to_x = keep_above(x_to_y, self.zeta), keep_above(y_to_x, self.zeta)
@@ -164,7 +166,7 @@ class Segmentation:
         n = mask.sum(1)
         prior = temporal_prior(x.shape[1], len(actions), n, torch.full_like(n, len(actions)))
         plan = solve(
-            cosine_cost(x, actions) + self.rho * prior.to(x.dtype), (Near(self.radius), Distinct()), alpha=self.alpha,
+            cosine_cost(x, actions).add_(prior, alpha=self.rho), (Near(self.radius), Distinct()), alpha=self.alpha,
             epsilon=self.epsilon, relax_y=self.relax, mask_x=mask, scheme=self.scheme, iterations=self.iterations,
             sweeps=self.sweeps, finish=self.finish,
         )  # fmt: skip

@@ -6,6 +6,7 @@ the same numbers in few passes over memory for what training and evaluation need
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import get_args
@@ -79,7 +80,7 @@ def solve(
         mask_y: (B, M) bool.
         mass_x: (B, N) row masses p, sum 1; uniform over real rows where None.
         mass_y: (B, M) column masses q.
-        scheme: ``sinkhorn`` or ``mirror``, see above.
+        scheme: ``sinkhorn`` or ``mirror``, see ``reference.py``.
         iterations: linearisations.
         sweeps: Sinkhorn sweeps per iteration (not used by ``mirror`` on a relaxed problem).
         finish: balanced problems only: after the last iteration project onto the marginals by further sweeps until
@@ -101,8 +102,9 @@ def solve(
         mask_x=mask_x, mask_y=mask_y, mass_x=mass_x, mass_y=mass_y,
     )  # fmt: skip
     schedule = Schedule(scheme, iterations, sweeps, finish, tolerance, trace)
-    check_memory(problem)
-    outcome = _path(problem, schedule)(problem, schedule)
+    run, buffers = _path(problem, schedule)
+    check_memory(problem.cost, buffers)
+    outcome = run(problem, schedule)
     converged = outcome.residual <= tolerance
     if relax_x is None:
         converged = converged & (outcome.error_x <= tolerance)
@@ -114,25 +116,23 @@ def solve(
     )  # fmt: skip
 
 
-def _path(problem: Problem, schedule: Schedule) -> Callable[[Problem, Schedule], Outcome]:
-    """The fused paths take float32, fixed row masses, rows structured by neighbours alone (``Near``), and no trace."""
+def _path(problem: Problem, schedule: Schedule) -> tuple[Callable[[Problem, Schedule], Outcome], int]:
+    """Who solves it, and how many plan-sized arrays that takes beside the cost (measured, but for the GPU).
+
+    The fused paths take float32, fixed row masses, rows structured by neighbours alone (``Near``), and no trace.
+    """
     cost = problem.cost
     near = problem.structure is None or problem.structure[0].ones == 0.0
-    if (
-        cost.dtype == torch.float32
-        and near
-        and problem.relax_x is None
-        and not schedule.trace
-        and not cost.requires_grad
-    ):
+    if cost.dtype == torch.float32 and near and problem.relax_x is None and not schedule.trace:
         # Imported here: compilers take a while to load, and triton is not installed everywhere.
         if cost.device.type == "cpu":
             from vasot_lib.transport.fused import cpu
 
-            return cpu.run
-        if cost.is_cuda:
+            if os.getpid() == cpu.PROCESS:
+                return cpu.run, 3
+        elif cost.is_cuda:
             from vasot_lib.transport.fused import gpu
 
             if gpu.takes(problem, schedule):
-                return gpu.run
-    return reference.run
+                return gpu.run, 7
+    return reference.run, 11

@@ -10,53 +10,76 @@ What tells the schemes apart are the numbers ``keep`` and ``step`` and the vecto
 - ``mirror``, balanced: keep 0, step 1/eps, b from the column sums, w = 0;
 - ``mirror``, relaxed: step from the first gradient, keep ``1 - step eps``, b = 1, ``w = -step lambda log(sums / q)``.
 
-Constants of a row in L drop out when the row is scaled to p. Four plan-sized arrays are alive: cost, L = log T, K, Z;
-the last iteration writes its kernel over L. Both passes run over samples and blocks of rows in parallel.
+L and w are logarithms to base 2. Constants of a row in L drop out when the row is scaled to p. Four plan-sized arrays
+are alive: cost, L = log T, K, Z; the last iteration writes its kernel over L. Both passes run over samples and blocks
+of rows in parallel.
 """
 
 from __future__ import annotations
 
-import math
+import os
+import threading
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numba import get_num_threads, set_num_threads
+from torch import Tensor
 
-from vasot_lib.transport.fused.cpu_actions import solve_few
-from vasot_lib.transport.fused.cpu_kernels import NEVER, ROWS, Side, Sizes, f32
-from vasot_lib.transport.fused.cpu_loop import Measured, Scheme, Scratch, Vectors, finish, solve
+from vasot_lib.transport.fused.cache import keyed_by_source
 from vasot_lib.transport.problem import Problem
 from vasot_lib.transport.reference import Outcome, Schedule, marginal_error, mirror_step
 from vasot_lib.transport.structure import Operator
 
+with keyed_by_source():
+    from vasot_lib.transport.fused.cpu_actions import MOST_FRAMES, solve_few
+    from vasot_lib.transport.fused.cpu_kernels import NEVER, ROWS, Side, Sizes, f32
+    from vasot_lib.transport.fused.cpu_loop import Measured, Scheme, Scratch, Vectors, finish, solve
+
+PROCESS = os.getpid()  # OpenMP does not survive a fork: a child must not come here
+_one_at_a_time = threading.Lock()  # not every threading layer of Numba can be entered twice
 _torch_threads = torch.get_num_threads()
 MOST_THREADS = get_num_threads()  # starts Numba's threads, and that would reset what OMP_NUM_THREADS told torch
 torch.set_num_threads(_torch_threads)
 CACHE_LINES = 32  # float32 numbers in two lines: processors fetch them in pairs
 FEW = 64  # columns below which vectors run over frames instead
 SMALL = 16_384  # entries per thread below which one more thread costs more than it brings
+MOST_BLOCKS = 64  # per sample; a power of two, which threads come in too
 
 
 def run(problem: Problem, schedule: Schedule) -> Outcome:
     """Iterate, finish and measure; see :func:`vasot_lib.transport.reference.run`."""
+    with _one_at_a_time:
+        threads = get_num_threads()
+        try:
+            return _run(problem, schedule)
+        finally:
+            set_num_threads(threads)
+
+
+def _run(problem: Problem, schedule: Schedule) -> Outcome:
     cost = problem.cost.contiguous()
     batch, n, m = cost.shape
     threads = max(1, min(torch.get_num_threads(), MOST_THREADS, cost.numel() // SMALL))
     set_num_threads(threads)
-    sizes = _sizes(problem, threads)
+    sizes = _sizes(problem)
     first, second = problem.structure or (None, None)
-    x, y = _side(first, batch), _side(second, batch)
+    x, y = _side(first, problem.lengths_x), _side(second, problem.lengths_y)
     scheme, vectors = _scheme(problem, schedule)
     few = scheme.mirror and m < FEW and y.band == 0.0 and x.free == 0
-    scratch = _scratch(len(sizes.tasks), max(n, m) if few else m, int((x if few else y).windows.max()))
+    scratch = _scratch(
+        len(sizes.tasks),
+        max(min(n, MOST_FRAMES + 8 * int(x.windows.max())), m) if few else m,
+        int((x if few else y).windows.max()),
+    )
     rows, columns = (np.zeros((batch, size), np.float32) for size in (n, m))
     measured = Measured(rows, columns, np.zeros(batch), np.zeros(batch))
-    # log T, up to a constant per row.
-    log_plan = problem.q.log().clamp_min(float(NEVER))
+    # log T to base 2, up to a constant per row.
+    log_plan = problem.q.log2().clamp_min(float(NEVER))
     weights = f32(problem.alpha), f32(problem.epsilon)
     if few:
-        turned_log, kernel = (e.unsqueeze(2).expand(batch, m, n).contiguous().numpy() for e in (log_plan, problem.q))
-        turned = cost.transpose(1, 2).contiguous()
+        turned_log, kernel = (_spread(e.unsqueeze(2), (batch, m, n)).numpy() for e in (log_plan, problem.q))
+        turned = _spread(cost.transpose(1, 2), (batch, m, n))
         plan = turned.view(batch, n, m)  # over the turned cost, when that has been used for the last time
         solve_few(
             turned.numpy(), turned_log, kernel, plan.numpy(), vectors, scheme, weights[0], x, y, sizes, scratch,
@@ -65,8 +88,8 @@ def run(problem: Problem, schedule: Schedule) -> Outcome:
         vectors.r[:] = 1.0
         z = turned_log.reshape(batch, n, m)
     else:
-        plan = log_plan.unsqueeze(1).expand(cost.shape).contiguous()
-        kernel = problem.q.unsqueeze(1).expand(cost.shape).contiguous().numpy()
+        plan = _spread(log_plan.unsqueeze(1), cost.shape)
+        kernel = _spread(problem.q.unsqueeze(1), cost.shape).numpy()
         z = np.empty(cost.shape if problem.structure else (0, 0, 0), np.float32)
         tolerance = f32(schedule.tolerance / 2 if problem.balanced and schedule.finish else -1.0)
         solve(
@@ -82,6 +105,11 @@ def run(problem: Problem, schedule: Schedule) -> Outcome:
     return Outcome(plan, objective, *errors, torch.from_numpy(measured.moved).float())
 
 
+def _spread(values: Tensor, shape: Sequence[int]) -> Tensor:
+    """A contiguous copy of that shape; always a copy, also where a side has one entry."""
+    return values.expand(shape).clone(memory_format=torch.contiguous_format)
+
+
 def _scratch(tasks: int, length: int, window: int) -> Scratch:
     wide = length + CACHE_LINES  # two tasks that write to one cache line would wait for each other at every row
     single = np.float32
@@ -91,9 +119,10 @@ def _scratch(tasks: int, length: int, window: int) -> Scratch:
     )  # fmt: skip
 
 
-def _sizes(problem: Problem, threads: int) -> Sizes:
-    """Tasks of one sample each, as many as the threads can share evenly."""
-    blocks = threads // math.gcd(len(problem.lengths_x), threads)
+def _sizes(problem: Problem) -> Sizes:
+    """Tasks of one sample each, by its size alone: the same sums, bit for bit, on any number of threads."""
+    entries = problem.cost[0].numel()
+    blocks = 1 << (min(max(entries // SMALL, 1), MOST_BLOCKS).bit_length() - 1)
     tasks = [
         (s, n * block // blocks, n * (block + 1) // blocks)
         for s, n in enumerate(problem.lengths_x)
@@ -102,10 +131,10 @@ def _sizes(problem: Problem, threads: int) -> Sizes:
     return Sizes(np.array(problem.lengths_x), np.array(problem.lengths_y), np.array(tasks))
 
 
-def _side(operator: Operator | None, batch: int) -> Side:
+def _side(operator: Operator | None, lengths: Sequence[int]) -> Side:
     if operator is None:
-        return Side(f32(0.0), f32(0.0), f32(0.0), 0, np.zeros(batch, np.int64))
-    windows = np.minimum(np.array(operator.windows), 1 << 40)
+        return Side(f32(0.0), f32(0.0), f32(0.0), 0, np.zeros(len(lengths), np.int64))
+    windows = np.minimum(np.array(operator.windows), lengths)
     return Side(f32(operator.ones), f32(operator.own), f32(operator.band), operator.free, windows)
 
 

@@ -5,7 +5,7 @@ over frames and what was a sum over a row is a sum of M vectors. ``T Cy`` of ``D
 per frame, which drops out, so an iteration is
 
 1. *step*: ``L <- keep L - step ((1 - alpha) C - alpha Cx T) + w``, with running sums of ``T = r K`` along the frames,
-2. *normalise*: ``K = exp(L - max_k L)``, one exponential per entry, r that scales each frame to p, the column sums.
+2. *normalise*: ``K = 2^(L - max_k L)``, one exponential per entry, r that scales each frame to p, the column sums.
 
 Plan-sized arrays: the caller's cost, C transposed (the plan in the end), L and K.
 """
@@ -16,13 +16,14 @@ import numpy as np
 from numba import njit, prange
 
 from vasot_lib.transport.fused import cpu_kernels as kernels
-from vasot_lib.transport.fused.cpu_kernels import EXACT, ROWS, Array, f32
+from vasot_lib.transport.fused.cpu_kernels import EXACT, LOG2E, ROWS, Array, f32
 from vasot_lib.transport.fused.cpu_loop import per_sample
 
+MOST_FRAMES = 2048  # whose running sums are taken in one go, besides a few windows
 CHUNK = 512  # frames that are normalised at a time: M rows of so many stay in the cache
 
 
-@njit(fastmath=EXACT, cache=True)
+@njit(forceinline=True, fastmath=EXACT, cache=True)
 def _step_row(row, cost, plan, running, own, band, linear, keep, w, width):
     for j in range(row.size):
         near = running[j + 2 * width + 1] - running[j]
@@ -35,38 +36,42 @@ def step(cost, log_plan, kernel, vectors, alpha, x, y, sizes, scratch):
     for task in prange(len(sizes.tasks)):
         s, first, last = sizes.tasks[task]
         n, m, width = sizes.n[s], sizes.m[s], x.windows[s]
-        linear = -vectors.step[s] * (f32(1.0) - alpha)
-        weight = -vectors.step[s] * alpha * y.own
-        low, high = max(first - width, 0), min(last + width, n)
-        some, running, r = scratch.rows[task], scratch.running[task], vectors.r[s, low:high]
-        for k in range(0, m, ROWS):
-            count = min(ROWS, m - k)
-            for c in range(count):
-                kernels.multiply(kernel[s, k + c, low:high], r, some[c])
-            kernels.running_sums(some, running, 0, high - low, width)
-            for c in range(count):
-                _step_row(
-                    log_plan[s, k + c, first:last], cost[s, k + c, first:last], some[c, first - low :],
-                    running[c, first - low :], weight * (x.own - x.band), weight * x.band, linear, vectors.keep[s],
-                    vectors.w[s, k + c], width,
-                )  # fmt: skip
+        linear = -LOG2E * vectors.step[s] * (f32(1.0) - alpha)
+        weight = -LOG2E * vectors.step[s] * alpha * y.own
+        # Running sums begin anew in every span: over a long recording they would lose the digits of a window.
+        span = MOST_FRAMES + 6 * width
+        for begin in range(first, last, span):
+            end = min(begin + span, last)
+            low, high = max(begin - width, 0), min(end + width, n)
+            some, running, r = scratch.rows[task], scratch.running[task], vectors.r[s, low:high]
+            for k in range(0, m, ROWS):
+                count = min(ROWS, m - k)
+                for c in range(count):
+                    kernels.multiply(kernel[s, k + c, low:high], r, some[c])
+                kernels.running_sums(some, running, 0, high - low, width)
+                for c in range(count):
+                    _step_row(
+                        log_plan[s, k + c, begin:end], cost[s, k + c, begin:end], some[c, begin - low :],
+                        running[c, begin - low :], weight * (x.own - x.band), weight * x.band, linear,
+                        vectors.keep[s], vectors.w[s, k + c], width,
+                    )  # fmt: skip
 
 
-@njit(fastmath=EXACT, cache=True)
+@njit(forceinline=True, fastmath=EXACT, cache=True)
 def _raise_to(top: Array, row: Array) -> None:
     for j in range(row.size):
         top[j] = row[j] if row[j] > top[j] else top[j]
 
 
-@njit(fastmath=EXACT, cache=True)
+@njit(forceinline=True, fastmath=EXACT, cache=True)
 def _exp_column(row: Array, top: Array, total: Array, out: Array) -> None:
     for j in range(row.size):
-        value = kernels.exp(row[j] - top[j])
+        value = kernels.exp2(row[j] - top[j])
         out[j] = value
         total[j] += value
 
 
-@njit(fastmath=EXACT, cache=True)
+@njit(forceinline=True, fastmath=EXACT, cache=True)
 def _share(p: Array, total: Array, r: Array) -> None:
     for j in range(p.size):
         r[j] = p[j] / total[j]

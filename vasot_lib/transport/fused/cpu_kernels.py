@@ -2,7 +2,9 @@ r"""Row-wise kernels of the fused CPU path, compiled by Numba on first use and c
 
 Every pass runs over ``tasks``: (T, 3) rows of sample, first row, row behind the last. Arrays are float32: (B, N, M) for
 plans, (B, N) and (B, M) for vectors; ``n`` and ``m`` hold the real lengths, and padding is never read nor written.
-What a pass adds up over rows goes to one line of ``partial`` per task, so that results do not depend on timing.
+What a pass adds up over rows goes to one line of ``partial`` per task, so that results do not depend on timing. What
+works on rows is inlined by force: compiled twice, it would round differently in the process that compiled it and in
+those that load it from disk, as a symbol of its own and as a part of its caller.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ f32 = np.float32
 # The order of operations carries the precision of exp; the rest is free to be vectorised.
 EXACT = {"contract", "nnan", "ninf", "nsz"}
 TINY = f32(1e-30)
+LOG2E = f32(1.4426950408889634)  # L and w are logarithms to base 2: then the exponential needs no scaling
 LOWEST = np.int32(-(2**31))
 NEVER = f32(-1e30)  # log of no mass at all: finite, so that no infinity enters the arithmetic
 NOTHING = np.empty((0, 0, 0), np.float32)  # in place of Z where the blur is not wanted
@@ -44,23 +47,23 @@ class Sizes(NamedTuple):
     tasks: Ints
 
 
-@njit(fastmath=EXACT, cache=True)
-def exp(x):
-    """exp of x <= 88 to 1e-7: 2^n times a polynomial on half an octave either side of 1, eight lanes at a time."""
-    x = max(x, f32(-87.0))
-    n = np.rint(x * f32(1.4426950408889634))
-    r = (x - n * f32(0.693359375)) + n * f32(2.12194440e-4)
-    p = f32(1.9875691500e-4)
-    p = p * r + f32(1.3981999507e-3)
-    p = p * r + f32(8.3334519073e-3)
-    p = p * r + f32(4.1665795894e-2)
-    p = p * r + f32(1.6666665459e-1)
-    p = p * r + f32(5.0000001201e-1)
-    p = p * (r * r) + r + f32(1.0)
-    return p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+@njit(forceinline=True, fastmath=EXACT, cache=True)
+def exp2(x):
+    """2^x for x <= 127 to 2e-7: a power of two times a polynomial on half an octave either side, vectorised."""
+    n = np.rint(max(x, f32(-126.0)))
+    r = max(x, f32(-126.0)) - n
+    p = f32(1.535336188319500e-4)
+    p = p * r + f32(1.339887440266574e-3)
+    p = p * r + f32(9.618437357674640e-3)
+    p = p * r + f32(5.550332471162809e-2)
+    p = p * r + f32(2.402264791363012e-1)
+    p = p * r + f32(6.931472028550421e-1)
+    p = p * r + f32(1.0)
+    value = p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+    return value if x > f32(-126.0) else f32(0.0)
 
 
-@njit(fastmath=True, cache=True)
+@njit(forceinline=True, fastmath=True, cache=True)
 def log(x):
     """log of a normal x > 0 to 1e-7."""
     bits = f32(x).view(np.int32)
@@ -81,14 +84,14 @@ def log(x):
     return e * f32(0.69314718) + (f + f * f * (f * p - f32(0.5)))
 
 
-@njit(fastmath=EXACT, cache=True)
+@njit(forceinline=True, fastmath=EXACT, cache=True)
 def _order(x):
     """float32 to int32 that sorts the same way, and back: compilers keep maxima of integers in vector registers."""
     bits = np.int32(x)
     return np.int32(bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))
 
 
-@njit(fastmath=True, cache=True)
+@njit(forceinline=True, fastmath=True, cache=True)
 def dot(x: Array, y: Array) -> f32:
     """Scalar product."""
     total = f32(0.0)
@@ -97,7 +100,7 @@ def dot(x: Array, y: Array) -> f32:
     return total
 
 
-@njit(fastmath=True, cache=True)
+@njit(forceinline=True, fastmath=True, cache=True)
 def _sum(x: Array) -> f32:
     total = f32(0.0)
     for j in range(x.size):
@@ -105,14 +108,14 @@ def _sum(x: Array) -> f32:
     return total
 
 
-@njit(fastmath=EXACT, cache=True)
+@njit(forceinline=True, fastmath=EXACT, cache=True)
 def multiply(x: Array, y: Array, out: Array) -> None:
     """Entry by entry."""
     for j in range(x.size):
         out[j] = x[j] * y[j]
 
 
-@njit(fastmath=EXACT, cache=True)
+@njit(forceinline=True, fastmath=EXACT, cache=True)
 def running_sums(x: Array, running: Array, free: int, m: int, w: int) -> None:
     """running[k, j + w + 1] = sum of row k of x up to j, with w + 1 zeros before and w totals behind."""
     x0, x1, x2, x3 = x[0, free:m], x[1, free:m], x[2, free:m], x[3, free:m]
@@ -136,7 +139,7 @@ def running_sums(x: Array, running: Array, free: int, m: int, w: int) -> None:
         running[k, n + w + 1 : n + 2 * w + 1] = running[k, n + w]
 
 
-@njit(fastmath=EXACT, cache=True)
+@njit(forceinline=True, fastmath=EXACT, cache=True)
 def _window_row(plan: Array, z: Array, running: Array, w: int, y: Side, relative: bool) -> None:
     """One row of ``T Cy`` from the running sums of its T."""
     own, band, free = y.own - y.band, y.band, y.free
@@ -150,7 +153,7 @@ def _window_row(plan: Array, z: Array, running: Array, w: int, y: Side, relative
         out[j] = shift + own * inner[j] + band * (ahead[j] - behind[j])
 
 
-@njit(fastmath=EXACT, cache=True)
+@njit(forceinline=True, fastmath=EXACT, cache=True)
 def _distinct_row(plan: Array, z: Array, y: Side, relative: bool) -> None:
     """One row of ``T Cy`` without a window: ones * total + own * T."""
     shift = f32(0.0) if relative else y.ones * _sum(plan)
@@ -158,7 +161,7 @@ def _distinct_row(plan: Array, z: Array, y: Side, relative: bool) -> None:
         z[j] = shift + y.own * plan[j]
 
 
-@njit(fastmath=EXACT, cache=True)
+@njit(forceinline=True, fastmath=EXACT, cache=True)
 def _scale_row(x: Array, r: f32, b: Array, out: Array) -> None:
     for j in range(x.size):
         out[j] = r * x[j] * b[j]
@@ -197,12 +200,12 @@ def scale(plan: Array, r: Array, b: Array, sizes: Sizes) -> None:
         for i in range(first, last):
             row, factor, column = plan[s, i, :m], r[s, i], b[s, :m]
             for j in range(m):
-                row[j] *= factor * column[j]
+                row[j] = (row[j] * factor) * column[j]  # factor * column alone may overflow
     r[:] = f32(1.0)
     b[:] = f32(1.0)
 
 
-@njit(fastmath=EXACT, cache=True)
+@njit(forceinline=True, fastmath=EXACT, cache=True)
 def _start_window(z: Array, window: Array, i: int, free: int, n: int, m: int, w: int) -> None:
     """window_j = sum of Z over the rows that the window of row i - 1 covers."""
     window[:m] = f32(0.0)
@@ -212,7 +215,7 @@ def _start_window(z: Array, window: Array, i: int, free: int, n: int, m: int, w:
             window[j] += row[j]
 
 
-@njit(fastmath=True, cache=True)
+@njit(forceinline=True, fastmath=True, cache=True)
 def _log_kernel_row(cost, log_plan, z, enter, leave, window, own, band, linear, keep, w):
     """``S = keep L + linear C + own Z + band window + w`` over L, the window moved one row down; the largest S."""
     top = LOWEST
@@ -225,7 +228,7 @@ def _log_kernel_row(cost, log_plan, z, enter, leave, window, own, band, linear, 
     return np.int32(_order(top)).view(np.float32)
 
 
-@njit(fastmath=True, cache=True)
+@njit(forceinline=True, fastmath=True, cache=True)
 def _linear_row(cost, log_plan, linear, keep, w):
     """The same without structure."""
     top = LOWEST
@@ -236,28 +239,28 @@ def _linear_row(cost, log_plan, linear, keep, w):
     return np.int32(_order(top)).view(np.float32)
 
 
-@njit(fastmath=True, cache=True)
+@njit(forceinline=True, fastmath=True, cache=True)
 def _exp_row(x: Array, top: f32, out: Array) -> f32:
-    """``out = exp(x - top)`` and its sum."""
+    """``out = 2^(x - top)`` and its sum."""
     total = f32(0.0)
     for j in range(x.size):
-        value = exp(x[j] - top)
+        value = exp2(x[j] - top)
         out[j] = value
         total += value
     return total
 
 
-@njit(fastmath=True, cache=True)
+@njit(forceinline=True, fastmath=True, cache=True)
 def _exp_row_in_place(x: Array, top: f32) -> f32:
     """The same over x: with two names for one array the compiler would not dare to use vectors."""
     total = f32(0.0)
     for j in range(x.size):
-        x[j] = exp(x[j] - top)
+        x[j] = exp2(x[j] - top)
         total += x[j]
     return total
 
 
-@njit(fastmath=EXACT, cache=True)
+@njit(forceinline=True, fastmath=EXACT, cache=True)
 def _add_row(x: Array, scale: f32, sums: Array) -> None:
     for j in range(x.size):
         sums[j] += scale * x[j]
@@ -265,7 +268,7 @@ def _add_row(x: Array, scale: f32, sums: Array) -> None:
 
 @njit(parallel=True, fastmath=EXACT, cache=True)
 def move(cost, log_plan, kernel, in_place, z, p, r, w, keep, step, alpha, x, sizes, window, partial):
-    """From Z to the next L and ``K = exp(L - row maximum)``, with r that scales the rows of K to p.
+    """From Z to the next L and ``K = 2^(L - row maximum)``, with r that scales the rows of K to p.
 
     ``in_place`` writes K over L and leaves ``kernel`` as it was.
     """
@@ -275,7 +278,7 @@ def move(cost, log_plan, kernel, in_place, z, p, r, w, keep, step, alpha, x, siz
         sums, near, nothing = partial[task, :m], window[task, 0, :m], window[task, 1, :m]
         sums[:] = f32(0.0)
         nothing[:] = f32(0.0)
-        linear, weight = -step[s] * (f32(1.0) - alpha), -step[s] * alpha
+        linear, weight = -LOG2E * step[s] * (f32(1.0) - alpha), -LOG2E * step[s] * alpha
         own, band = weight * (x.own - x.band), weight * x.band
         anew = max(64, 8 * half)  # rows after which the window is summed up afresh, lest rounding errors pile up
         for i in range(first, last):
@@ -312,7 +315,7 @@ def sweep(kernel: Array, b: Array, r: Array, p: Array, sizes: Sizes, partial: Ar
             _add_row(row, r[s, i], sums)
 
 
-@njit(fastmath=EXACT, cache=True)
+@njit(forceinline=True, fastmath=EXACT, cache=True)
 def column_sums(sizes: Sizes, partial: Array, out: Array) -> None:
     """Add up the tasks of each sample, in their order: (T, M) to (B, M)."""
     out[:] = f32(0.0)
@@ -322,32 +325,15 @@ def column_sums(sizes: Sizes, partial: Array, out: Array) -> None:
             out[s, j] += partial[task, j]
 
 
-@njit(fastmath=EXACT, cache=True)
-def scalings(columns: Array, q: Array, b: Array, v: Array, phi: f32) -> None:
-    """``log b = phi (log q - log columns) - (1 - phi) v``; columns without mass get b = 0."""
-    for j in range(q.size):
-        log_b = phi * (log(max(q[j], TINY)) - log(max(columns[j], TINY))) - (f32(1.0) - phi) * v[j]
-        b[j] = exp(min(log_b, f32(88.0))) if q[j] > f32(0.0) else f32(0.0)
-
-
-@njit(fastmath=EXACT, cache=True)
-def advance(b: Array, q: Array, v: Array, w: Array, keep: f32) -> None:
-    """The potential moves by log b, and L gets its share of it."""
-    for j in range(q.size):
-        log_b = log(max(b[j], TINY))
-        v[j] = v[j] + log_b if q[j] > f32(0.0) else NEVER
-        w[j] = keep * log_b + v[j]
-
-
-@njit(fastmath=EXACT, cache=True)
+@njit(forceinline=True, fastmath=EXACT, cache=True)
 def relax(columns: Array, q: Array, w: Array, weight: f32) -> None:
     """The explicit step of a relaxed side: ``w = -weight log(columns / q)``."""
     for j in range(q.size):
         log_ratio = log(max(columns[j], TINY)) - log(max(q[j], TINY))
-        w[j] = -weight * log_ratio if q[j] > f32(0.0) else NEVER
+        w[j] = -LOG2E * weight * log_ratio if q[j] > f32(0.0) else NEVER
 
 
-@njit(fastmath=True, cache=True)
+@njit(forceinline=True, fastmath=True, cache=True)
 def _objective_row(cost, plan, z, enter, leave, window, own, band, linear, epsilon):
     total = f32(0.0)
     for j in range(plan.size):
@@ -387,7 +373,7 @@ def measure(cost, plan, z, alpha, epsilon, x, sizes, window, partial, row_sums, 
         totals[task] = total
 
 
-@njit(fastmath=True, cache=True)
+@njit(forceinline=True, fastmath=True, cache=True)
 def _moved_row(before, scale_before, b_before, after, scale_after, b_after):
     total = f32(0.0)
     for j in range(before.size):

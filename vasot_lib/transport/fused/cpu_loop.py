@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from vasot_lib.transport.fused import cpu_kernels as kernels
-from vasot_lib.transport.fused.cpu_kernels import TINY, Array, f32
+from vasot_lib.transport.fused.cpu_kernels import EXACT, LOG2E, NEVER, TINY, Array, f32
 from vasot_lib.transport.reference import MOST_FINISHING_SWEEPS, SWEEPS_BETWEEN_CHECKS
 
 
@@ -104,7 +104,7 @@ def finish(cost, plan, z, vectors, alpha, epsilon, x, y, sizes, scratch, measure
     kernels.column_sums(sizes, scratch.sums, measured.columns)
 
 
-@njit(cache=True)
+@njit(forceinline=True, cache=True)
 def per_sample(sizes, totals, out):
     """Add up the totals of each sample's tasks."""
     out[:] = 0.0
@@ -112,7 +112,7 @@ def per_sample(sizes, totals, out):
         out[sizes.tasks[task, 0]] += totals[task]
 
 
-@njit(cache=True)
+@njit(forceinline=True, cache=True)
 def _columns(vectors, scheme, sizes, sums, columns, last):
     """From the column sums of all tasks to b and w; only the last sweep of an iteration moves the potential v."""
     kernels.column_sums(sizes, sums, columns)
@@ -122,9 +122,26 @@ def _columns(vectors, scheme, sizes, sums, columns, last):
         if scheme.mirror:
             kernels.relax(columns[s, :m], q, w, vectors.step[s] * scheme.relax)
         else:
-            kernels.scalings(columns[s, :m], q, b, v, scheme.phi)
+            _scalings(columns[s, :m], q, b, v, scheme.phi)
             if last and scheme.proximal:
-                kernels.advance(b, q, v, w, vectors.keep[s])
+                _advance(b, q, v, w, vectors.keep[s])
+
+
+@njit(forceinline=True, fastmath=EXACT, cache=True)
+def _scalings(columns: Array, q: Array, b: Array, v: Array, phi: f32) -> None:
+    """``log b = phi (log q - log columns) - (1 - phi) v``; columns without mass get b = 0."""
+    for j in range(q.size):
+        log_b = phi * (kernels.log(max(q[j], TINY)) - kernels.log(max(columns[j], TINY))) - (f32(1.0) - phi) * v[j]
+        b[j] = kernels.exp2(min(LOG2E * log_b, f32(127.0))) if q[j] > f32(0.0) else f32(0.0)
+
+
+@njit(forceinline=True, fastmath=EXACT, cache=True)
+def _advance(b: Array, q: Array, v: Array, w: Array, keep: f32) -> None:
+    """The potential moves by log b, and L gets its share of it."""
+    for j in range(q.size):
+        log_b = kernels.log(max(b[j], TINY))
+        v[j] = v[j] + log_b if q[j] > f32(0.0) else NEVER
+        w[j] = LOG2E * (keep * log_b + v[j])
 
 
 @njit(cache=True)

@@ -81,6 +81,7 @@ def run(problem: Problem, schedule: Schedule) -> Outcome:
         del previous
         if problem.balanced and schedule.finish:
             matrix = solver.project(matrix, schedule.tolerance)
+        del solver  # J is measured in plain torch, which needs room of its own
     error_x, error_y = marginal_error(matrix.sum(2), problem.p), marginal_error(matrix.sum(1), problem.q)
     return Outcome(matrix, problem.objective(matrix), error_x, error_y, residual)
 

@@ -1,4 +1,4 @@
-r"""The Triton kernels of the fused GPU path; :mod:`vasot_lib.transport.fused_gpu` says which runs when, and why.
+r"""The Triton kernels of the fused GPU path; :mod:`vasot_lib.transport.fused.gpu` says which runs when, and why.
 
 All (B, N, M) tensors are contiguous float32. Blocks of the grid come first, samples last; a program works on its own
 sample's n real rows, and on columns up to the end of the tile that holds the last of its m real ones. Columns without
