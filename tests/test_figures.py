@@ -18,8 +18,6 @@ from sklearn.decomposition import PCA
 
 from vasot_lib.errors import InputError
 from vasot_lib.figures import (
-    BACKGROUND,
-    COLOURS,
     action_look,
     plot_curves,
     plot_embedding_path,
@@ -30,6 +28,7 @@ from vasot_lib.figures import (
     plot_scores,
     plot_segmentations,
 )
+from vasot_lib.figures.looks import BACKGROUND, COLOURS
 
 CLASSES = ("fetch", "turn", "step_3", "background")
 RNG = np.random.default_rng(0)

@@ -11,6 +11,7 @@ from vasot_lib.evaluation.baselines import (
     uniform_label_transfer,
 )
 from vasot_lib.evaluation.collapse import collapse
+from vasot_lib.evaluation.plans import plan_report, viterbi
 from vasot_lib.evaluation.segmentation import f1_sampled, hungarian, score_segmentation, segments
 
 __all__ = [
@@ -24,9 +25,11 @@ __all__ = [
     "hungarian",
     "kmeans_segmentation",
     "label_transfer",
+    "plan_report",
     "score_alignment",
     "score_segmentation",
     "segments",
     "straight_line",
     "uniform_label_transfer",
+    "viterbi",
 ]

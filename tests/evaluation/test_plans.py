@@ -1,0 +1,102 @@
+"""Plan reports on plans with known answers, and Viterbi against trying every labelling."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vasot_lib.errors import InputError
+from vasot_lib.evaluation import plan_report, viterbi
+
+LABELS = np.array([0, 0, 1, 2])
+
+
+def test_hard_uniform_and_empty_rows() -> None:
+    half = np.eye(4)
+    half[3] = 0.0  # given to the dummy: neither right nor wrong
+    report = plan_report({"hard": np.eye(4), "uniform": np.full((4, 4), 0.25), "half": half}, LABELS, LABELS)
+    assert report.loc["hard"].tolist() == pytest.approx([1, 1, 1, 1, 0.75])
+    # Half of the frames share their label with half of Y, the others with a quarter; argmax finds frame 0.
+    assert report.loc["uniform"].tolist() == pytest.approx([1, 4, 0.375, 0.5, 0])
+    assert report.loc["half", ["kept", "effective matches", "right step"]].tolist() == pytest.approx([0.75, 1, 1])
+
+
+def test_background_is_not_asked_and_absent_steps_are_wrong() -> None:
+    report = plan_report({"hard": np.eye(4)}, LABELS, [0, 0, 3, 2], background=2)
+    assert report.loc["hard", "right step"] == pytest.approx(2 / 3)
+    assert list(plan_report({"hard": np.eye(4)})) == ["kept", "effective matches", "from uniform"]
+
+
+def test_the_scale_of_a_row_does_not_count() -> None:
+    rows = np.random.default_rng(0).random((5, 6))
+    scale = np.array([1, 0.5, 0.1, 0.9, 0.3])[:, None]
+    full, part = plan_report({"full": rows, "part": rows * scale}).drop(columns="kept").to_numpy()
+    assert full == pytest.approx(part)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (({},), "at least one"),
+        (({"a": np.eye(3), "b": np.eye(4)},), "'a': \\(3, 3\\)"),
+        (({"a": np.eye(3)}, [0, 1, 2]), "one side only"),
+        (({"a": np.eye(3)}, [0, 1], [0, 1, 2]), "labels_x have shape \\(2,\\)"),
+    ],
+)
+def test_reports_that_cannot_be(arguments: tuple, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        plan_report(*arguments)
+
+
+def value(scores: np.ndarray, labels: tuple[int, ...], switch: float) -> float:
+    changes = sum(a != b for a, b in itertools.pairwise(labels))
+    return sum(scores[i, z] for i, z in enumerate(labels)) - switch * changes
+
+
+@given(n=st.integers(1, 6), k=st.integers(1, 3), switch=st.sampled_from([0.0, 0.4, 3.0]), seed=st.integers(0, 99))
+def test_viterbi_finds_the_best_of_all_labellings(n: int, k: int, switch: float, seed: int) -> None:
+    scores = np.random.default_rng(seed).normal(size=(n, k))
+    best = max(value(scores, labels, switch) for labels in itertools.product(range(k), repeat=n))
+    found = viterbi(scores, switch)
+    assert value(scores, tuple(found.tolist()), switch) == pytest.approx(best)
+    if switch == 0:
+        assert (found == scores.argmax(1)).all()
+
+
+@given(n=st.integers(3, 7), seed=st.integers(0, 99), order=st.permutations([0, 1, 2]), repeat=st.booleans())
+def test_viterbi_along_a_transcript(n: int, seed: int, order: list[int], repeat: bool) -> None:
+    transcript = [*order, order[0]] if repeat and n > 3 else order
+    scores = np.random.default_rng(seed).normal(size=(n, 3))
+    every = [
+        tuple(action for action, length in zip(transcript, lengths, strict=True) for _ in range(length))
+        for lengths in itertools.product(range(1, n + 1), repeat=len(transcript))
+        if sum(lengths) == n
+    ]
+    best = max(value(scores, labels, 0.0) for labels in every)
+    found = tuple(viterbi(scores, order=transcript).tolist())
+    assert found in every and value(scores, found, 0.0) == pytest.approx(best)
+
+
+def test_impossible_actions_are_not_taken() -> None:
+    scores = np.log(np.array([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]), out=np.full((3, 2), -np.inf), where=np.array(
+        [[True, False], [True, True], [False, True]]))  # fmt: skip
+    assert viterbi(scores, switch=5.0).tolist() in ([0, 0, 1], [0, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("scores", "options", "words"),
+    [
+        (np.zeros(3), {}, "shape \\(3,\\)"),
+        (np.full((2, 2), np.nan), {}, "without NaN"),
+        (np.zeros((2, 2)), {"switch": -1.0}, "switch is -1.0"),
+        (np.zeros((2, 2)), {"order": [0, 1, 0]}, "order has 3 actions"),
+        (np.zeros((2, 2)), {"order": [2]}, "numbers below 2"),
+    ],
+)
+def test_viterbi_refuses(scores: np.ndarray, options: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        viterbi(scores, **options)

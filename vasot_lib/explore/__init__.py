@@ -1,0 +1,10 @@
+"""Explorers: sliders beside a picture. Each wraps a function of ``figures`` and has a static twin.
+
+In a live notebook an explorer is a widget; wherever widgets cannot run (an executed notebook, a code host, the report)
+the same object shows the picture of its present values.
+"""
+
+from vasot_lib.explore.explorer import Explorer, Shown
+from vasot_lib.explore.pair import explore_pair
+
+__all__ = ["Explorer", "Shown", "explore_pair"]

@@ -1,0 +1,35 @@
+"""Every plot of the kit as a pure function that returns a matplotlib Figure.
+
+One family: action k has the same look in every figure, the background class is grey, and methods stand apart from
+baselines. The colours are Paul Tol's ``muted`` scheme, which is safe for colour-blind readers, in an order that
+alternates dark and light so that neighbouring steps differ in grey as well; from the tenth action on they come again
+with hatching (bars) or another marker (points). Long segments also carry the number of their action.
+
+In every signature ``background`` is the number of the background class, or None. pyplot's global state is left
+alone; save a figure with ``vasot_lib.experiments.records.save_figure``.
+"""
+
+from vasot_lib.figures.looks import action_look
+from vasot_lib.figures.pairs import plot_pair
+from vasot_lib.figures.plans import plot_matched_frames, plot_plan
+from vasot_lib.figures.runs import (
+    plot_curves,
+    plot_embedding_path,
+    plot_history,
+    plot_ratios,
+    plot_scores,
+    plot_segmentations,
+)
+
+__all__ = [
+    "action_look",
+    "plot_curves",
+    "plot_embedding_path",
+    "plot_history",
+    "plot_matched_frames",
+    "plot_pair",
+    "plot_plan",
+    "plot_ratios",
+    "plot_scores",
+    "plot_segmentations",
+]
