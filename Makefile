@@ -7,7 +7,7 @@ READY := .venv/.ready
 # Absolute, so that notebooks find the recordings from their own folder.
 export VASOT_DATA := $(abspath $(or $(VASOT_DATA),data))
 
-.PHONY: tutorial test lab install clean
+.PHONY: tutorial test lab notebooks screenshots install clean
 
 tutorial: $(READY)  ## runs every notebook, leaves outputs/tutorial/index.html
 	@$(BIN)/vasot tutorial
@@ -18,6 +18,12 @@ test: $(READY)  ## the whole test suite, then the stored outputs of the notebook
 
 lab: $(READY)  ## opens JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
+
+notebooks: $(READY)  ## executes every notebook in place, for whoever changes what they show
+	$(BIN)/python -m tests.notebooks.refresh
+
+screenshots: $(READY)  ## every explorer in JupyterLab, into outputs/screenshots/; prints how long each takes to redraw
+	@$(BIN)/python -m tests.browser.screenshots
 
 install: $(READY)
 

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
@@ -16,13 +17,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from sklearn.decomposition import PCA
 
+from vasot_lib.data import Video
 from vasot_lib.errors import InputError
 from vasot_lib.figures import (
     action_look,
+    plot_convergence,
     plot_curves,
     plot_embedding_path,
     plot_history,
+    plot_marginals,
     plot_matched_frames,
+    plot_pair,
     plot_plan,
     plot_ratios,
     plot_scores,
@@ -49,6 +54,10 @@ TABLE = pd.DataFrame(
 )
 X_FRAMES, Y_FRAMES = (RNG.integers(0, 256, (n, 4, 4, 3), dtype=np.uint8) for n in (5, 7))
 MATCHES = np.array([0, 2, -1, 4, 6])
+VIDEOS = tuple(
+    Video(name, torch.from_numpy(RNG.normal(size=(len(labels), 8))).float(), torch.from_numpy(labels), frames=frames)
+    for name, labels, frames in (("x", LABELS_X, X_FRAMES), ("y", LABELS_Y, None))
+)
 EMBEDDINGS = [RNG.normal(size=(len(labels), 3)) for labels in (LABELS_X, LABELS_Y)]
 
 
@@ -63,6 +72,9 @@ def all_figures() -> dict[str, Figure]:
         "curves": plot_curves({"ours": ([1, 10], [2.0, 20.0]), "~linear": ([1, 10], [1.0, 10.0])}, "frames", "s"),
         "ratios": plot_ratios({"POT": 30.0, "slower": 0.5}, {"POT": 12.0}, "times faster"),
         "frames": plot_matched_frames(X_FRAMES, Y_FRAMES, [0, 1, 2], {"true": MATCHES}, **sides),
+        "pair": plot_pair(PLAN, *VIDEOS, 2, background=3),
+        "marginals": plot_marginals({"a": PLAN / PLAN.sum(), "b": PLAN / PLAN.sum()}),
+        "convergence": plot_convergence({"sinkhorn": {"J": [3.0, 2.0], "log residual": [0.1, 0.01]}}),
     }
 
 
@@ -277,3 +289,41 @@ def test_ratio_bars_start_at_one_and_show_goals() -> None:
     assert spans == [(1, 30), (1, 0.5)]
     assert [line.get_xdata().tolist() for line in axes.lines] == [[12.0, 12.0]]
     assert axes.get_xscale() == "log"
+
+
+# One frame and its match
+
+
+def test_pair_marks_the_frame_its_match_and_both_moments() -> None:
+    panels = {axes.get_label(): axes for axes in plot_pair(PLAN, *VIDEOS, 3, background=3).axes}
+    match = int(PLAN[3].argmax())
+    row, mark = panels["row"].lines
+    np.testing.assert_allclose(row.get_ydata(), PLAN[3])
+    assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (match, PLAN[3].max())
+    line, circle = panels["plan"].lines
+    assert set(line.get_ydata()) == {3} and (circle.get_xdata()[0], circle.get_ydata()[0]) == (match, 3)
+    assert {panels["bar_X"].lines[-1].get_xdata()[0], panels["bar_Y"].lines[-1].get_xdata()[0]} == {3, match}
+    np.testing.assert_array_equal(panels["moment_X"].images[0].get_array(), X_FRAMES[3])
+    *traces, now = panels["moment_Y"].lines  # no pictures: its six loudest channels
+    assert len(traces) == 6 and set(now.get_xdata()) == {match}
+    with pytest.raises(InputError, match="columns of the plan"):
+        plot_pair(PLAN[:, :4], *VIDEOS, 3)
+
+
+def test_marginals_are_multiples_of_an_equal_share() -> None:
+    plan = np.array([[0.5, 0.0], [0.25, 0.25]])
+    heat, top, side = plot_marginals({"plan": plan}).axes
+    np.testing.assert_allclose(top.lines[-1].get_ydata(), [1.5, 0.5])
+    np.testing.assert_allclose(side.lines[-1].get_xdata(), [1.0, 1.0])
+    np.testing.assert_allclose(heat.images[0].get_array(), plan)
+    with pytest.raises(InputError, match="no plans"):
+        plot_marginals({})
+
+
+def test_convergence_counts_iterations_from_one() -> None:
+    objective, residual = all_figures()["convergence"].axes
+    assert objective.lines[0].get_xdata().tolist() == [1, 2] and objective.get_yscale() == "linear"
+    assert residual.lines[0].get_ydata().tolist() == [0.1, 0.01] and residual.get_yscale() == "log"
+    assert residual.get_title() == "residual"
+    with pytest.raises(InputError, match="no runs"):
+        plot_convergence({})

@@ -137,6 +137,20 @@ def test_kernel_is_this_interpreter_in_the_folder_of_the_notebook(finished: tupl
     assert Path(data) == Path(os.environ.get("VASOT_DATA") or "data").resolve()
 
 
+def test_explorers_leave_their_picture_and_no_widget(tmp_path: Path) -> None:
+    show = (
+        "import ipywidgets\n"
+        "class Slider(ipywidgets.IntSlider):\n"
+        "    def _repr_mimebundle_(self, **options):\n"
+        "        return {**super()._repr_mimebundle_(**options), 'image/png': 'cGljdHVyZQ=='}\n"
+        "Slider()"
+    )
+    folder = run_notebook(write_notebook(tmp_path / "small.ipynb", show), {}, tmp_path / "out", progress=False)
+    executed = nbformat.read(folder / "notebook.ipynb", as_version=4)
+    assert set(executed.cells[-1].outputs[0].data) == {"text/plain", "image/png"}
+    assert "widgets" not in executed.metadata
+
+
 def test_input_notebook_is_untouched(finished: tuple[Path, Path, str]) -> None:
     notebook, _, before = finished
     assert hashlib.sha256(notebook.read_bytes()).hexdigest() == before

@@ -58,7 +58,6 @@ def test_notebook_page_needs_no_network() -> None:
         nbformat.v4.new_markdown_cell("# Title\n\n$x_1$ and\n\n$$\\frac{1}{r}$$\n\n<b>bold</b> $\\frac{$"),
         nbformat.v4.new_code_cell("1 + 1", outputs=[nbformat.v4.new_output("stream", text="two")]),
     ]
-    notebook.metadata.widgets = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
     page = notebook_html(notebook, "A < B")
     assert not re.search(r"""<script|(?:src|href)\s*=\s*["']?(?:https?:)?//|@import""", page)
     assert page.count("<math ") == 2

@@ -72,6 +72,35 @@ def test_objective_agrees_with_pot_at_any_plan(n: int, m: int, alpha: float, see
     assert problem.objective(torch.from_numpy(plan)[None]).item() == pytest.approx(expected, abs=1e-9)
 
 
+def test_terms_by_hand() -> None:
+    """Two frames each: Cx is 2 off the diagonal and Cy the identity, so neighbours pay where they share a partner."""
+    cost = torch.tensor([[[0.4, 2.0], [2.0, 0.4]]], dtype=torch.float64)
+    problem = make_problem(cost, (Near(0.5), Far(0.5)), alpha=0.3, epsilon=0.1)
+    ordered, split = torch.eye(2, dtype=torch.float64)[None] / 2, torch.full((1, 2, 2), 0.25, dtype=torch.float64)
+    linear, structure, entropy, relaxation = (term.item() for term in problem.terms(ordered))
+    assert (linear, structure, relaxation) == (pytest.approx(0.7 * 0.4), 0.0, 0.0)
+    assert entropy == pytest.approx(-0.1 * (np.log(2) + 1))
+    # T Cy = T is 1/4 everywhere, so Cx T Cy is 1/2 everywhere.
+    assert problem.terms(split).structure.item() == pytest.approx(0.15 * 0.5)
+
+
+@pytest.mark.parametrize("structure", [None, *SIDES])
+@pytest.mark.parametrize("relax_y", [None, 0.3])
+def test_terms_add_up_to_the_objective(structure: tuple[Near, Far | Distinct] | None, relax_y: float | None) -> None:
+    alpha = 0.4 if structure else 0.0
+    problem = make_problem(random_cost(3, 12, 8), structure, alpha=alpha, epsilon=0.1, relax_y=relax_y)
+    plan = random_cost(3, 12, 8, seed=1) / 100 + 0.001
+    terms = problem.terms(plan)
+    assert all(term.shape == (3,) for term in terms)
+    torch.testing.assert_close(sum(terms), problem.objective(plan))
+    assert (terms.relaxation == 0).all() == (relax_y is None)
+    if structure is not None:
+        rows, columns = (side.dense(size) for side, size in zip(structure, (12, 8), strict=True))
+        torch.testing.assert_close(terms.structure, 0.2 * ((rows @ plan @ columns) * plan).sum((1, 2)))
+    bare = make_problem(problem.cost, epsilon=0.1)  # linear term and entropy alone
+    torch.testing.assert_close(terms.linear, (1 - alpha) * (bare.objective(plan) - terms.entropy))
+
+
 BAD = {
     "shape": (dict(cost=torch.zeros(3, 4)), r"cost has shape \(3, 4\); expected \(batch, rows, columns\)"),
     "empty": (dict(cost=torch.zeros(1, 0, 4)), "none of them 0"),

@@ -27,6 +27,9 @@ from vasot_lib.experiments.tables import SCORES
 # What the tutorial runs: notebook, and the parameters in which it differs from the notebook's defaults.
 TUTORIAL: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("00_quickstart", {}),
+    ("10_structural_priors", {}),
+    ("20_dummy_frames", {}),
+    ("30_transport_plans", {}),
     ("40_train", {"dataset": "toy", "method": "vaot"}),
     ("40_train", {"dataset": "toy", "method": "asot"}),
     ("40_train", {"dataset": "toy", "method": "vasot"}),
@@ -174,8 +177,6 @@ def _shown(parameters: Mapping[str, Any]) -> str:
 
 def notebook_html(notebook: NotebookNode, title: str) -> str:
     """An executed notebook as one page of HTML that loads nothing from elsewhere."""
-    # A widget would load its code from the network; each has a static twin beside it.
-    notebook.metadata.pop("widgets", None)
     notebook.metadata["title"] = title
     page, _ = HTMLExporter(raw_template=OFFLINE, filters={"markdown2html": _markdown}).from_notebook_node(notebook)
     return page

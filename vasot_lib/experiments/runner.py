@@ -26,6 +26,8 @@ from papermill.exceptions import PapermillExecutionError
 from vasot_lib.errors import DataError, InputError, VasotError, unknown_name
 from vasot_lib.experiments.records import OUTPUT_VARIABLE, write_text
 
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
 
 def run_notebook(
     notebook: Path | str,
@@ -149,7 +151,17 @@ def _execute(source: Path, parameters: Mapping[str, Any], folder: Path, progress
         if running.exists():
             running.replace(failed)
         raise VasotError(f"{source.name}: its kernel died, out of memory perhaps; see {_shown(failed)}") from error
+    nbformat.write(without_widgets(nbformat.read(running, as_version=4)), running)
     running.replace(folder / "notebook.ipynb")
+
+
+def without_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The same notebook showing the static twin of each explorer: without its kernel a widget is an empty place."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET_VIEW, None)
+    return notebook
 
 
 def _kernel_manager(folder: Path) -> type[AsyncKernelManager]:

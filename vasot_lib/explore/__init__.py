@@ -4,7 +4,9 @@ In a live notebook an explorer is a widget; wherever widgets cannot run (an exec
 the same object shows the picture of its present values.
 """
 
+from vasot_lib.explore.dummy import explore_dummy
 from vasot_lib.explore.explorer import Explorer, Shown
 from vasot_lib.explore.pair import explore_pair
+from vasot_lib.explore.structure import explore_structure
 
-__all__ = ["Explorer", "Shown", "explore_pair"]
+__all__ = ["Explorer", "Shown", "explore_dummy", "explore_pair", "explore_structure"]

@@ -98,6 +98,9 @@ class Explorer(widgets.VBox):
         super().__init__([*lines, *extra, self.message, self.picture, self.readout])
         for control in self.controls.values():
             control.observe(self._changed, names="value")
+            if isinstance(control, widgets.ToggleButtons):  # otherwise the buttons stand below their description
+                control.layout.width, control.layout.display = "auto", control.layout.display or "flex"
+                control.layout.grid_gap = "8px"
         self.picture.observe(self._clicked, names="clicked")
 
     @property
@@ -128,7 +131,7 @@ class Explorer(widgets.VBox):
         shown.figure.savefig(buffer, format="png", dpi=DPI)
         self.picture.png = buffer.getvalue()
         cells = "".join(
-            f'<span style="margin-right:2em">{html.escape(name)}: '
+            f'<span style="display:inline-block;margin-right:2em">{html.escape(name)}: '
             f'<b class="vasot-number" data-name="{html.escape(name)}">{html.escape(_text(value))}</b></span>'
             for name, value in shown.numbers.items()
         )

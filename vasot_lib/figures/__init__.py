@@ -9,9 +9,10 @@ In every signature ``background`` is the number of the background class, or None
 alone; save a figure with ``vasot_lib.experiments.records.save_figure``.
 """
 
+from vasot_lib.figures.dummies import plot_detection, plot_dummy, plot_kept, plot_room
 from vasot_lib.figures.looks import action_look
 from vasot_lib.figures.pairs import plot_pair
-from vasot_lib.figures.plans import plot_matched_frames, plot_plan
+from vasot_lib.figures.plans import plot_convergence, plot_marginals, plot_matched_frames, plot_plan
 from vasot_lib.figures.runs import (
     plot_curves,
     plot_embedding_path,
@@ -20,16 +21,27 @@ from vasot_lib.figures.runs import (
     plot_scores,
     plot_segmentations,
 )
+from vasot_lib.figures.structures import plot_match_paths, plot_matrices, plot_structure, plot_weights
 
 __all__ = [
     "action_look",
+    "plot_convergence",
     "plot_curves",
+    "plot_detection",
+    "plot_dummy",
     "plot_embedding_path",
     "plot_history",
+    "plot_kept",
+    "plot_marginals",
+    "plot_match_paths",
     "plot_matched_frames",
+    "plot_matrices",
     "plot_pair",
     "plot_plan",
     "plot_ratios",
+    "plot_room",
     "plot_scores",
     "plot_segmentations",
+    "plot_structure",
+    "plot_weights",
 ]

@@ -84,8 +84,8 @@ def _distribution(axes: Axes, row: np.ndarray, match: int, frame: int) -> None:
 def _bar(axes: Axes, video: Video, now: int, name: str, colour: str, background: int | None) -> None:
     if video.labels is not None:
         draw_bar(axes, video.labels.numpy(), 0, background, numbered=True)
-    axes.axvline(now, color="white", lw=5)
-    axes.axvline(now, color=colour, lw=2.5)
+    axes.axvline(now, color="white", lw=5, zorder=4)
+    axes.axvline(now, color=colour, lw=2.5, zorder=5)
     axes.set(xlim=(-0.5, len(video) - 0.5), ylim=(-0.5, 0.5), yticks=[0], yticklabels=[name])
     axes.tick_params(length=0, labelbottom=False)
     axes.spines[:].set_visible(False)

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from vasot_lib.errors import InputError
-from vasot_lib.figures.looks import action_look, draw_bar, fitting
+from vasot_lib.figures.looks import ACCENT, BACKGROUND, INK, action_look, draw_bar, fitting, open_axes
 
 MATCHES = (("o", "#D55E00"), ("x", "#0072B2"))  # up to two sets of matches on a plan, which is grey
 
@@ -104,4 +104,69 @@ def plot_matched_frames(
                 if labels is not None:
                     axes.spines[:].set(color=action_look(int(np.asarray(labels)[index]), background).colour, lw=4)
         row[0].set_ylabel(name.replace(": ", ":\n"), rotation=0, ha="right", va="center", labelpad=8)
+    return figure
+
+
+def plot_marginals(plans: Mapping[str, ArrayLike]) -> Figure:
+    """Plans with what their rows and columns sum to, as multiples of an equal share.
+
+    Args:
+        plans: name -> (N, M) plan of total mass 1.
+
+    Raises:
+        InputError: no plan.
+    """
+    if not plans:
+        raise InputError("plot_marginals() got no plans; give at least one, e.g. {'balanced': plan}")
+    figure = Figure(figsize=(1.2 + 3.4 * len(plans), 3.9))
+    outer = figure.add_gridspec(1, len(plans), left=0.09, right=0.97, top=0.88, bottom=0.13, wspace=0.25)
+    for place, (name, plan) in enumerate(plans.items()):
+        matrix = np.asarray(plan, dtype=float)
+        n, m = matrix.shape
+        grid = outer[place].subgridspec(2, 2, width_ratios=(4, 1), height_ratios=(1, 4), hspace=0.1, wspace=0.1)
+        heat = figure.add_subplot(grid[1, 0])
+        heat.imshow(matrix, cmap="bone_r", norm=PowerNorm(0.5, vmin=0), aspect="auto", interpolation="nearest")
+        heat.set(xlabel="columns of the plan", ylabel="time in X (frames)" if place == 0 else "")
+        top, side = figure.add_subplot(grid[0, 0], sharex=heat), figure.add_subplot(grid[1, 1], sharey=heat)
+        top.axhline(1, color=BACKGROUND, lw=3)
+        top.step(np.arange(m), matrix.sum(0) * m, where="mid", color=ACCENT, lw=1.2)
+        side.axvline(1, color=BACKGROUND, lw=3)
+        side.plot(matrix.sum(1) * n, np.arange(n), color=ACCENT, lw=1.2)
+        top.set(ylim=(0, max(2.0, 1.1 * matrix.sum(0).max() * m)), yticks=[1], title=name)
+        side.set(xlim=(0, max(2.0, 1.1 * matrix.sum(1).max() * n)), xticks=[1], xlabel="sum x N")
+        top.set_ylabel("sum x M" if place == 0 else "")
+        top.tick_params(labelbottom=False)
+        side.tick_params(labelleft=False)
+        for axes in (top, side):
+            open_axes(axes)
+    return figure
+
+
+def plot_convergence(runs: Mapping[str, Mapping[str, ArrayLike]]) -> Figure:
+    """How solves go on: one line per run, one panel per quantity, against the number of iterations.
+
+    Args:
+        runs: name -> quantity -> (k,) values after 1, 2, ... iterations; quantities whose name begins with ``log`` are
+            drawn on a logarithmic axis.
+
+    Raises:
+        InputError: no run.
+    """
+    if not runs:
+        raise InputError("plot_convergence() got no runs; give at least one")
+    quantities = list(next(iter(runs.values())))
+    figure = Figure(figsize=(3.4 * len(quantities), 3.1), layout="constrained")
+    for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
+        looks = zip((ACCENT, "#CC6677", INK, "#117733"), ("-", "--", "-.", ":"), strict=True)
+        for (name, run), (colour, style) in zip(runs.items(), looks, strict=False):
+            values = np.asarray(run[quantity], dtype=float)
+            axes.plot(np.arange(1, len(values) + 1), values, style, color=colour, lw=1.5, label=name)
+        if quantity.startswith("log "):
+            axes.set_yscale("log")
+        axes.set_title(quantity.removeprefix("log "), fontsize=11)
+        axes.set_xlabel("iterations")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.grid(color=BACKGROUND, lw=0.6)
+        open_axes(axes)
+    figure.axes[0].legend(fontsize=9, frameon=False)
     return figure

@@ -1,10 +1,11 @@
 """Dummy (virtual) frames: one extra row and column of constant cost that take the mass of background frames.
 
 Balanced marginals cap the dummy column at the mass of **one** frame, 1 / (M + 1), however many background frames
-there are. ``dummy_mass`` lifts the cap: the dummy row and column each carry that share of the mass, what they do not
-need waits in the corner between them, and moving a pair of frames there pays as soon as their cost exceeds zeta
-(partial transport). That is the limit of small epsilon: at .07 the entropy spreads mass into the dummy as well, and
-well-matched frames lose some of theirs. Source: SPEC section 4.
+there are. ``dummy_mass`` lifts the cap: the dummy row and column each carry that share of the mass, and what they do
+not need waits in the corner between them. Moving a pair of frames there pays as soon as their cost exceeds zeta
+(partial transport), a little sooner with structure, which real pairs also pay for. That is the limit of small epsilon:
+at .07 the entropy spreads mass into the dummy as well, and well-matched frames lose some of theirs. With an empty
+corner, as with room for one frame, zeta adds the same to every plan and decides nothing. Source: SPEC section 4.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ the first two terms is ``G(T) = (1 - alpha) C + alpha Cx T Cy`` because Cx and C
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import psutil
 import torch
@@ -19,6 +20,22 @@ from vasot_lib.errors import InputError
 from vasot_lib.transport.structure import Operator, Structure
 
 TINY = 1e-30  # below every mass that float32 plans hold, above its smallest normal number
+
+
+class Terms(NamedTuple):
+    """The terms of J as they enter it, weights and signs included, (B,) each; their sum is J.
+
+    Attributes:
+        linear: ``(1 - alpha) <C, T>``.
+        structure: ``(alpha / 2) <Cx T Cy, T>``; 0 without a structure term.
+        entropy: ``-eps H(T)``.
+        relaxation: the KL terms; 0 where both marginals are constraints.
+    """
+
+    linear: Tensor
+    structure: Tensor
+    entropy: Tensor
+    relaxation: Tensor
 
 
 @dataclass(frozen=True)
@@ -67,13 +84,19 @@ class Problem:
             return self.cost
         return torch.add(self.alpha * self.product(plan), self.cost, alpha=1.0 - self.alpha)
 
+    def terms(self, plan: Tensor) -> Terms:
+        """The terms of ``J(T)`` one by one, from a (B, N, M) plan."""
+        linear = (1.0 - self.alpha) * (self.cost * plan).sum((1, 2))
+        structure = torch.zeros_like(linear)
+        if self.structure is not None:
+            structure = self.alpha / 2 * (self.product(plan) * plan).sum((1, 2))
+        entropy = self.epsilon * (torch.xlogy(plan, plan) - plan).sum((1, 2))
+        return Terms(linear, structure, entropy, self.relaxation(plan.sum(2), plan.sum(1)))
+
     def objective(self, plan: Tensor) -> Tensor:
         """``J(T)``, (B,)."""
-        value = (1.0 - self.alpha) * (self.cost * plan).sum((1, 2))
-        if self.structure is not None:
-            value = value + self.alpha / 2 * (self.product(plan) * plan).sum((1, 2))
-        value = value + self.epsilon * (torch.xlogy(plan, plan) - plan).sum((1, 2))
-        return value + self.relaxation(plan.sum(2), plan.sum(1))
+        terms = self.terms(plan)
+        return terms.linear + terms.structure + terms.entropy + terms.relaxation
 
     def relaxation(self, rows: Tensor, columns: Tensor) -> Tensor:
         """The KL terms of J, (B,), from the plan's (B, N) and (B, M) marginals."""
