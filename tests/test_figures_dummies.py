@@ -84,7 +84,7 @@ def test_kept_shares_are_drawn_per_frame_over_the_truth() -> None:
 def test_room_shows_the_cap_as_a_line_and_every_setting_as_points() -> None:
     figure = plot_room([0, 10], {"one": [0.01, 0.02], "more": [0.1, 0.2]}, [0.01, 0.02], {"need": [0.0, 0.3]})
     need, one, more, cap = figure.axes[0].lines
-    assert [line.get_linestyle() for line in (need, one, more, cap)] == ["--", "-", "-", "-"]
+    assert [line.get_linestyle() for line in (need, one, more, cap)] == ["--", "-", "-", ":"]
     assert one.get_xydata().tolist() == [[0, 0.01], [10, 0.02]] and one.get_marker() == "o"
     assert cap.get_ydata().tolist() == [0.01, 0.02] and cap.get_marker() == "None"
 

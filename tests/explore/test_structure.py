@@ -37,7 +37,7 @@ def test_numbers_are_those_of_the_library(explorer: Explorer, pair: tuple[Video,
     assert [numbers[name] for name in ("linear", "structure", "entropy")] == [term.item() for term in terms[:3]]
     assert numbers["J"] == pytest.approx(plan.objective.item(), abs=1e-6) == sum(terms).item()
     assert numbers["marginal error"] == max(plan.marginal_error_x.item(), plan.marginal_error_y.item()) <= 1e-3
-    assert numbers["right step"] == pytest.approx(label_transfer(match, x.labels.numpy(), y.labels.numpy()))
+    assert numbers["argmax right"] == pytest.approx(label_transfer(match, x.labels.numpy(), y.labels.numpy()))
     assert numbers["mean jump"] == pytest.approx(np.abs(np.diff(match)).mean())
     assert explorer.draw(**explorer.values).numbers == numbers  # pure
 

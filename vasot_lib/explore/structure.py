@@ -17,7 +17,7 @@ from vasot_lib.transport import Alignment, Far, Near, Problem, cosine_cost, make
 def explore_structure(x: Video, y: Video, background: int | None = None) -> Explorer:
     """Move alpha, r, rho and epsilon of a balanced alignment of two labelled recordings.
 
-    The pictures are the plan, the cost ``C + rho R``, the structure gradient ``Cx T Cy`` (zero at alpha = 0) and the
+    The pictures are the plan, the cost ``C + rho R``, the structure gradient ``Cx T Cy`` and the
     terms of J with those of the uniform plan as marks. The numbers are J, its terms, the largest relative marginal
     error, the share of frames whose best match shows their step, the mean jump of the best match from frame to frame
     (frames of Y), and the effective matches of a frame. A radius without a frame in its window is refused, as by
@@ -45,15 +45,16 @@ def explore_structure(x: Video, y: Video, background: int | None = None) -> Expl
         problem = make_problem(cost, structure, alpha=alpha, epsilon=epsilon)
         plan = solve(cost, structure, alpha=alpha, epsilon=epsilon)
         terms = _terms(problem, plan.matrix)
+        gradient = structure[0].bind([len(x)], 1)(structure[1].bind([len(y)], 2)(plan.matrix))
         figure = plot_structure(
-            plan.matrix[0], cost[0], problem.product(plan.matrix)[0], terms, reference=_terms(problem, uniform),
+            plan.matrix[0], cost[0], gradient[0], terms, reference=_terms(problem, uniform),
             labels_x=x.labels, labels_y=y.labels, truth=truth, background=background,
         )  # fmt: skip
         report = plan_report({"plan": plan.matrix[0] * len(x)}, x.labels, y.labels, background).loc["plan"]
         numbers = {
             **terms,
             "marginal error": float(torch.maximum(plan.marginal_error_x, plan.marginal_error_y)),
-            "right step": float(report["argmax right"]),
+            "argmax right": float(report["argmax right"]),
             "mean jump": float(np.abs(np.diff(plan.matrix[0].argmax(1).numpy())).mean()),
             "effective matches": float(report["effective matches"]),
         }

@@ -56,7 +56,7 @@ def plot_dummy(
     beside = figure.add_subplot(grid[1], label="kept")
     _kept(beside, kept, truth, vertical=True)
     beside.set(xlabel="share that stays on frames of Y")
-    beside.set_title("frames of X", fontsize=10)
+    beside.set_title("frames of X (grey: no partner, orange: dropped)", fontsize=10)
     beside.set_yticklabels([])
     _box(figure.add_subplot(grid[2], label="masses"), masses)
     below = _steps if x.frames is None else _strip
@@ -96,7 +96,8 @@ def plot_kept(
     bar.spines[:].set_visible(False)
     figure.supylabel("share of its mass that a frame keeps", fontsize=10)
     keys = [Patch(fc=BACKGROUND, label="no partner in truth"), Patch(fc=DROPPED, label="keeps less than half")]
-    figure.legend(handles=keys, loc="outside lower center", ncols=2, frameon=False, handlelength=1)
+    keys.append(Patch(fc=ACCENT, label="keeps at least half"))
+    figure.legend(handles=keys, loc="outside lower center", ncols=3, frameon=False, handlelength=1)
     figure.suptitle(title, fontsize=11)
     return figure
 
@@ -123,7 +124,7 @@ def plot_room(
     for (name, values), colour, marker in zip(given.items(), LINES, MARKERS, strict=False):
         points = fitting(f"given {name!r}", values, len(frames))
         axes.plot(frames, points, marker, ls="-", color=colour, ms=6, mfc="white", mew=1.4, lw=1.4, label=name)
-    axes.plot(frames, fitting("cap", cap, len(frames)), color=INK, lw=1.2, label="1 / (M + 1)")
+    axes.plot(frames, fitting("cap", cap, len(frames)), "k:", lw=2.2, zorder=3, label="1 / (M + 1)")
     axes.set(xlabel="background frames in X", ylabel="share of all mass, X to dummy", ylim=(0, None))
     axes.grid(color=BACKGROUND, lw=0.6)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)

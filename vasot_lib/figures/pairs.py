@@ -107,5 +107,6 @@ def _moment(axes: Axes, video: Video, now: int, name: str, colour: str) -> None:
         axes.axvline(now, color=colour, lw=2)
         reach = max(20, len(video) // 8)
         axes.set(xlim=(now - reach, now + reach), yticks=[], xlabel="time (frames)")
+        axes.set_ylabel(f"{len(loud)} of {features.shape[1]} features", fontsize=9)
         open_axes(axes)
     axes.set_title(f"{name}: frame {now}", fontsize=10, color=colour)

@@ -136,7 +136,8 @@ def plot_scores(
         open_axes(axes)
     panels[0].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     panels[0].set_ylim(len(names) - 0.5, -0.5)
-    looks = [("o", ACCENT, ACCENT, "method, mean ± sd over seeds"), ("s", "white", SOFT, "learns nothing")]
+    method = "method, mean ± sd over seeds" if scored["method"].duplicated().any() else "method, one seed"
+    looks = [("o", ACCENT, ACCENT, method), ("s", "white", SOFT, "learns nothing")]
     looks += [("D", "none", PUBLISHED, "published")] if published else []
     keys = [Line2D([], [], ls="none", ms=7, marker=m, mfc=fc, mec=ec, label=name) for m, fc, ec, name in looks]
     figure.legend(handles=keys, loc="outside lower center", ncols=3, frameon=False)
