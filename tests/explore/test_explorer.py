@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import io
 
 import ipywidgets as widgets
@@ -176,3 +177,18 @@ def test_controls_stand_in_their_rows_above_extra_message_picture_and_numbers() 
 
 def test_readers_who_do_not_see_the_picture_get_its_title(explorer: Explorer) -> None:
     assert explorer.picture.text == "A parabola <and a point>"
+
+
+def test_the_garbage_collector_waits_for_the_picture_and_comes_back(explorer: Explorer) -> None:
+    during = []
+    draw = explorer.draw
+
+    def watched(**values: object) -> Shown:
+        during.append(gc.isenabled())
+        return draw(**values)
+
+    explorer.draw = watched
+    for x in (3, 9):  # a picture, an error
+        explorer.controls["x"].value = x
+        assert gc.isenabled()
+    assert during == [False, False]
