@@ -16,6 +16,7 @@ from vasot_lib.data import Video
 from vasot_lib.errors import InputError
 from vasot_lib.evaluation import segments
 from vasot_lib.figures.looks import ACCENT, BACKGROUND, INK, MARKERS, SOFT, action_look, draw_bar, fitting, open_axes
+from vasot_lib.figures.plans import draw_plan
 
 DROPPED = "#D55E00"  # frames that kept less than half of their mass
 HALF = 0.5
@@ -52,7 +53,9 @@ def plot_dummy(
     grid = figure.add_gridspec(
         1, 3, left=0.085, right=0.985, top=0.93, bottom=0.42, wspace=0.16, width_ratios=(1.75, 0.85, 0.8)
     )
-    _plan(figure.add_subplot(grid[0], label="plan"), matrix, x, y, background, title)
+    axes = figure.add_subplot(grid[0], label="plan")
+    draw_plan(axes, matrix, x.labels, y.labels, background)
+    axes.set_title(title, fontsize=10)
     beside = figure.add_subplot(grid[1], label="kept")
     _kept(beside, kept, truth, vertical=True)
     beside.set(xlabel="share that stays on frames of Y")
@@ -163,22 +166,6 @@ def plot_detection(table: pd.DataFrame, *, background: float | None = None) -> F
     panels[0].set_ylabel("score")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
     return figure
-
-
-def _plan(axes: Axes, matrix: np.ndarray, x: Video, y: Video, background: int | None, title: str) -> None:
-    share = matrix / max(matrix.sum(1).max(), np.finfo(float).tiny)
-    axes.imshow(share, cmap="bone_r", norm=PowerNorm(0.5, vmin=0), aspect="auto", interpolation="nearest")
-    for labels, bounds, vertical in ((x.labels, (-0.045, 0, 0.032, 1), True), (y.labels, (0, -0.07, 1, 0.05), False)):
-        if labels is not None:
-            strip = axes.inset_axes(bounds)
-            draw_bar(strip, labels.numpy(), 0, background, vertical=vertical)
-            strip.set(
-                xlim=(-0.5, 0.5) if vertical else axes.get_xlim(), ylim=axes.get_ylim() if vertical else (-0.5, 0.5)
-            )
-            strip.set_axis_off()
-    axes.tick_params(length=0, pad=14)
-    axes.set(xlabel="time in Y (frames)", ylabel="time in X (frames)")
-    axes.set_title(title, fontsize=10)
 
 
 def _kept(axes: Axes, kept: np.ndarray, lost: np.ndarray, vertical: bool = False) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from vasot_lib.data import Video
 from vasot_lib.figures.looks import ACCENT, INK, SOFT, draw_bar, fitting, open_axes
+from vasot_lib.figures.plans import draw_plan
 
 HERE = "#D55E00"  # the chosen frame of X; its match is ACCENT
 TRACES = 6  # feature channels that stand in for pictures
@@ -40,7 +38,10 @@ def plot_pair(
     left = figure.add_gridspec(1, 1, left=0.065, right=0.475, top=0.9, bottom=0.13)
     bars = figure.add_gridspec(3, 1, left=0.56, right=0.985, top=0.9, bottom=0.5, hspace=0.15, height_ratios=(5, 1, 1))
     moments = figure.add_gridspec(1, 2, left=0.56, right=0.985, top=0.42, bottom=0.11, wspace=0.15)
-    _plan(figure.add_subplot(left[0], label="plan"), plan, x, y, frame, match, background)
+    axes = figure.add_subplot(left[0], label="plan")
+    draw_plan(axes, plan, x.labels, y.labels, background)
+    axes.axhline(frame, color=HERE, lw=1.2)
+    axes.plot(match, frame, "o", ms=9, mfc="none", mec=ACCENT, mew=2)
     _distribution(figure.add_subplot(bars[0], label="row"), row, match, frame)
     sides = ((1, 1, y, match, "Y", ACCENT), (2, 0, x, frame, "X", HERE))  # Y's bar lies under its distribution
     for place, column, video, now, name, colour in sides:
@@ -48,26 +49,6 @@ def plot_pair(
         _moment(figure.add_subplot(moments[column], label=f"moment_{name}"), video, now, name, colour)
     figure.suptitle(title, x=0.065, y=0.97, ha="left", fontsize=11)
     return figure
-
-
-def _plan(axes: Axes, plan: np.ndarray, x: Video, y: Video, frame: int, match: int, background: int | None) -> None:
-    share = plan / max(plan.sum(1).max(), np.finfo(float).tiny)
-    axes.imshow(share, cmap="bone_r", norm=PowerNorm(0.5, vmin=0), aspect="auto", interpolation="nearest")
-    axes.axhline(frame, color=HERE, lw=1.2)
-    axes.plot(match, frame, "o", ms=9, mfc="none", mec=ACCENT, mew=2)
-    for labels, bounds, vertical in ((x.labels, (-0.045, 0, 0.032, 1), True), (y.labels, (0, -0.05, 1, 0.036), False)):
-        if labels is not None:
-            strip = axes.inset_axes(bounds)
-            draw_bar(strip, labels.numpy(), 0, background, vertical=vertical)
-            limits: dict[str, Any] = (
-                dict(xlim=(-0.5, 0.5), ylim=axes.get_ylim())
-                if vertical
-                else dict(xlim=axes.get_xlim(), ylim=(-0.5, 0.5))
-            )
-            strip.set(**limits)
-            strip.set_axis_off()
-    axes.tick_params(length=0, pad=14)
-    axes.set(xlabel="time in Y (frames)", ylabel="time in X (frames)")
 
 
 def _distribution(axes: Axes, row: np.ndarray, match: int, frame: int) -> None:

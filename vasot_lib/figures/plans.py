@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
@@ -41,8 +43,7 @@ def plot_plan(
         raise InputError(f"the plan has shape {plan.shape}; expected (frames of X, frames of Y)")
     figure = Figure(figsize=(5.6, 4.8), layout="constrained")
     axes = figure.subplots()
-    share = plan / max(plan.sum(1).max(), np.finfo(float).tiny)
-    image = axes.imshow(share, cmap="bone_r", norm=PowerNorm(0.5, vmin=0), aspect="auto", interpolation="nearest")
+    image = draw_plan(axes, plan, labels_x, labels_y, background)
     figure.colorbar(image, ax=axes, label="share of a frame's mass (square-root scale)", ticks=MaxNLocator(4))
     for (name, partners), (marker, colour) in zip((matches or {}).items(), MATCHES, strict=False):
         frames = fitting(f"matches {name!r}", partners, len(plan))
@@ -50,19 +51,29 @@ def plot_plan(
         axes.plot(frames[rows], rows, marker, ms=4, mew=0.9, mfc="none", color=colour, label=name)
     if matches:
         axes.legend(loc="upper right", handletextpad=0.2)
+    axes.set_title(title)
+    return figure
+
+
+def draw_plan(
+    axes: Axes, plan: np.ndarray, labels_x: ArrayLike | None, labels_y: ArrayLike | None, background: int | None
+) -> AxesImage:
+    """The heat map of every figure with a plan, as shares of its fullest row, the steps of X and Y along its sides."""
+    share = plan / max(plan.sum(1).max(), np.finfo(float).tiny)
+    image = axes.imshow(share, cmap="bone_r", norm=PowerNorm(0.5, vmin=0), aspect="auto", interpolation="nearest")
     if labels_x is not None:
-        strip = axes.inset_axes((-0.055, 0, 0.04, 1))
+        strip = axes.inset_axes((-0.045, 0, 0.032, 1))
         draw_bar(strip, fitting("labels_x", labels_x, len(plan)), 0, background, vertical=True)
         strip.set(xlim=(-0.5, 0.5), ylim=axes.get_ylim())
         strip.set_axis_off()
     if labels_y is not None:
-        strip = axes.inset_axes((0, -0.06, 1, 0.04))
+        strip = axes.inset_axes((0, -0.05, 1, 0.036))
         draw_bar(strip, fitting("labels_y", labels_y, plan.shape[1]), 0, background)
         strip.set(xlim=axes.get_xlim(), ylim=(-0.5, 0.5))
         strip.set_axis_off()
-    axes.tick_params(length=0, pad=20)
-    axes.set(xlabel="time in Y (frames)", ylabel="time in X (frames)", title=title)
-    return figure
+    axes.tick_params(length=0, pad=14)
+    axes.set(xlabel="time in Y (frames)", ylabel="time in X (frames)")
+    return image
 
 
 def plot_matched_frames(
