@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vasot_lib.data import Dataset, collate, epoch_shares
+from vasot_lib.data import Dataset, collate, epoch_shares, n_batches
 from vasot_lib.errors import DataError, InputError, unknown_name
 from vasot_lib.evaluation.collapse import collapse
 from vasot_lib.methods import Method
@@ -101,12 +101,15 @@ def fit(
 
     Returns:
         one dict per epoch, equal in all processes: ``epoch``, mean ``loss`` and its terms, and the collapse meter
-        (``mean_cosine`` and ``effective_rank`` of frame embeddings over all videos).
+        (``mean_cosine`` and ``effective_rank`` of frame embeddings over all videos). Empty where nothing is learnt.
 
     Raises:
         InputError: the loss became NaN or infinite.
         DataError: the checkpoint is damaged or was written by another configuration.
     """
+    if not method.learns:
+        method.cpu().eval()
+        return []
     fabric = _fabric(method, settings)
     method.train()
     optimiser = torch.optim.Adam(method.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
@@ -131,8 +134,12 @@ def fit(
         bar.set_postfix(loss=f"{history[-1]['loss']:.3f}")
         if checkpoint is not None and fabric.is_global_zero:
             save_checkpoint(checkpoint, method, optimiser, history, fingerprint)
-    fabric.barrier()  # whoever returns finds the last checkpoint written
     method.cpu().eval()
+    with torch.no_grad():  # equal in all processes: they have the same weights, data and generator
+        method.conclude(dataset, _generator(settings.seed, len(history)))
+    if checkpoint is not None and fabric.is_global_zero:
+        save_checkpoint(checkpoint, method, optimiser, history, fingerprint)
+    fabric.barrier()  # whoever returns finds the last checkpoint written
     return history
 
 
@@ -172,6 +179,7 @@ def _fabric(method: Method, settings: TrainingSettings) -> Fabric:
 def _epoch(
     method: Any, optimiser: Any, dataset: Dataset, settings: TrainingSettings, epoch: int, fabric: Fabric
 ) -> dict[str, float]:
+    learner: Method = method.module
     generator = _generator(settings.seed, epoch)
     torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))  # for dropout and the like
     sums: dict[str, Tensor] = {}
@@ -179,7 +187,10 @@ def _epoch(
     parts = fabric.world_size * settings.accumulate
     mine = range(fabric.global_rank * settings.accumulate, (fabric.global_rank + 1) * settings.accumulate)
     batches = epoch_shares(dataset, settings.frames, settings.batch_size, method.paired, generator, parts, mine)
+    per_epoch = n_batches(dataset, settings.batch_size, method.paired)
+    learner.epoch = epoch
     for shares in batches:
+        learner.step = epoch * per_epoch + steps
         for number, (batch, share) in enumerate(shares, 1):
             # Processes add up their gradients in the last backward pass of a step.
             with fabric.no_backward_sync(method, enabled=number < len(shares)):
@@ -198,13 +209,13 @@ def _epoch(
         raise InputError(
             f"the loss is {record['loss']} in epoch {epoch}; lower lr ({settings.lr}) or check the features"
         )
-    return {**record, **_meter(method, dataset, fabric)}
+    return {**record, **_meter(learner, dataset, fabric)}
 
 
 @torch.no_grad()
-def _meter(method: Any, dataset: Dataset, fabric: Fabric) -> dict[str, float]:
+def _meter(method: Method, dataset: Dataset, fabric: Fabric) -> dict[str, float]:
     batch = collate(dataset.videos, METER_FRAMES, None).to(fabric.device)
-    return collapse(method.encoder(batch.features)[batch.mask])
+    return collapse(method.frames(batch.features, batch.mask)[batch.mask])
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:

@@ -101,7 +101,7 @@ def build(config: Config, dataset: Dataset) -> Method:
             f"data set {dataset.name!r} has n_actions = {dataset.n_actions}; segmentation needs at least 2"
         )
     torch.manual_seed(config.training.seed)
-    encoder = MLPEncoder(dataset.feature_dim, config.encoder.hidden, config.encoder.out)
+    encoder = MLPEncoder(dataset.feature_dim, config.encoder.hidden, config.encoder.out, cls.unit_length)
     return cls(encoder, dataset.n_actions, config.hyper)
 
 

@@ -23,12 +23,15 @@ from vasot_lib.evaluation import (
 from vasot_lib.methods import Method
 
 Scores = dict[str, Any]
+# What a segmentation is scored on whose action k in one video has nothing to do with action k in the next.
+PER_VIDEO = ("mof_video", "f1_video", "miou_video", "jsd")
 
 
 def evaluate(method: Method, dataset: Dataset) -> Scores:
     """All scores of the tasks that a trained method is made for; keys as in ``vasot_lib.evaluation``.
 
-    Segmentation: activity and video level. Alignment: from the embeddings (``acc_*``, ``progress``, ``tau``, ``ap_*``,
+    Segmentation: activity and video level; a method that does not name actions across videos has the latter alone.
+    Alignment: from the embeddings (``acc_*``, ``progress``, ``tau``, ``ap_*``,
     protocol ``split``), and from the transport plan between each video and the next of its activity (``transfer``:
     share of frames whose match has the same label; ``frame_error`` and ``frame_error_p90``: mean and 90th percentile
     of the distance from the true match as a share of the length, where the truth is known).
@@ -40,7 +43,8 @@ def evaluate(method: Method, dataset: Dataset) -> Scores:
     scores: Scores = {}
     if "segmentation" in method.tasks:
         predictions = [method.segment(video).cpu().numpy() for video in dataset.videos]
-        scores |= score_segmentation(predictions, _labels(dataset), dataset.background)
+        found = score_segmentation(predictions, _labels(dataset), dataset.background)
+        scores |= {name: value for name, value in found.items() if method.names_actions or name in PER_VIDEO}
     if "alignment" in method.tasks:
         embeddings = [method.embed(video).cpu().numpy() for video in dataset.videos]
         scores |= _score_embeddings(embeddings, dataset)

@@ -19,22 +19,32 @@ class Method(nn.Module):
     """A learner: ``forward(batch)`` gives its loss, ``embed``, ``align`` and ``segment`` use what it learnt.
 
     A new method is one file: a frozen dataclass of hyper-parameters, a subclass that names it in ``Hyper`` and defines
-    ``terms``, an entry in ``vasot_lib.methods.METHODS``.
+    ``terms``, an entry in ``vasot_lib.methods.METHODS`` and its presets in ``vasot_lib.experiments.presets``.
 
     Attributes:
         name: as in the registry.
         tasks: ``"alignment"``, ``"segmentation"`` or both: what it is trained and scored for.
         paired: batches hold pairs of videos (rows 2k and 2k + 1) instead of single ones.
         Hyper: frozen dataclass of the method's own hyper-parameters, with the published values as defaults.
+        unit_length: its encoder gives embeddings of length 1.
+        learns: False for a method without training; ``fit`` then takes no step.
+        names_actions: action k of one video is action k of every other; False for a method that looks at one video
+            at a time, whose segmentations are scored at video level only.
+        epoch, step: how far the training is, counted from 0 and set by the training loop; schedules read them.
     """
 
     name: ClassVar[str]
     tasks: ClassVar[tuple[str, ...]]
     paired: ClassVar[bool]
     Hyper: ClassVar[type]
+    unit_length: ClassVar[bool] = True
+    learns: ClassVar[bool] = True
+    names_actions: ClassVar[bool] = True
 
     def __init__(self, encoder: MLPEncoder, n_actions: int, hyper: Any):
         super().__init__()
+        self.epoch = 0
+        self.step = 0
         self.encoder = encoder
         self.n_actions = n_actions
         self.hyper = hyper
@@ -48,9 +58,26 @@ class Method(nn.Module):
             generator: every random choice comes from here.
         """
 
+    def conclude(self, dataset: Dataset, generator: torch.Generator) -> None:
+        """What is fitted to the trained embeddings at the end, on the CPU, and kept in buffers; nothing by default.
+
+        Args:
+            dataset: the training data.
+            generator: every random choice comes from here.
+        """
+
+    def frames(self, features: Tensor, mask: Tensor) -> Tensor:
+        """(B, N, D) embeddings of the frames of B videos; a method whose frames see each other overrides this.
+
+        Args:
+            features: (B, N, n_in).
+            mask: (B, N) bool, real frames.
+        """
+        return self.encoder(features)
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Scalar terms of the objective by name; ``"loss"`` is the one to minimise."""
-        embedded = self.encoder(batch.features)
+        embedded = self.frames(batch.features, batch.mask)
         # Mixed precision ends here: transport and losses stay in the embeddings' float32.
         with torch.autocast(embedded.device.type, enabled=False):
             return self.terms(embedded, batch)
@@ -65,12 +92,15 @@ class Method(nn.Module):
 
     @torch.no_grad()
     def embed(self, video: Video) -> Tensor:
-        """(N, D) unit-length embeddings of all frames of a video."""
-        return self.encoder(video.features.to(self.device))
+        """(N, D) embeddings of all frames of a video."""
+        features = video.features.to(self.device)[None]
+        return self.frames(features, torch.ones(features.shape[:2], dtype=torch.bool, device=self.device))[0]
 
     def align(self, x: Video, y: Video) -> Tensor:
-        """(N,) for each frame of X the frame of Y that matches it best."""
-        raise InputError(f"method {self.name!r} does not align; it is made for: {', '.join(self.tasks)}")
+        """(N,) for each frame of X the best match in Y: the nearest embedding, unless a method knows better."""
+        if "alignment" not in self.tasks:
+            raise InputError(f"method {self.name!r} does not align; it is made for: {', '.join(self.tasks)}")
+        return torch.cdist(self.embed(x), self.embed(y)).argmin(1)
 
     def segment(self, video: Video) -> Tensor:
         """(N,) action of each frame, 0 to K - 1."""
