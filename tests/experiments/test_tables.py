@@ -25,10 +25,10 @@ RUN = [
 ]
 # The reference is lucky in seed 1: unpaired, the variant would look no worse.
 SEEDS = [
-    {"variant": "all", "seed": 0, "ap_5": 0.25, "tau": 0.5, "acc_0.1": 0.5, "progress": None},
-    {"variant": "all", "seed": 1, "ap_5": 0.75, "tau": 0.5, "acc_0.1": 0.5, "progress": None},
-    {"variant": "w/o", "seed": 1, "ap_5": 0.625, "tau": 0.75, "acc_0.1": 0.25, "progress": None},
-    {"variant": "w/o", "seed": 0, "ap_5": 0.125, "tau": 0.625, "acc_0.1": 0.75, "progress": None},
+    {"line": "all", "seed": 0, "ap_5": 0.25, "tau": 0.5, "acc_0.1": 0.5, "progress": None},
+    {"line": "all", "seed": 1, "ap_5": 0.75, "tau": 0.5, "acc_0.1": 0.5, "progress": None},
+    {"line": "w/o", "seed": 1, "ap_5": 0.625, "tau": 0.75, "acc_0.1": 0.25, "progress": None},
+    {"line": "w/o", "seed": 0, "ap_5": 0.125, "tau": 0.625, "acc_0.1": 0.75, "progress": None},
 ]
 
 
@@ -52,7 +52,7 @@ def test_lower_frame_error_is_ahead_and_a_tie_is_not() -> None:
 
 
 def test_mean_and_spread_over_seeds() -> None:
-    table = mean_and_spread([*SEEDS, {"variant": "raw", "ap_5": 0.5}], "variant", TASKS["Alignment"])
+    table = mean_and_spread([*SEEDS, {"line": "raw", "ap_5": 0.5}], "line", TASKS["Alignment"])
     # Standard deviation of (.25, .75) with n - 1 is .3536.
     assert table.loc["all", "AP@5"].split() == ["50.0", "±", "35.4"]
     assert table.loc["raw", "AP@5"] == "50.0"

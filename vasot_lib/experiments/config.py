@@ -84,7 +84,16 @@ def make_config(
     values = preset_values(preset, dataset, method) | {"training.seed": seed, "training.device": device}
     if epochs is not None:
         values["training.epochs"] = epochs
-    for name, value in {**values, **(overrides or {})}.items():
+    return changed(config, {**values, **(overrides or {})})
+
+
+def changed(config: Config, values: Mapping[str, Any]) -> Config:
+    """The configuration with other values, by dotted name.
+
+    Raises:
+        InputError: an unknown name, wrong type, value out of range.
+    """
+    for name, value in values.items():
         config = _set(config, name, name.split("."), value)
     return config
 

@@ -27,18 +27,19 @@ Scores = dict[str, Any]
 PER_VIDEO = ("mof_video", "f1_video", "miou_video", "jsd")
 
 
-def evaluate(method: Method, dataset: Dataset) -> Scores:
+def evaluate(method: Method, dataset: Dataset, protocol: str = "split") -> Scores:
     """All scores of the tasks that a trained method is made for; keys as in ``vasot_lib.evaluation``.
 
     Segmentation: activity and video level; a method that does not name actions across videos has the latter alone.
     Alignment: from the embeddings (``acc_*``, ``progress``, ``tau``, ``ap_*``,
-    protocol ``split``), and from the transport plan between each video and the next of its activity (``transfer``:
+    by ``protocol``), and from the transport plan between each video and the next of its activity (``transfer``:
     share of frames whose match has the same label; ``frame_error`` and ``frame_error_p90``: mean and 90th percentile
     of the distance from the true match as a share of the length, where the truth is known).
 
     Args:
         method: trained, on any device.
         dataset: with labels.
+        protocol: of the scores that are fitted, see ``score_alignment``.
     """
     scores: Scores = {}
     if "segmentation" in method.tasks:
@@ -47,7 +48,7 @@ def evaluate(method: Method, dataset: Dataset) -> Scores:
         scores |= {name: value for name, value in found.items() if method.names_actions or name in PER_VIDEO}
     if "alignment" in method.tasks:
         embeddings = [method.embed(video).cpu().numpy() for video in dataset.videos]
-        scores |= _score_embeddings(embeddings, dataset)
+        scores |= _score_embeddings(embeddings, dataset, protocol)
         scores |= _score_matches(lambda x, y: method.align(x, y).cpu().numpy(), dataset)
     return scores
 
@@ -98,11 +99,12 @@ def _pairs(dataset: Dataset) -> Iterator[tuple[Video, Video]]:
             yield from zip(videos, videos[1:] + videos[:1], strict=True)
 
 
-def _score_embeddings(embeddings: Sequence[np.ndarray], dataset: Dataset) -> Scores:
+def _score_embeddings(embeddings: Sequence[np.ndarray], dataset: Dataset, protocol: str = "split") -> Scores:
     activities = [video.activity for video in dataset.videos]
     return score_alignment(
-        embeddings, _labels(dataset), ordered=dataset.ordered, background=dataset.background, activities=activities
-    )
+        embeddings, _labels(dataset), ordered=dataset.ordered, background=dataset.background, protocol=protocol,
+        activities=activities,
+    )  # fmt: skip
 
 
 def _score_matches(match: Matcher, dataset: Dataset) -> Scores:

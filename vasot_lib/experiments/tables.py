@@ -95,7 +95,7 @@ def mean_and_spread(rows: Sequence[Mapping[str, Any]], by: str, titles: Mapping[
     """Mean and standard deviation over seeds as text, 100 times the score; a single seed has no spread.
 
     Args:
-        rows: one per seed and value of ``by``.
+        rows: one per seed and value of ``by``, e.g. of ``run_study``.
         by: the column that tells the lines apart.
         titles: the scores to show.
     """
@@ -110,35 +110,35 @@ def mean_and_spread(rows: Sequence[Mapping[str, Any]], by: str, titles: Mapping[
 def paired_differences(
     rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], reference: str = "all"
 ) -> pd.DataFrame:
-    """Score of each variant minus that of the reference with the same seed, indexed by (variant, seed).
+    """Score of each line minus that of the reference with the same seed, indexed by (line, seed).
 
     The seed decides the first weights and the sampled frames of both, so much of its luck cancels.
 
     Args:
-        rows: with ``variant``, ``seed`` and scores.
+        rows: with ``line``, ``seed`` and scores.
         titles: the scores to show.
-        reference: the variant that the others are compared with.
+        reference: the line that the others are compared with.
     """
-    frame = pd.DataFrame(rows).set_index(["variant", "seed"])
+    frame = pd.DataFrame(rows).set_index(["line", "seed"])
     table = _known(frame, titles).astype(float)
-    return (table - table.loc[reference].reindex(table.index, level="seed")).drop(index=reference, level="variant")
+    return (table - table.loc[reference].reindex(table.index, level="seed")).drop(index=reference, level="line")
 
 
 def ablation_verdicts(differences: pd.DataFrame) -> list[str]:
-    """One sentence of markdown per variant: what leaving the part out did, in all seeds alike or not.
+    """One sentence of markdown per line: what leaving the part out did, in all seeds alike or not.
 
     Args:
         differences: as :func:`paired_differences` gives them.
     """
     sentences = []
-    for variant, group in differences.groupby(level="variant", sort=False):
+    for line, group in differences.groupby(level="line", sort=False):
         worse = [score for score in group if (group[score] < 0).all()]
         better = [score for score in group if (group[score] > 0).all()]
         mixed = [score for score in group if score not in worse + better]
         said = [f"lower in every seed: {_titles(worse)}"] if worse else []
         said += [f"**higher** in every seed: {_titles(better)}"] if better else []
         said += [f"sign depends on the seed: {_titles(mixed)}"] if mixed else []
-        sentences.append(f"*{variant}* – {'; '.join(said)}.")
+        sentences.append(f"*{line}* – {'; '.join(said)}.")
     return sentences
 
 

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vasot_lib.data import Dataset, load_dataset
+from vasot_lib.data import load_dataset
 from vasot_lib.errors import InputError
 from vasot_lib.experiments.config import Config, build, make_config
 from vasot_lib.experiments.evaluate import Scores, baseline_rows, evaluate
 from vasot_lib.experiments.records import record
-from vasot_lib.methods import Method
 from vasot_lib.training import History, fit, is_first_process
 
 WEIGHTS = "weights.safetensors"
@@ -57,21 +56,21 @@ def train_and_score(
     if not is_first_process():
         return None
     changes = dict(overrides or {}) | ({} if epochs is None else {"training.epochs": epochs})
-    rows = [score_row(model, data, config, history, changes), *baseline_rows(data, seed)]
+    row = score_row(evaluate(model, data), data.name, config, history, changes)
+    rows = [row, *baseline_rows(data, seed)]
     return record(rows, config.as_dict(), dataset_checksums={data.name: data.checksum()}, notebook="train", folder=out)
 
 
-def score_row(model: Method, dataset: Dataset, config: Config, history: History, changes: Mapping[str, Any]) -> Scores:
+def score_row(scores: Scores, dataset: str, config: Config, history: History, changes: Mapping[str, Any]) -> Scores:
     """The row of a trained method in ``metrics.json``: names, seed, scores, collapse meter.
 
     Args:
-        model: trained.
-        dataset: with labels.
+        scores: of ``evaluate``.
+        dataset: its name.
         config: what it was trained with.
         history: of its training.
         changes: values that depart from the preset, by dotted name; a row says so.
     """
-    row = {"dataset": dataset.name, "method": config.method, "preset": config.preset, "seed": config.training.seed}
-    row |= evaluate(model, dataset)
+    row = {"dataset": dataset, "method": config.method, "preset": config.preset, "seed": config.training.seed, **scores}
     row |= {name: history[-1][name] for name in ("mean_cosine", "effective_rank") if history}
     return row | ({"changes": json.dumps(dict(changes))} if changes else {})
