@@ -18,7 +18,7 @@ from vasot_lib.errors import DataError
 from vasot_lib.experiments import report, runner
 from vasot_lib.methods import METHODS
 
-COMMANDS = ("run", "train", "data", "methods", "bench", "tutorial")
+COMMANDS = ("run", "sweep", "train", "data", "methods", "bench", "tutorial")
 
 
 def complaint(capsys: pytest.CaptureFixture[str]) -> str:

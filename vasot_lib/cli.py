@@ -1,11 +1,11 @@
-"""The command ``vasot``: run a notebook, train without one, list data sets and methods, benchmark, run the tutorial."""
+"""The command ``vasot``: run a notebook or a grid of runs, train without one, list data sets and methods, benchmark,
+run the tutorial."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +15,6 @@ from vasot_lib import __version__
 from vasot_lib.errors import InputError, VasotError
 
 # Imports of the rooms stand inside the functions: they bring torch, and `vasot --help` shall answer at once.
-
-# YAML 1.1, which PyYAML reads, takes 1e-3 for a string.
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,6 +54,18 @@ def _parser() -> argparse.ArgumentParser:
     _add_parameters(run, "a parameter of the notebook; the value is read as YAML")
     run.add_argument("--out", type=Path, default=Path("outputs"), metavar="DIR", help="default: %(default)s")
     run.set_defaults(run=_run)
+
+    sweep = _command(
+        commands,
+        "sweep",
+        "run a notebook over a grid of parameters, several at a time; the same again does what is missing",
+        "vasot sweep grids/methods.yaml --workers 4",
+    )
+    sweep.add_argument("grid", metavar="GRID.yaml", type=Path, help="names the notebook and lists the values")
+    sweep.add_argument("--out", type=Path, default=Path("outputs"), metavar="DIR", help="default: %(default)s")
+    sweep.add_argument("--workers", type=int, metavar="N", help="runs at a time on this machine; default: its cores")
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster to run on, e.g. tcp://node1:8786")
+    sweep.set_defaults(run=_sweep)
 
     train = _command(
         commands,
@@ -163,14 +172,21 @@ def _run(options: argparse.Namespace) -> None:
     print(f"wrote {run_notebook(options.notebook, parameters, options.out)}")
 
 
+def _sweep(options: argparse.Namespace) -> None:
+    from vasot_lib.experiments.sweep import sweep
+
+    sweep(options.grid, options.out, options.workers, options.scheduler)
+
+
 def _value(name: str, text: str) -> Any:
     import yaml
 
+    from vasot_lib.experiments.values import read_yaml
+
     try:
-        value = yaml.safe_load(text)
+        return read_yaml(text)
     except yaml.YAMLError as error:
         raise InputError(f"the value {text!r} of parameter {name!r} is not YAML; put quotes around a string") from error
-    return float(value) if isinstance(value, str) and NUMBER.fullmatch(value) and value == text else value
 
 
 def _data(options: argparse.Namespace) -> None:

@@ -189,6 +189,41 @@ def test_killed_run_is_run_again(tmp_path: Path) -> None:
     assert not (folder / "running.ipynb").exists()
 
 
+def test_orphaned_kernel_is_waited_for(tmp_path: Path) -> None:
+    # Through PyDLL the sleep keeps all of Python waiting, also the thread that would end a kernel without a parent.
+    work = (
+        "import ctypes, os, time\n"
+        'with open("begun.txt", "a") as log:\n'
+        '    log.write(f"{time.monotonic()}\\n")\n'
+        'if not os.path.exists("fast"):\n'
+        "    ctypes.PyDLL(None).sleep(4)"
+    )
+    notebook = write_notebook(tmp_path / "small.ipynb", work)
+    begun = tmp_path / "begun.txt"
+    call = f"from vasot_lib.experiments.runner import run_notebook; run_notebook({str(notebook)!r}, {{}}, 'out')"
+    process = subprocess.Popen([sys.executable, "-c", call], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while not (begun.exists() and begun.read_text()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    (tmp_path / "fast").touch()
+    folder = run_notebook(notebook, {}, tmp_path / "out", progress=False)
+    first, second = map(float, begun.read_text().split())
+    assert second - first >= 4
+    assert not (folder / ".lock").exists()
+
+
+def test_two_processes_run_a_notebook_once(tmp_path: Path) -> None:
+    notebook = write_notebook(tmp_path / "small.ipynb", COUNT, "import time\ntime.sleep(2)")
+    call = f"from vasot_lib.experiments.runner import run_notebook; run_notebook({str(notebook)!r}, {{}}, 'out')"
+    pair = [subprocess.Popen([sys.executable, "-c", call], cwd=tmp_path, stderr=subprocess.PIPE) for _ in range(2)]
+    errors = [process.communicate()[1].decode() for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], errors
+    assert executions(notebook) == 1
+    assert sum("waiting for another process that runs the same into out/small/" in text for text in errors) == 1
+
+
 def test_run_left_unfinished_is_repeated_and_keeps_its_checkpoint(tmp_path: Path) -> None:
     notebook = write_notebook(tmp_path / "small.ipynb", COUNT)
     folder = run_notebook(notebook, {}, tmp_path / "out", progress=False)

@@ -127,7 +127,7 @@ def interval_table(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFra
 
 
 def claims(table: pd.DataFrame, reference: str) -> list[str]:
-    """One sentence of markdown per line: in which scores the reference is ahead of it, behind it, or not to be told apart.
+    """One sentence of markdown per line: in which scores the reference is ahead of it, behind it, or not separated.
 
     Args:
         table: as :func:`intervals` gives it, of line minus reference.
@@ -140,7 +140,8 @@ def claims(table: pd.DataFrame, reference: str) -> list[str]:
             low, high = (row[score, part] * (-1 if score in LOWER_IS_BETTER else 1) for part in ("low", "high"))
             low, high = min(low, high), max(low, high)
             if not pd.isna(row[score, "mean"]):
-                said["ahead of" if high < 0 else "**behind**" if low > 0 else "not separated from"].append(_title(score))
+                where = "ahead of" if high < 0 else "**behind**" if low > 0 else "not separated from"
+                said[where].append(_title(score))
         parts = [f"{what} *{line}* in {', '.join(names)}" for what, names in said.items() if names]
         if parts:
             sentences.append(f"**{reference}** is {'; '.join(parts)}.")

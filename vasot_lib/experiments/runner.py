@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import hashlib
 import json
 import logging
@@ -10,7 +11,10 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -27,6 +31,49 @@ from vasot_lib.errors import DataError, InputError, VasotError, unknown_name
 from vasot_lib.experiments.records import OUTPUT_VARIABLE, write_text
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+LOCK = ".lock"
+KERNEL_STARTS_WITHIN = 300  # seconds; many at once on a slow file system take their time
+
+
+@dataclass(frozen=True)
+class Run:
+    """A notebook with all of its parameters, and the folder that belongs to both.
+
+    Attributes:
+        notebook: absolute path.
+        code: checksum of its code.
+        parameters: its defaults, overlaid with what was given.
+        folder: ``out/<experiment>/<hash of notebook name and parameters>``, absolute.
+    """
+
+    notebook: Path
+    code: str
+    parameters: dict[str, Any]
+    folder: Path
+
+    def state(self, status: str) -> dict[str, Any]:
+        """What ``params.yaml`` says in a status, ``started`` or ``finished``."""
+        state = {"notebook": self.notebook.name, "code": self.code, "parameters": self.parameters, "status": status}
+        return json.loads(json.dumps(state))  # so that what is read again compares equal: YAML has no tuples
+
+    def is_finished(self) -> bool:
+        """Is it there already, run to its end with the code that the notebook has now?"""
+        return _read_state(self.folder) == self.state("finished") and (self.folder / "notebook.ipynb").exists()
+
+
+def find_run(
+    notebook: Path | str, parameters: Mapping[str, Any], out: Path | str, *, experiment: str | None = None
+) -> Run:
+    """The run that :func:`run_notebook` would make or find; nothing is written.
+
+    Raises:
+        DataError, InputError: as :func:`run_notebook`.
+    """
+    source = Path(notebook).resolve()
+    effective = effective_parameters(source, parameters)
+    digest = hashlib.sha256(json.dumps([source.stem, effective], sort_keys=True).encode()).hexdigest()[:12]
+    folder = Path(out).resolve() / (experiment or source.stem) / digest
+    return Run(source, _code_checksum(source), effective, folder)
 
 
 def run_notebook(
@@ -42,7 +89,8 @@ def run_notebook(
     The folder is ``out/<experiment>/<hash of notebook name and effective parameters>`` and holds ``notebook.ipynb``,
     ``metrics.json`` (written by the notebook), ``params.yaml``, ``environment.txt`` and ``figures/``. The notebook
     runs in its own folder, with this interpreter. A notebook whose code changed since is run again from an empty
-    folder; an interrupted run is run again in the folder as it was left, so that it can resume.
+    folder; an interrupted run is run again in the folder as it was left, so that it can resume. A run that another
+    process works on is waited for.
 
     Args:
         notebook: the file; never written to.
@@ -59,25 +107,69 @@ def run_notebook(
         InputError: no parameters cell, an unknown parameter, a value of another type than the default.
         VasotError: a cell failed; the notebook as far as it came is kept as ``failed.ipynb``.
     """
-    source = Path(notebook).resolve()
-    effective = effective_parameters(source, parameters)
-    digest = hashlib.sha256(json.dumps([source.stem, effective], sort_keys=True).encode()).hexdigest()[:12]
-    folder = Path(out).resolve() / (experiment or source.stem) / digest
-    # Through JSON, so that what is read again compares equal: YAML has no tuples.
-    state = json.loads(json.dumps({"notebook": source.name, "code": _code_checksum(source), "parameters": effective}))
-    before = _read_state(folder)
-    if before == {**state, "status": "finished"} and (folder / "notebook.ipynb").exists():
-        return folder
-    if before.get("code", state["code"]) != state["code"]:
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in ("notebook.ipynb", "failed.ipynb", "metrics.json"):
-        (folder / stale).unlink(missing_ok=True)
-    write_text(folder / "environment.txt", _environment())
-    _write_state(folder, state, "started")
-    _execute(source, effective, folder, progress)
-    _write_state(folder, state, "finished")
-    return folder
+    run = find_run(notebook, parameters, out, experiment=experiment)
+    if run.is_finished():
+        return run.folder
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with _held(run.folder, progress) as lock:
+        if not run.is_finished():  # by the process that held the folder before
+            _clear(run)
+            write_text(run.folder / "environment.txt", _environment())
+            _write_state(run, "started")
+            _execute(run, lock, progress)
+            _write_state(run, "finished")
+    return run.folder
+
+
+@contextmanager
+def _held(folder: Path, progress: bool) -> Iterator[int]:
+    """Hold the folder of a run; whoever else wants it waits. Gives the descriptor of the lock.
+
+    The kernel inherits the descriptor: where the process that started it was killed, its last second still counts.
+    """
+    path = folder / LOCK
+    lock = _locked(path, progress)
+    while not _is_at(path, lock):  # whoever had the folder has removed the file that was waited for
+        os.close(lock)
+        lock = _locked(path, progress)
+    try:
+        yield lock
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _locked(path: Path, progress: bool) -> int:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if progress:
+            print(f"waiting for another process that runs the same into {_shown(path.parent)}", file=sys.stderr)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError:  # a network file system without locks; the run is more than the protection
+        pass
+    return lock
+
+
+def _is_at(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _clear(run: Run) -> None:
+    """Remove what an earlier run left, all of it where that had other code."""
+    if _read_state(run.folder).get("code", run.code) == run.code:
+        stale = [run.folder / name for name in ("notebook.ipynb", "failed.ipynb", "metrics.json")]
+    else:
+        stale = [path for path in run.folder.iterdir() if path.name != LOCK]
+    for path in stale:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def effective_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,21 +216,23 @@ def _fitting(notebook: Path, name: str, value: Any, default: Any) -> Any:
     )
 
 
-def _execute(source: Path, parameters: Mapping[str, Any], folder: Path, progress: bool) -> None:
-    running, failed = folder / "running.ipynb", folder / "failed.ipynb"
+def _execute(run: Run, lock: int, progress: bool) -> None:
+    source, running, failed = run.notebook, run.folder / "running.ipynb", run.folder / "failed.ipynb"
     # The level is set because papermill logs what the progress bar shows already.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
-        papermill.execute_notebook(
-            source,
-            running,
-            parameters=dict(parameters),
-            kernel_name="python3",
-            language="python",
-            cwd=source.parent,
-            progress_bar=progress,
-            kernel_manager_class=_kernel_manager(folder),
-        )
+        with tempfile.TemporaryDirectory(prefix="vasot-") as sockets:
+            papermill.execute_notebook(
+                source,
+                running,
+                parameters=run.parameters,
+                kernel_name="python3",
+                language="python",
+                cwd=source.parent,
+                progress_bar=progress,
+                start_timeout=KERNEL_STARTS_WITHIN,
+                kernel_manager_class=_kernel_manager(run.folder, lock, sockets),
+            )
     except PapermillExecutionError as error:
         running.replace(failed)
         reason = " ".join(str(error.evalue).split())
@@ -151,8 +245,10 @@ def _execute(source: Path, parameters: Mapping[str, Any], folder: Path, progress
         if running.exists():
             running.replace(failed)
         raise VasotError(f"{source.name}: its kernel died, out of memory perhaps; see {_shown(failed)}") from error
+    except RuntimeError as error:  # nbclient's way to say so
+        raise VasotError(f"{source.name}: its kernel did not start ({error}); run it again") from error
     nbformat.write(without_widgets(nbformat.read(running, as_version=4)), running)
-    running.replace(folder / "notebook.ipynb")
+    running.replace(run.folder / "notebook.ipynb")
 
 
 def without_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -164,8 +260,8 @@ def without_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def _kernel_manager(folder: Path) -> type[AsyncKernelManager]:
-    """A manager whose kernel is this interpreter, whatever kernels are installed, and knows the folder of the run."""
+def _kernel_manager(folder: Path, lock: int, sockets: str) -> type[AsyncKernelManager]:
+    """A manager whose kernel is this interpreter, whatever kernels are installed; it knows and holds its folder."""
     # Absolute, because the kernel works in another folder. data_root() would say the same but costs seconds of imports.
     data = Path(os.environ.get("VASOT_DATA") or "data").resolve()
     environment = {OUTPUT_VARIABLE: str(folder), "VASOT_DATA": str(data)}
@@ -177,6 +273,12 @@ def _kernel_manager(folder: Path) -> type[AsyncKernelManager]:
         @property
         def kernel_spec(self) -> KernelSpec:
             return spec
+
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+            # Not TCP: a port that was free may be taken when the kernel comes to it, and many start at a time.
+            self.transport = "ipc"
+            self.connection_file = str(Path(sockets) / "kernel.json")
+            await super().start_kernel(pass_fds=(lock,), **options)
 
     return ThisPython
 
@@ -200,8 +302,8 @@ def _read_state(folder: Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text()) if path.exists() else {}
 
 
-def _write_state(folder: Path, state: Mapping[str, Any], status: str) -> None:
-    write_text(folder / "params.yaml", yaml.safe_dump({**state, "status": status}, sort_keys=False))
+def _write_state(run: Run, status: str) -> None:
+    write_text(run.folder / "params.yaml", yaml.safe_dump(run.state(status), sort_keys=False))
 
 
 def _environment() -> str:
