@@ -37,9 +37,8 @@ def matching_loss(x: Tensor, y: Tensor, targets: Tensor, tau: float, mask_x: Ten
 def contrastive_idm(x: Tensor, mask: Tensor, window: float = 10.0, margin: float = 2.0) -> Tensor:
     """Contrastive inverse-difference-moment: pulls close frames of one video together, pushes distant ones apart.
 
-    With d_ij the squared distance of two embeddings and t the frame's place in its video, 0 to 1, a pair costs
-    ``(1 + (t_i - t_j)^2) max(0, margin - d_ij)`` where ``|t_i - t_j| > window / length``, else ``d_ij``. The mean over
-    all pairs of real frames, then over samples: one cluster for everything costs about ``margin``.
+    The mean of :func:`idm_sums` over all pairs of real frames, then over samples, with time counted in sampled frames:
+    one cluster for everything costs about ``margin``.
 
     Args:
         x: (B, N, D) unit-length embeddings.
@@ -49,10 +48,53 @@ def contrastive_idm(x: Tensor, mask: Tensor, window: float = 10.0, margin: float
 
     Source: LAV's regulariser, SPEC sections 5 and 10.
     """
-    length = mask.sum(1).to(x.dtype)[:, None, None]
-    distance = (2.0 - 2.0 * x @ x.transpose(1, 2)).clamp_min(0.0)
+    frame = torch.arange(x.shape[1], device=x.device).expand(mask.shape)
+    return (idm_sums(x, mask, frame, window, margin) / mask.sum(1) ** 2).mean()
+
+
+def idm_sums(x: Tensor, mask: Tensor, frame: Tensor, window: float, margin: float) -> Tensor:
+    """(B,) contrastive inverse-difference-moment of each sample, the sum over all pairs of its real frames.
+
+    With d_ij the squared distance of two embeddings and t the frame's place in its video, 0 to 1, a pair costs
+    ``(1 + (t_i - t_j)^2) max(0, margin - d_ij)`` where ``|t_i - t_j| > window / length``, else ``d_ij``.
+
+    Args:
+        x: (B, N, D) unit-length embeddings.
+        mask: (B, N) bool, real frames.
+        frame: (B, N) frame numbers from 0; the last real one ends the video.
+        window: frame numbers that count as close.
+        margin: squared distance from which distant frames are far enough apart.
+    """
+    length = (frame * mask).amax(1)[:, None, None] + 1
+    apart = (frame.unsqueeze(2) - frame.unsqueeze(1)).abs()
+    far = 1.0 + (apart.to(x.dtype) / length) ** 2
+    return _pull_and_push(x, mask, apart <= window, margin, pull=1.0, push=far)
+
+
+def decaying_contrast(x: Tensor, mask: Tensor, window: float, margin: float) -> Tensor:
+    """Scalar: pulls close frames of one video together, the nearer in time the harder, and pushes distant ones apart.
+
+    A pair costs ``d_ij / ((i - j)^2 + 1)`` where ``|i - j| <= window``, else ``max(0, margin - d_ij)``, with d_ij the
+    squared distance. The mean over all pairs of real frames, then over samples.
+
+    Args:
+        x: (B, N, D) unit-length embeddings.
+        mask: (B, N) bool, real frames.
+        window: sampled frames that count as close.
+        margin: squared distance from which distant frames are far enough apart.
+
+    Source: VAVA's intra-video term, SPEC section 10.
+    """
     frame = torch.arange(x.shape[1], device=x.device)
     apart = (frame[:, None] - frame).abs()
-    pair = torch.where(apart > window, (1.0 + (apart / length) ** 2) * (margin - distance).clamp_min(0.0), distance)
-    both = mask.unsqueeze(2) & mask.unsqueeze(1)
-    return ((pair * both).sum((1, 2)) / both.sum((1, 2))).mean()
+    sums = _pull_and_push(x, mask, apart <= window, margin, pull=1.0 / (apart.square() + 1.0), push=1.0)
+    return (sums / mask.sum(1) ** 2).mean()
+
+
+def _pull_and_push(
+    x: Tensor, mask: Tensor, close: Tensor, margin: float, pull: Tensor | float, push: Tensor | float
+) -> Tensor:
+    """(B,) sums over the pairs of real frames: ``pull d_ij`` for close ones, else ``push max(0, margin - d_ij)``."""
+    distance = (2.0 - 2.0 * x @ x.transpose(1, 2)).clamp_min(0.0)
+    pair = torch.where(close, pull * distance, push * (margin - distance).clamp_min(0.0))
+    return (pair * (mask.unsqueeze(2) & mask.unsqueeze(1))).sum((1, 2))

@@ -74,16 +74,14 @@ def make_config(
             to work best on toy and mocap6).
         seed: all randomness follows from it.
         device: ``cpu``, ``cuda`` or ``auto``.
-        epochs: instead of the preset's.
+        epochs: instead of the preset's; stages that a method counts in epochs shrink or grow with them.
         overrides: single values by dotted name, e.g. ``{"training.lr": 3e-4, "hyper.transport.alpha": 0.5}``.
 
     Raises:
         InputError: unknown method, preset or name in the overrides, wrong type, value out of range.
     """
     config = Config(dataset, method, preset, TrainingSettings(), Encoder(), find_method(method).Hyper())
-    values = preset_values(preset, dataset, method) | {"training.seed": seed, "training.device": device}
-    if epochs is not None:
-        values["training.epochs"] = epochs
+    values = preset_values(preset, dataset, method, epochs) | {"training.seed": seed, "training.device": device}
     return changed(config, {**values, **(overrides or {})})
 
 

@@ -3,10 +3,21 @@
 from vasot_lib.errors import unknown_name
 from vasot_lib.methods.asot import ASOT, SegmentationTerm
 from vasot_lib.methods.base import ActionEmbeddings, Method
+from vasot_lib.methods.cte import CTE
+from vasot_lib.methods.gtcc import GTCC
+from vasot_lib.methods.lav import LAV
+from vasot_lib.methods.tcc import TCC
+from vasot_lib.methods.tot import TOT
+from vasot_lib.methods.tw_finch import TWFinch
+from vasot_lib.methods.ufsa import UFSA
 from vasot_lib.methods.vaot import VAOT, AlignmentTerm
 from vasot_lib.methods.vasot import VASOT, JointTerms
+from vasot_lib.methods.vava import VAVA
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (ASOT, VAOT, VASOT)}
+# In the order in which tables list them: both tasks, alignment, segmentation.
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (VASOT, VAOT, TCC, LAV, VAVA, GTCC, ASOT, TOT, UFSA, CTE, TWFinch)
+}
 
 
 def find_method(name: str) -> type[Method]:
@@ -22,13 +33,21 @@ def find_method(name: str) -> type[Method]:
 
 __all__ = [
     "ASOT",
+    "CTE",
+    "GTCC",
+    "LAV",
     "METHODS",
+    "TCC",
+    "TOT",
+    "UFSA",
     "VAOT",
     "VASOT",
+    "VAVA",
     "ActionEmbeddings",
     "AlignmentTerm",
     "JointTerms",
     "Method",
     "SegmentationTerm",
+    "TWFinch",
     "find_method",
 ]
