@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from vasot_lib.data import load_dataset
 from vasot_lib.errors import DataError, InputError
@@ -17,6 +19,15 @@ from vasot_lib.training import fit
 
 SMALL = {"training.frames": 32}
 PLAIN = Run("toy", "asot", "paper", seed=1, epochs=1, overrides=SMALL)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """So that trainings run in this process: others know of no monkeypatch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_a_row_is_what_the_library_computes_and_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,6 +47,24 @@ def test_a_row_is_what_the_library_computes_and_is_found_again(tmp_path: Path, m
     monkeypatch.setattr(study, "_compute", lambda *_: pytest.fail("trained twice"))
     (again,) = run_study([Run(**{**vars(PLAIN), "line": "mine"})], tmp_path)
     assert again == {**row, "line": "mine"}
+
+
+def test_processes_give_the_rows_of_one_process(tmp_path: Path) -> None:
+    runs = [PLAIN, Run("toy", "tcc", "paper", epochs=1, overrides=SMALL), Run("toy", "tw_finch", line="third")]
+    alone = run_study(runs, tmp_path / "alone")
+    torch.set_num_threads(2)
+    together = run_study(runs, tmp_path / "together")
+    assert [row["line"] for row in together] == ["asot", "tcc", "third"]
+    for one, other in zip(alone, together, strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+def test_a_training_that_fails_loses_no_other(tmp_path: Path) -> None:
+    bad = Run("toy", "tcc", epochs=3, overrides={**SMALL, "training.lr": 1e30})
+    torch.set_num_threads(2)
+    with pytest.raises(InputError, match="the loss is"):
+        run_study([PLAIN, bad], tmp_path)
+    assert len(run_study([PLAIN], tmp_path)) == len(list(tmp_path.glob("*/metrics.json"))) == 1
 
 
 def test_what_changes_the_numbers_is_another_run(tmp_path: Path) -> None:

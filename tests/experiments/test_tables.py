@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
-from vasot_lib.errors import InputError
-from vasot_lib.experiments.config import make_config
-from vasot_lib.experiments.presets import ABLATIONS
 from vasot_lib.experiments.tables import (
-    PUBLISHED_ABLATION,
     TASKS,
-    ablation_overrides,
     ablation_verdicts,
     mean_and_spread,
     paired_differences,
@@ -66,22 +59,3 @@ def test_differences_are_paired_by_seed() -> None:
     assert ablation_verdicts(differences) == [
         "*w/o* – lower in every seed: AP@5; **higher** in every seed: Kendall's tau; sign depends on the seed: Acc@0.1."
     ]
-
-
-@pytest.mark.parametrize("method", ["vaot", "vasot"])
-@pytest.mark.parametrize("variant", ABLATIONS)
-def test_every_variant_is_a_configuration_of_its_own(method: str, variant: str) -> None:
-    plain = make_config("toy", method)
-    changed = make_config("toy", method, overrides=ablation_overrides(variant, method))
-    assert (changed == plain) == (variant == "all")
-
-
-def test_method_without_alignment_has_nothing_to_ablate() -> None:
-    with pytest.raises(InputError, match="'asot' has no alignment to ablate; choose one of: vaot, vasot"):
-        ablation_overrides("all", "asot")
-
-
-def test_published_rows_are_the_ablation_and_hold_the_three_equal_figures() -> None:
-    assert list(PUBLISHED_ABLATION) == list(ABLATIONS)
-    constant = PUBLISHED_ABLATION["w/o temporal prior"]
-    assert constant["acc_0.1"] == constant["acc_0.5"] == constant["acc_1.0"] == 17.84

@@ -1,6 +1,6 @@
 """Benchmarks that print ratios within one run: the solver against its peers and its floor, training step by step."""
 
 from vasot_lib.bench.solver import bench_solver
-from vasot_lib.bench.training import bench_training
+from vasot_lib.bench.training import bench_training, step_costs
 
-__all__ = ["bench_solver", "bench_training"]
+__all__ = ["bench_solver", "bench_training", "step_costs"]

@@ -1,19 +1,19 @@
-"""``vasot bench training``: a training step, what it is spent on, one joint model against two, a real training."""
+"""``vasot bench training``: a step of every method, where its time goes, one model against two, a training."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 
-from vasot_lib.bench.timing import Row, in_turns
+from vasot_lib.bench.timing import Row, in_turns, peak_memory
 from vasot_lib.data import Batch, load_dataset
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import DataError
 from vasot_lib.experiments.config import build, make_config
-from vasot_lib.methods import Method, find_method
+from vasot_lib.methods import METHODS, Method, find_method
 from vasot_lib.training import fit
 
 FRAMES, FEATURES, ACTIONS = 256, 64, 10
@@ -31,23 +31,62 @@ def bench_training(device: str = "cpu", seconds: float = 4.0, epochs: int = 30) 
     models = {name: _model(name, device) for name in ("vasot", "vaot", "asot")}
     yield from _steps(models, batch, device, seconds)
     yield from _parts(models["vasot"], batch, device, seconds)
+    for name, cost in step_costs([name for name in METHODS if METHODS[name].learns], device, seconds).items():
+        note = f"{cost['mib']:.1f} MiB at the peak of a step of 16 pairs, {cost['weights']:.0f} weights"
+        yield Row(f"step of {name}", cost["ms"], "ms", "", note)
     if epochs:
         yield _hapt(device, epochs)
 
 
-def _pair() -> Batch:
-    """Two recordings that wander from step to step, as videos do."""
-    walk = torch.randn(2, FRAMES, FEATURES, generator=torch.Generator().manual_seed(0)).mul(0.3).cumsum(1)
-    index = torch.arange(FRAMES).expand(2, FRAMES)
-    return Batch(F.normalize(walk, dim=-1), torch.ones(2, FRAMES, dtype=torch.bool), index, (0, 1))
+def step_costs(methods: Sequence[str], device: str = "cpu", seconds: float = 4.0) -> dict[str, dict[str, float]]:
+    """What a training step takes, by method: ``ms``, ``mib`` of memory at its peak, ``weights`` of the model.
+
+    All on the same two recordings of 256 frames, which are a pair for some methods and two single ones for the others,
+    with the widths of 50 Salads; the memory is that of 16 such pairs. Steps alternate, so that all methods see the
+    machine in the same moods.
+
+    Args:
+        methods: those that learn.
+        device: ``cpu`` or ``cuda``.
+        seconds: spent on the timing of all together.
+    """
+    batch, many = _pair().to(device), _pair(16).to(device)
+    models = {name: _model(name, device) for name in methods}
+    time_of = in_turns({name: _stepper(model, batch) for name, model in models.items()}, seconds, device)
+    costs = {}
+    for name, model in models.items():
+        weights = sum(parameter.numel() for parameter in model.parameters())
+        peak = _peak(_stepper(model, many), device)
+        costs[name] = {"ms": 1e3 * time_of[name], "mib": peak / 2**20, "weights": float(weights)}
+    return costs
+
+
+def _peak(step: Callable[[], object], device: str) -> float:
+    step()  # what is made once is there now
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        return torch.cuda.max_memory_allocated() - before
+    used = peak_memory(step)
+    return float("nan") if used is None else used
+
+
+def _pair(count: int = 1) -> Batch:
+    """Two recordings that wander from step to step, as videos do; or several such pairs."""
+    size = 2 * count
+    walk = torch.randn(size, FRAMES, FEATURES, generator=torch.Generator().manual_seed(0)).mul(0.3).cumsum(1)
+    index = torch.arange(FRAMES).expand(size, FRAMES)
+    return Batch(F.normalize(walk, dim=-1), torch.ones(size, FRAMES, dtype=torch.bool), index, tuple(range(size)))
 
 
 def _model(name: str, device: str) -> Method:
     """As the paper preset has it, on the published widths."""
     config = make_config("hapt", name, "paper")
     torch.manual_seed(0)
-    encoder = MLPEncoder(FEATURES, config.encoder.hidden, config.encoder.out)
-    return find_method(name)(encoder, ACTIONS, config.hyper).to(device)
+    cls = find_method(name)
+    encoder = MLPEncoder(FEATURES, config.encoder.hidden, config.encoder.out, cls.unit_length)
+    return cls(encoder, ACTIONS, config.hyper).to(device)
 
 
 def _stepper(model: Method, batch: Batch) -> Callable[[], object]:
@@ -72,11 +111,6 @@ def _steps(models: dict[str, Method], batch: Batch, device: str, seconds: float)
     two = weights["vaot"] + weights["asot"]
     note = f"{two} over {weights['vasot']}"
     yield Row("weights of two models over one joint model", two / weights["vasot"], "x", "", note)
-    if device == "cuda":
-        for name, model in models.items():
-            torch.cuda.reset_peak_memory_stats()
-            _stepper(model, batch)()
-            yield Row(f"peak memory of a {name} step", torch.cuda.max_memory_allocated() / 2**20, "MiB")
 
 
 def _parts(model: Method, batch: Batch, device: str, seconds: float) -> Iterator[Row]:

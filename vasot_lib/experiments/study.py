@@ -1,7 +1,8 @@
 """Many trainings for one table: each recorded in a folder of its own, done once, and read back from its metrics file.
 
-The same as a sweep (``vasot sweep``), but inside the running process and without a notebook per training: a training on
-``toy`` takes a second or two, starting a kernel takes longer.
+The same as a sweep (``vasot sweep``), but without a notebook per training: a training on ``toy`` takes a second or two,
+starting a kernel takes longer. As many trainings run at a time as torch would use threads, each on one thread, since
+matrices of this size gain little from a second one.
 """
 
 from __future__ import annotations
@@ -9,16 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm.auto import tqdm
 
 from vasot_lib.data import Dataset, load_dataset
-from vasot_lib.errors import DataError
+from vasot_lib.errors import DataError, VasotError
 from vasot_lib.experiments.config import Config, build, make_config
 from vasot_lib.experiments.defects import with_defect
 from vasot_lib.experiments.evaluate import Scores, baseline_rows, evaluate
@@ -75,6 +80,7 @@ def run_study(
     Raises:
         InputError: a bad name or value in any of the runs, before the first is trained.
         DataError: an absent data set, or a metrics file that is not readable.
+        VasotError: a process that trained was killed; what had been finished by then is kept.
     """
     folder = Path(folder)
     data = {name: load_dataset(name, data_root) for name in dict.fromkeys(run.dataset for run in runs)}
@@ -83,11 +89,9 @@ def run_study(
     for run in missing.values():
         if run.method != BASELINES:
             _config(run, device)
-    for place, run in tqdm(missing.items(), desc="trainings", unit="run") if missing else ():
-        rows, config = _compute(run, data[run.dataset], device)
-        place.mkdir(parents=True, exist_ok=True)
-        checksums = {run.dataset: data[run.dataset].checksum()}
-        record(rows, config, dataset_checksums=checksums, notebook="study", folder=place)
+    if missing:
+        for _ in tqdm(_train(missing, data_root, device), total=len(missing), desc="trainings", unit="run"):
+            pass
     return [
         {**row, "line": run.line or row["method"], "metrics": (place / "metrics.json").relative_to(folder).as_posix()}
         for run, place in zip(runs, places, strict=True)
@@ -100,6 +104,33 @@ def _config(run: Run, device: str) -> tuple[Config, str]:
         run.dataset, run.method, run.preset, seed=run.seed, device=device, epochs=run.epochs, overrides=run.overrides
     )
     return with_defect(config, run.defect)
+
+
+def _train(missing: Mapping[Path, Run], data_root: Path | str | None, device: str) -> Iterator[None]:
+    """Train, score and record every run; yields once for each as it ends."""
+    jobs = [(run, place, data_root, device) for place, run in missing.items()]
+    if (threads := torch.get_num_threads()) == 1:
+        for job in jobs:
+            _run(*job)
+            yield
+        return
+    with ProcessPoolExecutor(min(threads, len(jobs)), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        try:
+            for future in as_completed([pool.submit(_run, *job) for job in jobs]):
+                future.result()
+                yield
+        except BrokenProcessPool as error:
+            raise VasotError("a training was killed, out of memory perhaps; the same call again goes on") from error
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _run(run: Run, place: Path, data_root: Path | str | None, device: str) -> None:
+    data = load_dataset(run.dataset, data_root)
+    rows, config = _compute(run, data, device)
+    place.mkdir(parents=True, exist_ok=True)
+    record(rows, config, dataset_checksums={run.dataset: data.checksum()}, notebook="study", folder=place)
 
 
 def _compute(run: Run, data: Dataset, device: str) -> tuple[list[Scores], dict[str, Any]]:

@@ -7,9 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from vasot_lib.errors import InputError
-from vasot_lib.experiments.presets import ABLATIONS, ALIGNMENT
-
 # Scores by task, as they are called in the rows and on the page.
 SCORES = {
     "Segmentation": {"mof": "MoF", "f1": "F1", "miou": "mIoU"},
@@ -30,34 +27,6 @@ TASKS: dict[str, dict[str, str]] = {
     "Matching": {"transfer": "Label transfer", "frame_error": "Frame error"},
 }
 LOWER_IS_BETTER = ("frame_error",)
-
-# IKEA ASM, percent, from the paper's table (SPEC section 11). Never mixed with measured figures.
-_COLUMNS = ("acc_0.1", "acc_0.5", "acc_1.0", "ap_5", "ap_10", "ap_15")
-PUBLISHED_ABLATION: dict[str, dict[str, float]] = {
-    variant: dict(zip(_COLUMNS, figures, strict=True))
-    for variant, figures in {
-        "all": (33.73, 36.42, 38.64, 31.49, 31.92, 32.01),
-        "w/o structural prior": (30.29, 35.52, 37.81, 27.54, 27.33, 27.15),
-        "w/o temporal prior": (17.84, 17.84, 17.84, 15.63, 15.64, 15.56),
-        "w/o balance": (17.84, 20.71, 25.24, 15.49, 15.69, 15.78),
-        "w/o dummy frames": (30.16, 34.49, 36.10, 29.57, 29.24, 28.87),
-    }.items()
-}
-
-
-def ablation_overrides(variant: str, method: str) -> dict[str, Any]:
-    """What a row of the paper's ablation changes, for the ``overrides`` of ``make_config``.
-
-    Args:
-        variant: a key of ``presets.ABLATIONS``.
-        method: its alignment term is changed.
-
-    Raises:
-        InputError: a method without an alignment term.
-    """
-    if method not in ALIGNMENT:
-        raise InputError(f"method {method!r} has no alignment to ablate; choose one of: {', '.join(ALIGNMENT)}")
-    return {f"{ALIGNMENT[method]}{name}": value for name, value in ABLATIONS[variant].items()}
 
 
 def score_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> pd.DataFrame:

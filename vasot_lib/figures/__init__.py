@@ -9,6 +9,7 @@ In every signature ``background`` is the number of the background class, or None
 alone; save a figure with ``vasot_lib.experiments.records.save_figure``.
 """
 
+from vasot_lib.figures.comparisons import plot_grid, plot_intervals, plot_sensitivity
 from vasot_lib.figures.dummies import plot_detection, plot_dummy, plot_kept, plot_room
 from vasot_lib.figures.looks import action_look
 from vasot_lib.figures.pairs import plot_pair
@@ -30,7 +31,9 @@ __all__ = [
     "plot_detection",
     "plot_dummy",
     "plot_embedding_path",
+    "plot_grid",
     "plot_history",
+    "plot_intervals",
     "plot_kept",
     "plot_marginals",
     "plot_match_paths",
@@ -42,6 +45,7 @@ __all__ = [
     "plot_room",
     "plot_scores",
     "plot_segmentations",
+    "plot_sensitivity",
     "plot_structure",
     "plot_weights",
 ]
