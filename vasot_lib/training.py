@@ -135,6 +135,7 @@ def fit(
         if checkpoint is not None and fabric.is_global_zero:
             save_checkpoint(checkpoint, method, optimiser, history, fingerprint)
     method.cpu().eval()
+    method.epoch = max(0, len(history) - 1)  # also where the checkpoint had them all
     with torch.no_grad():  # equal in all processes: they have the same weights, data and generator
         method.conclude(dataset, _generator(settings.seed, len(history)))
     if checkpoint is not None and fabric.is_global_zero:

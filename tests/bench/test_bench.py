@@ -13,8 +13,9 @@ from vasot_lib.bench import timing
 from vasot_lib.bench.peers import convolution, pot
 from vasot_lib.bench.solver import ACTIONS, FRAMES, bench_solver, pair_cost
 from vasot_lib.bench.timing import Row, in_turns, peak_memory
-from vasot_lib.bench.training import bench_training
+from vasot_lib.bench.training import bench_training, step_costs
 from vasot_lib.cli import main
+from vasot_lib.methods import METHODS
 from vasot_lib.transport import solve
 
 
@@ -68,6 +69,8 @@ def test_every_row_of_the_solver_benchmark(monkeypatch: pytest.MonkeyPatch) -> N
 def test_training_benchmark_and_the_command(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch) -> None:
     rows = list(bench_training(seconds=0.0, epochs=0))
     assert {row.unit for row in rows} == {"ms", "x", "%"} and rows[0].goal == "<= 40"
+    learners = {name for name, method in METHODS.items() if method.learns}
+    assert learners <= {row.name.removeprefix("step of ") for row in rows}
     monkeypatch.setenv("VASOT_DATA", str(tmp_path))
     file = tmp_path / "bench.json"
     assert main(["bench", "training", "--json", str(file), "--seconds", "0"]) == 0
@@ -76,6 +79,13 @@ def test_training_benchmark_and_the_command(tmp_path: Path, capsys: pytest.Captu
     hapt = next(row for row in report["rows"] if "HAPT" in row["name"])
     assert hapt["value"] is None and "bring it with" in hapt["note"]
     assert "VASOT step" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from /proc")
+def test_a_step_that_holds_n_squared_numbers_costs_more_memory_than_one_that_holds_n() -> None:
+    costs = step_costs(["tcc", "cte"], seconds=0.0)
+    assert costs["tcc"]["mib"] > 2 * costs["cte"]["mib"] > 0
+    assert costs["tcc"]["ms"] > 0 and costs["cte"]["weights"] > costs["tcc"]["weights"]
 
 
 def test_bench_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -50,6 +50,13 @@ def test_an_interval_holds_the_mean_and_excludes_0_only_where_the_sign_is_clear(
     assert not interval_table(table, TITLES).loc["odd", "MoF"].endswith("*")
 
 
+def test_five_seeds_without_a_difference_rarely_make_a_star() -> None:
+    rng = np.random.default_rng(0)
+    rows = [row(f"line{trial}", seed, rng.normal()) for trial in range(200) for seed in SEEDS]
+    table = intervals(paired_differences([*rows, *(row("zero", seed, 0.0) for seed in SEEDS)], TITLES, "zero"))["mof"]
+    assert 0.03 < ((table["low"] > 0) | (table["high"] < 0)).mean() < 0.12  # plain percentiles: .16
+
+
 def test_the_bootstrap_interval_covers_a_known_mean_nearly_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     rows = []

@@ -108,6 +108,15 @@ def test_collect_gathers_every_run_but_no_table_of_runs(tmp_path: Path, monkeypa
     assert collect(tmp_path) == expected
 
 
+def test_trainings_below_a_run_are_not_counted_twice(run: Path, tmp_path: Path) -> None:
+    record([ROW], {}, dataset_checksums={}, notebook="50_ablations")
+    training = run / "a" / "training"
+    training.mkdir(parents=True)
+    record([ROW], {}, dataset_checksums={}, notebook="study", folder=training)
+    assert [row["notebook"] for row in collect(tmp_path)] == ["50_ablations"]
+    assert [row["notebook"] for row in collect(run / "a")] == ["study"]
+
+
 def test_collect_names_a_damaged_file(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text('{"rows": [')
     with pytest.raises(DataError, match=r"metrics\.json is not valid JSON"):

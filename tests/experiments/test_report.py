@@ -53,6 +53,12 @@ def test_variants_are_not_averaged_together() -> None:
     assert list(shown["seeds"]) == ["1", "1"]
 
 
+def test_variants_of_a_method_are_left_to_their_own_page() -> None:
+    lines = [{**ROWS[2], "line": line, "metrics": f"{line}/metrics.json"} for line in ("asot", "r = 0.02")]
+    shown = table(results_tables(lines)["Segmentation"]["toy"])
+    assert list(shown["method"]) == ["asot"] and "metrics" not in shown and "line" not in shown
+
+
 def test_notebook_page_needs_no_network() -> None:
     notebook = nbformat.v4.new_notebook()
     notebook.cells = [

@@ -59,11 +59,12 @@ def test_processes_give_the_rows_of_one_process(tmp_path: Path) -> None:
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
-def test_a_training_that_fails_loses_no_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_training_that_fails_loses_no_other(tmp_path: Path, threads: int) -> None:
     bad = Run("toy", "tcc", epochs=3, overrides={**SMALL, "training.lr": 1e30})
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
     with pytest.raises(InputError, match="the loss is"):
-        run_study([PLAIN, bad], tmp_path)
+        run_study([bad, PLAIN], tmp_path)
     assert len(run_study([PLAIN], tmp_path)) == len(list(tmp_path.glob("*/metrics.json"))) == 1
 
 
@@ -84,7 +85,7 @@ def test_a_change_of_the_library_starts_anew(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_run_with_another_k_finds_so_many_actions(tmp_path: Path) -> None:
     (row,) = run_study([Run(**{**vars(PLAIN), "n_actions": 3})], tmp_path)
-    assert json.loads(row["changes"]) == {**SMALL, "K": 3}
+    assert json.loads(row["changes"]) == {**SMALL, "training.epochs": 1, "K": 3}
 
 
 def test_baselines_are_rows_of_their_own(tmp_path: Path) -> None:

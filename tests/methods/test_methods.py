@@ -9,7 +9,9 @@ from vasot_lib.data import Batch, Dataset, collate, epoch_batches, toy
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
 from vasot_lib.experiments.config import build, make_config
+from vasot_lib.experiments.evaluate import evaluate
 from vasot_lib.methods import METHODS, ActionEmbeddings, Method, find_method
+from vasot_lib.training import fit
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,23 @@ def test_every_method_keeps_the_interface(name: str, dataset: Dataset) -> None:
     if "segmentation" in method.tasks:
         labels = method.segment(x)
         assert labels.shape == (len(x),) and 0 <= labels.min() <= labels.max() < dataset.n_actions
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "margin"),
+    [("tcc", 30, 0.05), ("gtcc", 30, 0.05), ("lav", 30, 0.3), ("vava", 8, 0.3), ("vaot", 8, 0.3), ("vasot", 8, 0.3)],
+)
+def test_alignment_is_learnt_on_toy(name: str, epochs: int, margin: float) -> None:
+    """Margins in AP@5 seen over seeds 0 to 2: tcc .09 to .14, gtcc .08 to .11, the others .41 to .51."""
+    data = toy()
+
+    def score(epochs: int) -> float:
+        config = make_config("toy", name, epochs=epochs)
+        method = build(config, data)
+        fit(method, data, config.training, progress=False)
+        return evaluate(method, data)["ap_5"]
+
+    assert score(epochs) > score(0) + margin
 
 
 @pytest.mark.parametrize(("name", "wrong"), [("asot", "align"), ("vaot", "segment")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -146,6 +148,19 @@ def test_prototypes_stay_while_they_are_frozen(dataset: Dataset) -> None:
         optimiser.step()
         optimiser.zero_grad()
     assert max(moved[:2]) < 1e-6 and 1e-3 < moved[2] < moved[3]
+
+
+@pytest.mark.parametrize("frozen", [1, 9])
+def test_prototypes_are_of_unit_length_after_training_and_after_a_resume_without_a_step(
+    frozen: int, dataset: Dataset, tmp_path: Path
+) -> None:
+    settings = TrainingSettings(epochs=2, frames=64, lr=0.03)
+    first, second = built(dataset, frozen=frozen), built(dataset, frozen=frozen)
+    fit(first, dataset, settings, checkpoint=tmp_path / "weights", progress=False)
+    torch.testing.assert_close(first.actions.weight.norm(dim=1), torch.ones(first.n_actions))
+    assert torch.allclose(first.actions.weight, first.first_actions) == (frozen > 2)
+    fit(second, dataset, settings, checkpoint=tmp_path / "weights", progress=False)
+    torch.testing.assert_close(second.actions.weight, first.actions.weight)
 
 
 def test_segments_are_all_actions_in_the_fixed_order(dataset: Dataset) -> None:

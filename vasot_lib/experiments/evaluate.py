@@ -20,11 +20,10 @@ from vasot_lib.evaluation import (
     straight_line,
     uniform_label_transfer,
 )
+from vasot_lib.experiments.tables import PER_VIDEO
 from vasot_lib.methods import Method
 
 Scores = dict[str, Any]
-# What a segmentation is scored on whose action k in one video has nothing to do with action k in the next.
-PER_VIDEO = ("mof_video", "f1_video", "miou_video", "jsd")
 
 
 def evaluate(method: Method, dataset: Dataset, protocol: str = "split") -> Scores:
@@ -32,7 +31,7 @@ def evaluate(method: Method, dataset: Dataset, protocol: str = "split") -> Score
 
     Segmentation: activity and video level; a method that does not name actions across videos has the latter alone.
     Alignment: from the embeddings (``acc_*``, ``progress``, ``tau``, ``ap_*``,
-    by ``protocol``), and from the transport plan between each video and the next of its activity (``transfer``:
+    by ``protocol``), and from the method's matches of each video with the next of its activity (``transfer``:
     share of frames whose match has the same label; ``frame_error`` and ``frame_error_p90``: mean and 90th percentile
     of the distance from the true match as a share of the length, where the truth is known).
 
@@ -45,7 +44,7 @@ def evaluate(method: Method, dataset: Dataset, protocol: str = "split") -> Score
     if "segmentation" in method.tasks:
         predictions = [method.segment(video).cpu().numpy() for video in dataset.videos]
         found = score_segmentation(predictions, _labels(dataset), dataset.background)
-        scores |= {name: value for name, value in found.items() if method.names_actions or name in PER_VIDEO}
+        scores |= {name: value for name, value in found.items() if method.names_actions or name in (*PER_VIDEO, "jsd")}
     if "alignment" in method.tasks:
         embeddings = [method.embed(video).cpu().numpy() for video in dataset.videos]
         scores |= _score_embeddings(embeddings, dataset, protocol)

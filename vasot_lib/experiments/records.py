@@ -79,10 +79,12 @@ def record(
 def collect(folder: Path | str) -> list[dict[str, Any]]:
     """Rows of every run at or below a folder, each with the ``notebook`` that made it and its ``run`` folder.
 
+    The trainings that a notebook keeps below its own folder are among the rows of the notebook and not counted again.
+
     Raises:
         DataError: a ``metrics.json`` that is not readable.
     """
-    rows: list[dict[str, Any]] = []
+    runs: dict[Path, dict[str, Any]] = {}
     for path in sorted(Path(folder).rglob("metrics.json")):
         try:
             content = json.loads(path.read_text())
@@ -92,9 +94,13 @@ def collect(folder: Path | str) -> list[dict[str, Any]]:
             ) from error
         # The tables that gather several runs are called metrics.json too, but have no config.
         if "config" in content:
-            run = path.parent.relative_to(folder).as_posix()
-            rows += [{**row, "notebook": content["notebook"], "run": run} for row in content["rows"]]
-    return rows
+            runs[path.parent] = content
+    return [
+        {**row, "notebook": content["notebook"], "run": place.relative_to(folder).as_posix()}
+        for place, content in runs.items()
+        if not any(parent in runs for parent in place.parents)
+        for row in content["rows"]
+    ]
 
 
 def save_figure(fig: Figure, name: str, *, notebook: str) -> Path:

@@ -41,6 +41,8 @@ TUTORIAL: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("40_train", {"dataset": "mocap6", "method": "asot"}),
     ("40_train", {"dataset": "mocap6", "method": "vasot"}),
     ("50_ablations", {}),
+    ("55_one_model_or_two", {}),
+    ("60_methods", {}),
     ("80_speed_and_scale", {}),
 )
 
@@ -144,13 +146,15 @@ def write_report(out: Path, runs: Sequence[Path], parameters: Sequence[Mapping[s
 def results_tables(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     """HTML tables by task and data set: mean and standard deviation over seeds, best first, the best in bold.
 
-    Rows of one table are told apart by every column of text, such as method, variant or preset. Equal rows of several
-    runs, such as a baseline that each of them scored, count once.
+    Rows of one table are told apart by every column of text, such as method or preset. Equal rows of several runs, such
+    as a baseline that each of them scored, count once. Variants of a method, whose ``line`` is not its name, are left
+    to the page of the notebook that compares them.
 
     Args:
         rows: as :func:`vasot_lib.experiments.records.collect` gives them.
     """
     tables: dict[str, dict[str, str]] = {}
+    rows = [row for row in rows if row.get("line", row["method"]) == row["method"]]
     for task, titles in SCORES.items():
         scored = [row for row in rows if any(row.get(score) is not None for score in titles)]
         for dataset in dict.fromkeys(str(row["dataset"]) for row in scored):
@@ -160,7 +164,7 @@ def results_tables(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str
 
 
 def _table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> str:
-    frame = pd.DataFrame(rows).drop(columns=["run", "dataset"], errors="ignore")
+    frame = pd.DataFrame(rows).drop(columns=["run", "dataset", "line", "metrics"], errors="ignore")
     scores = [score for score in titles if score in frame and frame[score].notna().any()]
     texts = [c for c in frame if c not in titles and frame[c].map(lambda v: isinstance(v, str)).any()]
     keys = ["method", *(c for c in texts if c not in ("method", "notebook")), "notebook"]

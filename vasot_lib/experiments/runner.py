@@ -43,7 +43,7 @@ class Run:
         notebook: absolute path.
         code: checksum of its code.
         parameters: its defaults, overlaid with what was given.
-        folder: ``out/<experiment>/<hash of notebook name and parameters>``, absolute.
+        folder: ``out/<notebook>/<hash of notebook name and parameters>``, absolute.
     """
 
     notebook: Path
@@ -61,9 +61,7 @@ class Run:
         return _read_state(self.folder) == self.state("finished") and (self.folder / "notebook.ipynb").exists()
 
 
-def find_run(
-    notebook: Path | str, parameters: Mapping[str, Any], out: Path | str, *, experiment: str | None = None
-) -> Run:
+def find_run(notebook: Path | str, parameters: Mapping[str, Any], out: Path | str) -> Run:
     """The run that :func:`run_notebook` would make or find; nothing is written.
 
     Raises:
@@ -72,7 +70,7 @@ def find_run(
     source = Path(notebook).resolve()
     effective = effective_parameters(source, parameters)
     digest = hashlib.sha256(json.dumps([source.stem, effective], sort_keys=True).encode()).hexdigest()[:12]
-    folder = Path(out).resolve() / (experiment or source.stem) / digest
+    folder = Path(out).resolve() / source.stem / digest
     return Run(source, _code_checksum(source), effective, folder)
 
 
@@ -81,12 +79,11 @@ def run_notebook(
     parameters: Mapping[str, Any],
     out: Path | str,
     *,
-    experiment: str | None = None,
     progress: bool = True,
 ) -> Path:
     """Execute a notebook with parameters into a folder of its own; a run that is already there is not repeated.
 
-    The folder is ``out/<experiment>/<hash of notebook name and effective parameters>`` and holds ``notebook.ipynb``,
+    The folder is ``out/<notebook>/<hash of notebook name and effective parameters>`` and holds ``notebook.ipynb``,
     ``metrics.json`` (written by the notebook), ``params.yaml``, ``environment.txt`` and ``figures/``. The notebook
     runs in its own folder, with this interpreter. A notebook whose code changed since is run again from an empty
     folder; an interrupted run is run again in the folder as it was left, so that it can resume. A run that another
@@ -96,7 +93,6 @@ def run_notebook(
         notebook: the file; never written to.
         parameters: by name; the others keep the default of the notebook's parameters cell.
         out: the folder of all experiments.
-        experiment: name of the experiment; the notebook's name by default.
         progress: show a bar over the cells.
 
     Returns:
@@ -107,7 +103,7 @@ def run_notebook(
         InputError: no parameters cell, an unknown parameter, a value of another type than the default.
         VasotError: a cell failed; the notebook as far as it came is kept as ``failed.ipynb``.
     """
-    run = find_run(notebook, parameters, out, experiment=experiment)
+    run = find_run(notebook, parameters, out)
     if run.is_finished():
         return run.folder
     run.folder.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """Many trainings for one table: each recorded in a folder of its own, done once, and read back from its metrics file.
 
 The same as a sweep (``vasot sweep``), but without a notebook per training: a training on ``toy`` takes a second or two,
-starting a kernel takes longer. As many trainings run at a time as torch would use threads, each on one thread, since
-matrices of this size gain little from a second one.
+starting a kernel takes longer. On a CPU as many trainings run at a time as torch would use threads, each on one thread,
+since matrices of this size gain little from a second one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from vasot_lib.data import Dataset, load_dataset
@@ -27,13 +28,24 @@ from vasot_lib.errors import DataError, VasotError
 from vasot_lib.experiments.config import Config, build, make_config
 from vasot_lib.experiments.defects import with_defect
 from vasot_lib.experiments.evaluate import Scores, baseline_rows, evaluate
-from vasot_lib.experiments.records import record
+from vasot_lib.experiments.records import record, to_json, versions
 from vasot_lib.experiments.train import score_row
 from vasot_lib.training import fit
 
 BASELINES = "baselines"  # the method of a run that scores all answers that need no learning
 PACKAGE = Path(__file__).resolve().parents[1]
-NO_NUMBERS = ("bench", "explore", "figures", "cli.py")  # what they hold does not change a score
+# What does not change a score.
+NO_NUMBERS = {
+    "bench",
+    "explore",
+    "figures",
+    "cli.py",
+    "comparison.py",
+    "report.py",
+    "runner.py",
+    "sweep.py",
+    "tables.py",
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +90,8 @@ def run_study(
         ``metrics`` (its file, relative to ``folder``).
 
     Raises:
-        InputError: a bad name or value in any of the runs, before the first is trained.
+        InputError: a bad name or value in any of the runs, before the first is trained; or what only the data can show,
+            such as a radius of less than one frame, when all others are done.
         DataError: an absent data set, or a metrics file that is not readable.
         VasotError: a process that trained was killed; what had been finished by then is kept.
     """
@@ -107,23 +120,38 @@ def _config(run: Run, device: str) -> tuple[Config, str]:
 
 
 def _train(missing: Mapping[Path, Run], data_root: Path | str | None, device: str) -> Iterator[None]:
-    """Train, score and record every run; yields once for each as it ends."""
+    """Train, score and record every run; yields once for each as it ends. One that fails does not stop the others."""
     jobs = [(run, place, data_root, device) for place, run in missing.items()]
-    if (threads := torch.get_num_threads()) == 1:
+    threads = torch.get_num_threads() if device == "cpu" else 1  # one device is not shared
+    failures: list[VasotError] = []
+    if threads == 1:
         for job in jobs:
-            _run(*job)
+            try:
+                _run(*job)
+            except VasotError as error:
+                failures.append(error)
             yield
-        return
-    with ProcessPoolExecutor(min(threads, len(jobs)), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        try:
-            for future in as_completed([pool.submit(_run, *job) for job in jobs]):
-                future.result()
-                yield
-        except BrokenProcessPool as error:
-            raise VasotError("a training was killed, out of memory perhaps; the same call again goes on") from error
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    else:
+        with ProcessPoolExecutor(min(threads, len(jobs)), get_context("spawn"), _use_one_thread) as pool:
+            try:
+                for future in as_completed([pool.submit(_run, *job) for job in jobs]):
+                    try:
+                        future.result()
+                    except VasotError as error:
+                        failures.append(error)
+                    yield
+            except BrokenProcessPool as error:
+                raise VasotError("a training was killed, out of memory perhaps; the same call again goes on") from error
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    if failures:
+        raise failures[0]
+
+
+def _use_one_thread() -> None:
+    torch.set_num_threads(1)
+    threadpool_limits(1)  # of what numpy and scikit-learn call
 
 
 def _run(run: Run, place: Path, data_root: Path | str | None, device: str) -> None:
@@ -144,7 +172,8 @@ def _compute(run: Run, data: Dataset, device: str) -> tuple[list[Scores], dict[s
     start = time.perf_counter()
     history = fit(model, data, config.training, progress=False)
     seconds = time.perf_counter() - start
-    changes = dict(run.overrides) | {k: v for k, v in (("K", run.n_actions), ("defect", run.defect)) if v}
+    others = ("training.epochs", run.epochs), ("K", run.n_actions), ("defect", run.defect)
+    changes = dict(run.overrides) | {name: value for name, value in others if value not in (None, "")}
     row = score_row(evaluate(model, data, protocol), data.name, config, history, changes)
     return [row | {"seconds": seconds}], config.as_dict()
 
@@ -158,9 +187,9 @@ def _name(run: Run, data: Dataset) -> str:
 
 @cache
 def _code() -> str:
-    """Of everything that scores come from: a change of the library makes a study start anew."""
-    files = [path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PACKAGE).parts[0] not in NO_NUMBERS]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    """Of everything that scores come from: a change of the library or of one below makes a study start anew."""
+    files = [path for path in sorted(PACKAGE.rglob("*.py")) if NO_NUMBERS.isdisjoint(path.relative_to(PACKAGE).parts)]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files) + to_json(versions()).encode()).hexdigest()
 
 
 def _read(path: Path) -> list[Scores]:

@@ -26,6 +26,8 @@ TASKS: dict[str, dict[str, str]] = {
     **SCORES,
     "Matching": {"transfer": "Label transfer", "frame_error": "Frame error"},
 }
+# For methods whose action k is another one in every video.
+PER_VIDEO = {"mof_video": "MoF, per video", "f1_video": "F1, per video", "miou_video": "mIoU, per video"}
 LOWER_IS_BETTER = ("frame_error",)
 
 
@@ -121,5 +123,5 @@ def _gain(pair: pd.Series, score: str) -> float:
 
 
 def _titles(scores: Sequence[str]) -> str:
-    known = {score: title for titles in TASKS.values() for score, title in titles.items()}
+    known = {score: title for titles in (*TASKS.values(), PER_VIDEO) for score, title in titles.items()}
     return ", ".join(known[score] for score in scores)

@@ -205,12 +205,16 @@ class GTCC(Method):
         Returns:
             (B, S) frames of each video, real ones first and none twice, and (B,) bool, True where windows look ahead.
         """
-        seeds = [torch.initial_seed() + x for x in batch.videos[0::2]]
-        shape = (2, batch.mask.shape[1] + 1)  # a number per frame, and one for the side
-        pairs = [torch.rand(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        chance = torch.cat(pairs).to(batch.mask.device)  # (B, N + 1)
-        order = chance[:, :-1].masked_fill(~batch.mask, -1.0)
-        return order.topk(min(self.hyper.starts, order.shape[1]), dim=1).indices, chance[:, -1] < 0.5
+        side = torch.empty(len(batch.mask))
+        order = torch.full(batch.mask.shape, -1.0)  # below that of every real frame
+        lengths = batch.mask.sum(1).tolist()
+        for row, n in enumerate(lengths):
+            if row % 2 == 0:
+                generator = torch.Generator().manual_seed(torch.initial_seed() + batch.videos[row])
+            side[row] = torch.rand((), generator=generator)
+            order[row, :n] = torch.rand(n, generator=generator)
+        starts = order.topk(min(self.hyper.starts, order.shape[1]), dim=1).indices
+        return starts.to(batch.mask.device), (side < 0.5).to(batch.mask.device)
 
     def _one_way(
         self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor, starts: Tensor, ahead: Tensor

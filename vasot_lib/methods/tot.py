@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vasot_lib.data import Batch, Video
+from vasot_lib.data import Batch, Dataset, Video
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
 from vasot_lib.evaluation.plans import viterbi
@@ -156,7 +156,8 @@ class TOT(Method):
     def set_actions(self) -> None:
         """Prototypes as a step shall find them: as drawn while they are frozen, of unit length always.
 
-        Frozen ones get their gradient and take their step like any parameter, and are put back before the next.
+        Frozen ones get their gradient and take their step like any parameter, and are put back before the next one and
+        at the end.
         """
         if self.epoch < self.hyper.frozen:
             with torch.no_grad():
@@ -173,6 +174,10 @@ class TOT(Method):
             coherence = temporal_coherence(embedded, batch.mask, hyper.parts, self.step, hyper.coherence_tau)
             terms["coherence"] = hyper.coherence * coherence
         return {"loss": torch.stack([*terms.values()]).sum(), **terms}
+
+    def conclude(self, dataset: Dataset, generator: torch.Generator) -> None:
+        """Put the prototypes back after the last step as before every other one."""
+        self.set_actions()
 
     def order(self, embedded: Tensor) -> list[int]:
         """K actions in the order in which (N, D) frames go through them: 0 to K - 1 for every video."""
