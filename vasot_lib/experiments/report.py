@@ -8,9 +8,8 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from datetime import UTC, datetime
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from nbformat import NotebookNode
 from tqdm import tqdm
 
 from vasot_lib.errors import DataError
+from vasot_lib.experiments.processes import worker_pool
 from vasot_lib.experiments.records import collect, to_json, versions, write_text
 from vasot_lib.experiments.runner import run_notebook
 from vasot_lib.experiments.tables import SCORES
@@ -97,7 +97,7 @@ def _run_side_by_side(files: Sequence[Path], parameters: Sequence[dict[str, Any]
     runs: dict[int, Path] = {}
     with tqdm(total=len(files), desc="notebooks", unit="run") as bar:
         # Threads of one notebook that wait for each other would keep the cores from the next one.
-        with ProcessPoolExecutor(workers, get_context("spawn"), _use_threads, (max(1, cores // workers),)) as pool:
+        with worker_pool(workers, _use_threads, max(1, cores // workers)) as pool:
             started = {pool.submit(run_notebook, files[k], parameters[k], out, progress=False): k for k in others}
             try:
                 for future in as_completed(started):

@@ -11,11 +11,10 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from vasot_lib.errors import DataError, VasotError
 from vasot_lib.experiments.config import Config, build, make_config
 from vasot_lib.experiments.defects import with_defect
 from vasot_lib.experiments.evaluate import Scores, baseline_rows, evaluate
+from vasot_lib.experiments.processes import worker_pool
 from vasot_lib.experiments.records import record, to_json, versions
 from vasot_lib.experiments.train import score_row
 from vasot_lib.training import fit
@@ -132,7 +132,7 @@ def _train(missing: Mapping[Path, Run], data_root: Path | str | None, device: st
                 failures.append(error)
             yield
     else:
-        with ProcessPoolExecutor(min(threads, len(jobs)), get_context("spawn"), _use_one_thread) as pool:
+        with worker_pool(min(threads, len(jobs)), _use_one_thread) as pool:
             try:
                 for future in as_completed([pool.submit(_run, *job) for job in jobs]):
                     try:
