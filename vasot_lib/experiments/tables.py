@@ -75,7 +75,7 @@ def mean_and_spread(rows: Sequence[Mapping[str, Any]], by: str, titles: Mapping[
     groups = frame.groupby(by, sort=False)[list(scores)]
     mean, spread = 100 * groups.mean(), 100 * groups.std()
     cells = mean.map("{:.1f}".format) + spread.map(lambda value: "" if pd.isna(value) else f"\u00a0±\u00a0{value:.1f}")
-    return cells.where(mean.notna(), "–").rename(columns=dict(titles))
+    return cells.where(mean.notna(), "–").rename(columns=dict(titles)).rename_axis(index=None)
 
 
 def paired_differences(

@@ -93,7 +93,8 @@ def plot_sensitivity(
             if setting in values:
                 axes.axvline(values[setting], color=colour, lw=1, ls=":")
         axes.set_title(setting, fontsize=11)
-        axes.set_xticks(sorted(some["value"].unique()))
+        ticks = sorted(some["value"].unique())
+        axes.set_xticks(ticks, [f"{value:.2g}" for value in ticks])
         axes.tick_params(axis="x", labelsize=8)
         axes.grid(axis="y", color=BACKGROUND, lw=0.6)
         open_axes(axes)
