@@ -23,6 +23,8 @@ from vasot_lib.training import History, fit, is_first_process
 ROOT = Path(__file__).parents[2]
 FRAMES = 48
 
+LEARNERS = [name for name, method in METHODS.items() if method.learns]
+
 
 def config(method: str, epochs: int = 3, **training: object) -> Config:
     values = {"frames": FRAMES, "batch_size": 4, **training}
@@ -74,7 +76,7 @@ def test_the_parts_of_a_batch_are_its_rows_and_their_shares_sum_to_1(parts: int,
         assert not paired or all(len(batch.videos) % 2 == 0 for batch, _ in cut)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", LEARNERS)
 def test_accumulation_changes_no_number(method: str) -> None:
     cut, history = train(config(method, accumulate=3))
     assert_same_training(train(config(method)), cut.state_dict(), history)
@@ -89,9 +91,9 @@ def test_a_run_is_resumed_with_another_accumulation_but_not_with_another_precisi
         train(config("vaot", epochs=3, precision="bf16"), path)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", LEARNERS)
 def test_bfloat16_layers_come_near_float32(method: str) -> None:
-    """Losses within 2 %; transport, targets and weights stay in float32, embeddings keep length 1."""
+    """Losses within 2 %; transport, targets and weights stay in float32, embeddings of length 1 keep it."""
     dataset = odd_dataset()
     half = build(config(method, precision="bf16"), dataset)
     seen = []
@@ -103,7 +105,8 @@ def test_bfloat16_layers_come_near_float32(method: str) -> None:
     assert [row["loss"] for row in history] != [row["loss"] for row in exact]
     assert {embedded.dtype for embedded in seen} == {value.dtype for value in half.state_dict().values()}
     assert seen[0].dtype == torch.float32
-    torch.testing.assert_close(seen[0].norm(dim=2), torch.ones(seen[0].shape[:2]))
+    if half.unit_length:
+        torch.testing.assert_close(seen[0].norm(dim=2), torch.ones(seen[0].shape[:2]))
 
 
 def test_targets_of_bfloat16_embeddings_are_float32() -> None:
@@ -117,7 +120,7 @@ def test_targets_of_bfloat16_embeddings_are_float32() -> None:
     assert targets.isfinite().all() and matches.x_to_y.isfinite().all()
 
 
-RUNS = {name: config(name) for name in METHODS} | {
+RUNS = {name: config(name) for name in LEARNERS} | {
     "accumulated": config("vasot", accumulate=2),
     "resumed": config("vasot"),
 }
