@@ -10,13 +10,14 @@ Example: python data_scripts/breakfast_coffee.py --source ~/TOT-CVPR22
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from vasot_lib.data import data_root, save_folder
+from vasot_lib.data.bring.script import Facts, Found, Options, Recording, Script, run, write_folder
 from vasot_lib.data.folder import read_features, read_lines, read_mapping
-from vasot_lib.errors import DataError, VasotError
+from vasot_lib.errors import DataError
 
 FRAMES = {
     "P03_cam01_P03_coffee": 917,
@@ -25,6 +26,11 @@ FRAMES = {
     "P08_webcam01_P08_coffee": 271,
     "P09_cam01_P09_coffee": 571,
 }
+FACTS = Facts(
+    videos=len(FRAMES),
+    lengths={f"coffee/{name}": frames for name, frames in FRAMES.items()},
+    sources={"videos": "TOT's repository, dummy_data", "lengths": "TOT's repository, dummy_data"},
+)
 
 
 def find(source: Path, *names: str, truth: bool = False) -> Path:
@@ -37,49 +43,39 @@ def find(source: Path, *names: str, truth: bool = False) -> Path:
     return file
 
 
-def convert(source: Path, target: Path) -> None:
+def convert(source: Path, target: Path, options: Options) -> Found:
     """Write the folder.
 
     Raises:
         DataError: a file is missing, has another number of frames than it should, or the target exists.
     """
     classes = read_mapping(find(source, "mapping.txt"))
-    recordings = {}
-    for name, frames in FRAMES.items():
-        file = find(source, f"{name}.txt", f"{name}.npy")
-        features = read_features(file).numpy()
-        labels = read_lines(find(source, name, f"{name}.txt", truth=True))
-        if (len(features), len(labels)) != (frames, frames):
-            raise DataError(f"{file} has {len(features)} frames and {len(labels)} labels; expected {frames} of each")
-        unknown = sorted(set(labels) - set(classes))
-        if unknown:
-            raise DataError(f"{name}: labels {unknown} are not in mapping.txt; take both from one checkout")
-        recordings[f"coffee/{name}"] = (features, labels)
-    save_folder(target, recordings, classes)
+
+    def recordings() -> Iterator[Recording]:
+        for name, frames in FRAMES.items():
+            file = find(source, f"{name}.txt", f"{name}.npy")
+            features = read_features(file).numpy()
+            labels = read_lines(find(source, name, f"{name}.txt", truth=True))
+            if (len(features), len(labels)) != (frames, frames):
+                raise DataError(
+                    f"{file} has {len(features)} frames and {len(labels)} labels; expected {frames} of each"
+                )
+            unknown = sorted(set(labels) - set(classes))
+            if unknown:
+                raise DataError(f"{name}: labels {unknown} are not in mapping.txt; take both from one checkout")
+            yield f"coffee/{name}", features, labels
+
+    return write_folder(target, recordings(), classes, FACTS, options, total=len(FRAMES))
 
 
-def main(argv: list[str] | None = None) -> int:
-    """0 if the folder was written, 1 with one line if not, 2 with the next step where no source was given."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, help="a checkout of TOT's repository")
-    parser.add_argument("--root", type=Path, help="data root (default: VASOT_DATA, or data)")
-    options = parser.parse_args(argv)
-    if options.source is None:
-        print(
-            "clone TOT's repository (trquhuytin/TOT-CVPR22 on GitHub), then: "
-            "python data_scripts/breakfast_coffee.py --source FOLDER",
-            file=sys.stderr,
-        )
-        return 2
-    target = data_root(options.root) / "breakfast_coffee"
-    try:
-        convert(options.source, target)
-    except VasotError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{target}: {len(FRAMES)} recordings, {sum(FRAMES.values())} frames")
-    return 0
-
+SCRIPT = Script(
+    name="breakfast_coffee",
+    about=__doc__,
+    convert=convert,
+    next_step="clone TOT's repository (trquhuytin/TOT-CVPR22 on GitHub)",
+    counts=False,
+)
+main = partial(run, SCRIPT)
 
 if __name__ == "__main__":
     sys.exit(main())

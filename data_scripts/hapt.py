@@ -12,23 +12,24 @@ Example: python data_scripts/hapt.py --source ~/Downloads/HAPT
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from vasot_lib.data import data_root, save_folder
+from vasot_lib.data.bring.script import Facts, Found, Options, Recording, Script, run, verify, write_folder
 from vasot_lib.data.folder import read_features
-from vasot_lib.errors import DataError, VasotError
+from vasot_lib.errors import DataError
 
 WINDOW = 25  # samples at 50 Hz: half a second
-RECORDINGS = 61
 CLASSES = [
     "unlabelled",
     *("walking", "walking_upstairs", "walking_downstairs", "sitting", "standing", "laying"),
     *("stand_to_sit", "sit_to_stand", "sit_to_lie", "lie_to_sit", "stand_to_lie", "lie_to_stand"),
 ]
+FACTS = Facts(videos=61, sources={"videos": "RawData/labels.txt of the archive: experiments 1 to 61"})
 
 
 def pool(signals: np.ndarray) -> np.ndarray:
@@ -58,52 +59,38 @@ def read_recording(acceleration: Path, segments: np.ndarray) -> tuple[np.ndarray
     return features, [CLASSES[np.bincount(window).argmax()] for window in votes]
 
 
-def convert(source: Path, target: Path) -> int:
-    """Write the folder and return its number of frames.
+def convert(source: Path, target: Path, options: Options) -> Found:
+    """Write the folder.
 
     Raises:
         DataError: not the archive, an incomplete one, or a target that exists.
     """
-    raw = source / "RawData" if (source / "RawData").is_dir() else source
-    if not (raw / "labels.txt").is_file():
-        raise DataError(f"{raw / 'labels.txt'} is missing; --source must be the unpacked archive")
+    folders = [source, source / "RawData", *sorted(source.glob("*/RawData"))]
+    raw = next((folder for folder in folders if (folder / "labels.txt").is_file()), None)
+    if raw is None:
+        raise DataError(f"{source / 'RawData' / 'labels.txt'} is missing; --source must be the unpacked archive")
     table = read_features(raw / "labels.txt").numpy().astype(int)  # experiment, user, class, first, last sample
     if sorted(set(table[:, 2].tolist())) != list(range(1, len(CLASSES))):
         raise DataError(f"{raw / 'labels.txt'} names classes {sorted(set(table[:, 2].tolist()))}; expected 1 to 12")
     files = sorted(raw.glob("acc_exp*_user*.txt"))
-    if len(files) != RECORDINGS:
-        raise DataError(f"{raw} holds {len(files)} recordings; expected {RECORDINGS}, unpack the archive again")
-    recordings = {}
-    for file in files:
-        name = file.stem.removeprefix("acc_")
-        experiment = int(name[3:5])
-        recordings[name] = read_recording(file, table[table[:, 0] == experiment][:, 2:])
-    save_folder(target, recordings, CLASSES)
-    return sum(len(labels) for _, labels in recordings.values())
+    verify(Found(lengths={file.stem: None for file in files}), FACTS, options)
+
+    def recordings() -> Iterator[Recording]:
+        for file in files:
+            name = file.stem.removeprefix("acc_")
+            yield name, *read_recording(file, table[table[:, 0] == int(name[3:5])][:, 2:])
+
+    return write_folder(target, recordings(), CLASSES, FACTS, options, total=len(files))
 
 
-def main(argv: list[str] | None = None) -> int:
-    """0 if the folder was written, 1 with one line if not, 2 with the next step where no source was given."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, help="the unpacked archive")
-    parser.add_argument("--root", type=Path, help="data root (default: VASOT_DATA, or data)")
-    options = parser.parse_args(argv)
-    if options.source is None:
-        print(
-            "download data set 341 (Smartphone-Based Recognition of Human Activities and Postural Transitions) from "
-            "the UCI Machine Learning Repository, unpack it, then: python data_scripts/hapt.py --source FOLDER",
-            file=sys.stderr,
-        )
-        return 2
-    target = data_root(options.root) / "hapt"
-    try:
-        frames = convert(options.source, target)
-    except VasotError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{target}: {RECORDINGS} recordings, {frames} frames, {len(CLASSES)} classes")
-    return 0
-
+SCRIPT = Script(
+    name="hapt",
+    about=__doc__,
+    convert=convert,
+    next_step="download data set 341 (Smartphone-Based Recognition of Human Activities and Postural Transitions) from "
+    "the UCI Machine Learning Repository",
+)
+main = partial(run, SCRIPT)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -89,13 +89,25 @@ def test_list_of_data_sets_as_json(
     assert rows["hapt"]["here"] is False
     assert rows["hapt"]["frames"] == DATASETS["hapt"].frames
     assert rows["hapt"]["licence"] == DATASETS["hapt"].licence
+    assert rows["breakfast"]["activities"] == DATASETS["breakfast"].activities
+    assert all(rows[name]["command"] == entry.command for name, entry in DATASETS.items())
 
 
-def test_list_of_data_sets_as_text_has_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_of_data_sets_as_text_has_one_line_each_and_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data"]) == 0
-    header, *lines = capsys.readouterr().out.splitlines()
+    out = capsys.readouterr().out
+    table, activities = out.split("\n\n")
+    header, *lines = table.splitlines()
     assert header.split()[0] == "name"
-    assert [line.split()[0] for line in lines] == list(DATASETS)
+    assert [line.split()[0].removesuffix("/...") for line in lines] == list(DATASETS)
+    assert max(map(len, out.splitlines())) <= 120
+    for line, entry in zip(lines, DATASETS.values(), strict=True):
+        # The header holds the words that all commands begin with.
+        assert line.endswith(entry.command.removeprefix("python data_scripts/") or "built in")
+        assert entry.licence in line
+    for name, entry in DATASETS.items():
+        listed = ", ".join(f"{activity} {k}" for activity, k in entry.activities.items())
+        assert (f"{name}/: {listed}" in activities.splitlines()) == bool(entry.activities)
 
 
 def test_data_set_is_loaded_and_described(capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,6 +118,16 @@ def test_data_set_is_loaded_and_described(capsys: pytest.CaptureFixture[str]) ->
     assert summary["title"] == entry.title
     assert main(["data", "toy"]) == 0
     assert f"frames    {entry.frames}" in capsys.readouterr().out
+
+
+def test_an_activity_is_missing_or_absent(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VASOT_DATA", str(tmp_path))
+    assert main(["data", "breakfast"]) == 2
+    assert "name one of breakfast/cereals, " in complaint(capsys)
+    assert main(["data", "breakfast/tea"]) == 1
+    assert DATASETS["breakfast"].command in complaint(capsys)
 
 
 def test_list_of_methods(capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,7 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
 
     data = _command(commands, "data", "list the data sets, or load one and describe it", "vasot data mocap6")
-    data.add_argument("name", metavar="NAME", nargs="?", help="bring this data set if needed, check and describe it")
+    data.add_argument(
+        "name",
+        metavar="NAME",
+        nargs="?",
+        help="bring this data set if needed, check and describe it; NAME/ACTIVITY where it has activities",
+    )
     data.add_argument("--list", action="store_true", help="all data sets; the default without NAME")
     data.add_argument("--json", action="store_true", help="print JSON")
     data.set_defaults(run=_data)
@@ -190,33 +195,42 @@ def _value(name: str, text: str) -> Any:
 
 
 def _data(options: argparse.Namespace) -> None:
-    from vasot_lib.data.registry import DATASETS, data_root, load_dataset
+    from vasot_lib.data.registry import DATASETS, data_root, find_entry, load_dataset
 
     if options.name and options.list:
         raise InputError("vasot data takes --list or a NAME, not both")
     if options.name:
         dataset = load_dataset(options.name)
-        summary = {"title": DATASETS[options.name].title, **_summary(dataset)}
+        summary = {"title": find_entry(options.name)[0].title, **_summary(dataset)}
         print(json.dumps(summary, indent=1) if options.json else "\n".join(f"{k:9} {v}" for k, v in summary.items()))
         return
-    rows = [
-        {
-            "name": entry.name,
-            "title": entry.title,
-            "videos": entry.videos,
-            "frames": entry.frames,
-            "n_actions": entry.n_actions,
-            "dim": entry.dim,
-            "licence": entry.licence,
-            "here": entry.present(data_root()),
-            "command": entry.command,
-        }
-        for entry in DATASETS.values()
-    ]
-    if not options.json:  # too wide for a terminal
-        for row in rows:
-            del row["title"]
-    _show(rows, options.json)
+    here = {name: entry.present(data_root()) for name, entry in DATASETS.items()}
+    if options.json:
+        facts = ("name", "title", "videos", "frames", "n_actions", "activities", "dim", "licence")
+        rows = [{fact: getattr(entry, fact) for fact in facts} for entry in DATASETS.values()]
+        _show([{**row, "here": here[row["name"]], "command": DATASETS[row["name"]].command} for row in rows], True)
+        return
+    _show([_data_row(entry, here[name]) for name, entry in DATASETS.items()], False)
+    print("\nWhere every activity is a data set of its own, and its K:")
+    for name, entry in DATASETS.items():
+        if entry.activities:
+            print(f"{name}/: " + ", ".join(f"{activity} {k}" for activity, k in entry.activities.items()))
+
+
+def _data_row(entry: Any, here: bool) -> dict[str, Any]:
+    """A line of the list; short enough for a terminal of 120 columns."""
+    scripts = "python data_scripts/"
+    k = sorted(entry.activities.values())
+    return {
+        "name": entry.name + ("/..." if k else ""),
+        "here": here,
+        "videos": entry.videos,
+        "frames": entry.frames,
+        "K": f"{k[0]} to {k[-1]}" if k else entry.n_actions,
+        "of": "pixels" if entry.dim is None else f"{entry.dim}-d",
+        "licence": entry.licence,
+        scripts: entry.command.removeprefix(scripts) or "built in",
+    }
 
 
 def _summary(dataset: Any) -> dict[str, Any]:

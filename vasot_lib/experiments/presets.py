@@ -124,7 +124,8 @@ def preset_values(preset: str, dataset: str, method: str, epochs: int | None = N
     """
     if preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
-    row = ROWS[dataset if dataset in ROWS else BORROWED.get(dataset, NEAREST)]
+    family = dataset.partition("/")[0]  # every activity of Breakfast is a data set of its own, with one row for all
+    row = ROWS[family if family in ROWS else BORROWED.get(dataset, NEAREST)]
     kit = KIT.get(dataset, KitRow(row.rho, epochs=row.epochs))
     if preset == "kit":
         row = replace(row, rho=kit.rho, epochs=kit.epochs, alpha=(0.4, 0.7), alpha_vasot=None)

@@ -37,6 +37,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 # What does not change a score.
 NO_NUMBERS = {
     "bench",
+    "bring",
     "explore",
     "figures",
     "cli.py",
@@ -182,7 +183,7 @@ def _name(run: Run, data: Dataset) -> str:
     computed = {name: value for name, value in asdict(run).items() if name != "line"}
     parts = [computed, data.checksum(), _code()]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
-    return f"{run.dataset}-{run.method}-{digest}"
+    return f"{run.dataset.replace('/', '-')}-{run.method}-{digest}"
 
 
 @cache

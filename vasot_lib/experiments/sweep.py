@@ -176,14 +176,13 @@ def _combinations(path: Path, grid: Any, fixed: Mapping[str, Any]) -> list[dict[
 def _check(parameters: Mapping[str, Any]) -> None:
     """What the notebooks of the kit would refuse themselves, a kernel and many imports later."""
     # Imported here because the workers import this module too, and have no use for torch.
-    from vasot_lib.data.registry import DATASETS
+    from vasot_lib.data.registry import find_entry
     from vasot_lib.experiments.config import make_config
 
     if not {"dataset", "method", "preset"} <= parameters.keys():
         return
     dataset, method, preset = (parameters[name] for name in ("dataset", "method", "preset"))
-    if dataset not in DATASETS:
-        raise unknown_name("data set", dataset, DATASETS)
+    find_entry(dataset)
     optional = {name: parameters[name] for name in ("seed", "epochs", "overrides") if name in parameters}
     make_config(dataset, method, preset, **optional)
 

