@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MANY = 60  # names that a message lists
+
 
 class VasotError(Exception):
     """Base of every error that the kit raises on purpose; its message is one line."""
@@ -29,4 +31,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
     names = sorted(known)
     near = get_close_matches(str(name), names, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
+    if len(names) > MANY:
+        listed = ", ".join(get_close_matches(str(name), names, n=8, cutoff=0.0))
+        return InputError(f"unknown {kind} {name!r}{hint}; of {len(names)} known ones the nearest: {listed}")
     return InputError(f"unknown {kind} {name!r}{hint}; known: {', '.join(names)}")

@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 from vasot_lib.data import Dataset, collate, epoch_shares, n_batches
 from vasot_lib.errors import DataError, InputError, unknown_name
 from vasot_lib.evaluation.collapse import collapse
+from vasot_lib.files import whole_file
 from vasot_lib.methods import Method
 
 History = list[dict[str, float]]
@@ -34,6 +35,7 @@ PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed"}
 # They decide how fast the numbers come, not which: a checkpoint is resumed with other ones.
 FREE = ("epochs", "device", "accumulate")
 METER_FRAMES = 32  # frames per video that the collapse meter looks at
+METER_VIDEOS = 8  # and videos, where they are pictures
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ def fit(
 
     Returns:
         one dict per epoch, equal in all processes: ``epoch``, mean ``loss`` and its terms, and the collapse meter
-        (``mean_cosine`` and ``effective_rank`` of frame embeddings over all videos). Empty where nothing is learnt.
+        (``mean_cosine`` and ``effective_rank`` of frame embeddings over all videos, over the first 8 where encoders are
+        shown pictures). Empty where nothing is learnt.
 
     Raises:
         InputError: the loss became NaN or infinite.
@@ -215,7 +218,8 @@ def _epoch(
 
 @torch.no_grad()
 def _meter(method: Method, dataset: Dataset, fabric: Fabric) -> dict[str, float]:
-    batch = collate(dataset.videos, METER_FRAMES, None).to(fabric.device)
+    videos = dataset.videos[: None if dataset.videos[0].context is None else METER_VIDEOS]
+    batch = collate(videos, METER_FRAMES, None).to(fabric.device)
     return collapse(method.frames(batch.features, batch.mask)[batch.mask])
 
 
@@ -241,9 +245,8 @@ def save_checkpoint(
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(tensors, beside, metadata={"history": json.dumps(history), "fingerprint": fingerprint})
-    beside.replace(path)
+    with whole_file(path) as beside:
+        save_file(tensors, beside, metadata={"history": json.dumps(history), "fingerprint": fingerprint})
 
 
 def load_checkpoint(

@@ -4,11 +4,12 @@ from vasot_lib.data.batches import Batch, collate, epoch_batches, epoch_shares, 
 from vasot_lib.data.folder import load_folder, save_folder
 from vasot_lib.data.registry import DATASETS, Entry, data_root, load_dataset
 from vasot_lib.data.toy import correspondence, toy
-from vasot_lib.data.video import Dataset, Video
+from vasot_lib.data.video import Context, Dataset, Video
 
 __all__ = [
     "DATASETS",
     "Batch",
+    "Context",
     "Dataset",
     "Entry",
     "Video",

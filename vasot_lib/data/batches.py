@@ -17,7 +17,7 @@ class Batch:
     """Frames of B videos.
 
     Attributes:
-        features: (B, N, D) float32.
+        features: (B, N, D) float32, or (B, N, T, H, W, 3) uint8 pictures with their context.
         mask: (B, N) bool, False on padding.
         index: (B, N) int64, which frame of its video; padding repeats the last one.
         videos: B indices into the data set (or into the list that was collated).
@@ -163,7 +163,7 @@ def _draw(videos: Sequence[Video], n_frames: int | None, generator: torch.Genera
 def _gather(videos: Sequence[Video], index: Tensor) -> Batch:
     lengths = torch.tensor([len(video) for video in videos])
     return Batch(
-        features=torch.stack([video.features[rows] for video, rows in zip(videos, index, strict=True)]),
+        features=torch.stack([video.shown(rows) for video, rows in zip(videos, index, strict=True)]),
         mask=torch.arange(index.shape[1]) < lengths[:, None],
         index=index,
         videos=tuple(range(len(videos))),

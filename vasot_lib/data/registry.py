@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from vasot_lib.data import mocap6
 from vasot_lib.data.folder import load_folder, read_mapping
 from vasot_lib.data.toy import toy
-from vasot_lib.data.video import Dataset
+from vasot_lib.data.video import Context, Dataset
 from vasot_lib.errors import DataError, InputError, unknown_name
 
 
@@ -106,6 +108,16 @@ def _toy_swapped() -> Dataset:
     return replace(toy(swaps=0.3, repeats=0.2), name="toy_swapped")
 
 
+def _toy_rendered() -> Dataset:
+    """Features, for baselines, are the pictures at 8 x 8 pixels."""
+    videos = []
+    for video in toy(render=True).videos:
+        assert video.frames is not None
+        small = video.frames.reshape(len(video), 8, 4, 8, 4, 3).mean((2, 4)) / 255
+        videos.append(replace(video, features=torch.from_numpy(small.reshape(len(video), -1)).float()))
+    return replace(toy(), name="toy_rendered", videos=tuple(videos)).as_pictures(Context())
+
+
 def _mocap6_file(root: Path) -> Path | None:
     places = (root / "mocap6" / mocap6.FILE, mocap6.cache_folder() / mocap6.FILE)
     return next((place for place in places if place.is_file()), None)
@@ -191,6 +203,18 @@ DATASETS: dict[str, Entry] = {
             licence="MIT",
             command="",
             load=lambda *_: _toy_swapped(),
+            present=lambda _: True,
+        ),
+        Entry(
+            name="toy_rendered",
+            title="generated: the procedures of toy as films of 32 x 32 pixels",
+            videos=12,
+            frames=1913,
+            n_actions=6,
+            dim=None,
+            licence="MIT",
+            command="",
+            load=lambda *_: _toy_rendered(),
             present=lambda _: True,
         ),
         Entry(

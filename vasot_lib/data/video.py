@@ -1,4 +1,4 @@
-"""What a recording and a data set are: features and labels per frame, checked when they are made."""
+"""What a recording and a data set are: features, labels and pictures per frame, checked when they are made."""
 
 from __future__ import annotations
 
@@ -13,6 +13,23 @@ from vasot_lib.errors import DataError, InputError
 
 
 @dataclass(frozen=True)
+class Context:
+    """How an encoder of pictures is shown a frame: together with frames before it (SPEC section 6).
+
+    Attributes:
+        frames: pictures per frame, the frame itself last.
+        stride: frames between them; where the video begins later, its first frame stands in.
+    """
+
+    frames: int = 2
+    stride: int = 15
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or self.stride < 1:
+            raise InputError(f"context has {self.frames} frames at stride {self.stride}; both must be at least 1")
+
+
+@dataclass(frozen=True)
 class Video:
     """One recording.
 
@@ -21,9 +38,10 @@ class Video:
         features: (N, D) float32, one row per frame.
         labels: (N,) int64, index into ``Dataset.classes``; None where there is no ground truth.
         activity: the procedure that is carried out; pairs are drawn within one activity.
-        frames: (N, H, W, 3) uint8 pictures, where the data set has them.
+        frames: (N, H, W, 3) uint8 pictures, where the data set has them; may lie in a memory-mapped file.
         position: (N,) float32, true place of each frame in the procedure (generated data only), NaN on
             background. Two frames correspond when their positions agree.
+        context: encoders are shown the pictures, with this context; None shows them the features.
 
     Raises:
         DataError: empty or one-frame video, NaN or infinite feature, wrong shapes, label/feature length mismatch.
@@ -35,6 +53,7 @@ class Video:
     activity: str = ""
     frames: np.ndarray | None = None
     position: Tensor | None = None
+    context: Context | None = None
 
     def __post_init__(self) -> None:
         if self.features.ndim != 2:
@@ -57,8 +76,26 @@ class Video:
                     "make both the same length"
                 )
 
+        if self.context is not None and self.frames is None:
+            raise DataError(f"video {self.name!r} has no pictures to train from; load it with its frames")
+
     def __len__(self) -> int:
         return len(self.features)
+
+    def shown(self, index: Tensor) -> Tensor:
+        """What an encoder is shown of some frames.
+
+        Args:
+            index: (n,) frame numbers.
+
+        Returns:
+            (n, D) features, or (n, T, H, W, 3) uint8 pictures where the video has a context of T frames.
+        """
+        if self.context is None or self.frames is None:
+            return self.features[index]
+        before = torch.arange(self.context.frames - 1, -1, -1) * self.context.stride
+        rows = (index[:, None] - before).clamp_min(0)
+        return torch.from_numpy(np.ascontiguousarray(self.frames[rows.numpy()]))
 
 
 @dataclass(frozen=True)
@@ -121,14 +158,28 @@ class Dataset:
         width = self.feature_dim**0.5 if shrink else 1.0
         return replace(self, videos=tuple(replace(v, features=_standardise(v.features) / width) for v in self.videos))
 
+    def as_pictures(self, context: Context) -> Dataset:
+        """The same data set, whose encoders are shown pictures instead of features.
+
+        Raises:
+            DataError: a video without pictures, or pictures of different sizes.
+        """
+        dataset = replace(self, videos=tuple(replace(video, context=context) for video in self.videos))
+        sizes = {video.frames.shape[1:3] for video in dataset.videos if video.frames is not None}
+        if len(sizes) > 1:
+            raise DataError(f"data set {self.name!r} mixes pictures of {sorted(sizes)} pixels; scale them to one size")
+        return dataset
+
     def checksum(self) -> str:
-        """SHA-256 over names, features and labels, first 16 hex digits: two runs on equal data agree."""
+        """SHA-256 over names, features, labels and what is shown of pictures, first 16 hex digits; equal data agree."""
         digest = hashlib.sha256()
         for video in self.videos:
             digest.update(video.name.encode())
             digest.update(video.features.contiguous().numpy().tobytes())
             if video.labels is not None:
                 digest.update(video.labels.contiguous().numpy().tobytes())
+            if video.context is not None and video.frames is not None:
+                digest.update(f"{video.context}{video.frames.shape}".encode())
         return digest.hexdigest()[:16]
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from vasot_lib.data import Dataset
-from vasot_lib.encoders import MLPEncoder
+from vasot_lib.encoders import MLPEncoder, PixelEncoder
 from vasot_lib.errors import InputError, unknown_name
-from vasot_lib.experiments.presets import preset_values
+from vasot_lib.experiments.presets import of_pixels, preset_values
 from vasot_lib.methods import Method, find_method
 from vasot_lib.training import TrainingSettings
 
@@ -30,13 +30,30 @@ class Encoder:
 
 
 @dataclass(frozen=True)
+class Pixels:
+    """The encoder of pictures; see :class:`vasot_lib.encoders.PixelEncoder` for what the values mean."""
+
+    trunk: str = "resnet50"
+    weights: str = "imagenet"
+    hidden: int = 512
+    out: int = 128
+    dropout: float = 0.1
+    flip: bool = True
+    jitter: bool = True
+
+    def __post_init__(self) -> None:
+        if self.hidden < 1 or self.out < 1:
+            raise InputError(f"encoder widths are {self.hidden} and {self.out}; both must be at least 1")
+
+
+@dataclass(frozen=True)
 class Config:
     """One experiment: everything that its numbers depend on besides the data.
 
     Attributes:
         dataset, method, preset: by name.
         training: see :class:`vasot_lib.training.TrainingSettings`.
-        encoder: widths.
+        encoder: of features or of pictures.
         hyper: the method's own hyper-parameters.
     """
 
@@ -44,7 +61,7 @@ class Config:
     method: str
     preset: str
     training: TrainingSettings
-    encoder: Encoder
+    encoder: Encoder | Pixels
     hyper: Any
 
     def as_dict(self) -> dict[str, Any]:
@@ -64,6 +81,7 @@ def make_config(
     device: str = "cpu",
     epochs: int | None = None,
     overrides: Mapping[str, Any] | None = None,
+    pixels: bool | None = None,
 ) -> Config:
     """A configuration from a preset, changed where asked.
 
@@ -76,12 +94,16 @@ def make_config(
         device: ``cpu``, ``cuda`` or ``auto``.
         epochs: instead of the preset's; stages that a method counts in epochs shrink or grow with them.
         overrides: single values by dotted name, e.g. ``{"training.lr": 3e-4, "hyper.transport.alpha": 0.5}``.
+        pixels: whether the encoder is shown pictures; None: as the registered data set of that name has it.
 
     Raises:
         InputError: unknown method, preset or name in the overrides, wrong type, value out of range.
     """
-    config = Config(dataset, method, preset, TrainingSettings(), Encoder(), find_method(method).Hyper())
-    values = preset_values(preset, dataset, method, epochs) | {"training.seed": seed, "training.device": device}
+    pixels = of_pixels(dataset) if pixels is None else pixels
+    encoder = Pixels() if pixels else Encoder()
+    config = Config(dataset, method, preset, TrainingSettings(), encoder, find_method(method).Hyper())
+    values = preset_values(preset, dataset, method, epochs, pixels)
+    values |= {"training.seed": seed, "training.device": device}
     return changed(config, {**values, **(overrides or {})})
 
 
@@ -100,15 +122,30 @@ def build(config: Config, dataset: Dataset) -> Method:
     """The untrained method of a configuration for a data set; its first weights follow from the seed.
 
     Raises:
-        InputError: a segmentation method for a data set without a number of actions.
+        InputError: a segmentation method for a data set without a number of actions, or an encoder of pictures for
+            features, or the other way round.
+        DataError: weights that cannot be had.
     """
     cls = find_method(config.method)
     if "segmentation" in cls.tasks and dataset.n_actions < 2:
         raise InputError(
             f"data set {dataset.name!r} has n_actions = {dataset.n_actions}; segmentation needs at least 2"
         )
+    shows, takes = dataset.videos[0].context is not None, isinstance(config.encoder, Pixels)
+    if shows != takes:
+        kinds = ("features", "pictures")
+        raise InputError(
+            f"data set {dataset.name!r} shows {kinds[shows]} but the configuration has an encoder of {kinds[takes]}; "
+            f"use make_config(..., pixels={shows}) or Dataset.as_pictures"
+        )
     torch.manual_seed(config.training.seed)
-    encoder = MLPEncoder(dataset.feature_dim, config.encoder.hidden, config.encoder.out, cls.unit_length)
+    own = config.encoder
+    if isinstance(own, Pixels):
+        encoder: MLPEncoder | PixelEncoder = PixelEncoder(
+            own.trunk, own.weights, own.hidden, own.out, own.dropout, own.flip, own.jitter, cls.unit_length
+        )
+    else:
+        encoder = MLPEncoder(dataset.feature_dim, own.hidden, own.out, cls.unit_length)
     return cls(encoder, dataset.n_actions, config.hyper)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vasot_lib.errors import DataError, InputError
+from vasot_lib.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,9 +108,8 @@ def save_figure(fig: Figure, name: str, *, notebook: str) -> Path:
     """Save a figure as ``figures/<name>.png`` in the folder of the notebook's run."""
     path = output_dir(notebook) / "figures" / f"{name}.png"
     path.parent.mkdir(exist_ok=True)
-    beside = path.with_suffix(".partial")
-    fig.savefig(beside, dpi=110, bbox_inches="tight", format="png")
-    beside.replace(path)
+    with whole_file(path) as beside:
+        fig.savefig(beside, dpi=110, bbox_inches="tight", format="png")
     return path
 
 
@@ -131,9 +131,8 @@ def to_json(content: Any) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader sees either the old content or the whole new one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text)
-    beside.replace(path)
+    with whole_file(path) as beside:
+        beside.write_text(text)
 
 
 def _plain(value: Any) -> Any:

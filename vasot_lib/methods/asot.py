@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vasot_lib.data import Batch, Dataset, Video
-from vasot_lib.encoders import MLPEncoder
+from vasot_lib.encoders import Encoder
 from vasot_lib.errors import InputError, unknown_name
 from vasot_lib.losses import matching_loss
 from vasot_lib.methods.base import ActionEmbeddings, Method
@@ -63,7 +63,7 @@ class ASOT(Method):
     paired = False
     Hyper: ClassVar[type] = SegmentationTerm
 
-    def __init__(self, encoder: MLPEncoder, n_actions: int, hyper: Any):
+    def __init__(self, encoder: Encoder, n_actions: int, hyper: Any):
         super().__init__(encoder, n_actions, hyper)
         self.actions = ActionEmbeddings(n_actions, encoder.n_out)
 

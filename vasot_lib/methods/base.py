@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
 from vasot_lib.data import Batch, Dataset, Video, collate
-from vasot_lib.encoders import MLPEncoder
+from vasot_lib.encoders import Encoder
 from vasot_lib.errors import InputError
 
 
@@ -41,7 +41,7 @@ class Method(nn.Module):
     learns: ClassVar[bool] = True
     names_actions: ClassVar[bool] = True
 
-    def __init__(self, encoder: MLPEncoder, n_actions: int, hyper: Any):
+    def __init__(self, encoder: Encoder, n_actions: int, hyper: Any):
         super().__init__()
         self.epoch = 0
         self.step = 0
@@ -70,7 +70,7 @@ class Method(nn.Module):
         """(B, N, D) embeddings of the frames of B videos; a method whose frames see each other overrides this.
 
         Args:
-            features: (B, N, n_in).
+            features: (B, N, ...) what the encoder takes.
             mask: (B, N) bool, real frames.
         """
         return self.encoder(features)
@@ -93,7 +93,7 @@ class Method(nn.Module):
     @torch.no_grad()
     def embed(self, video: Video) -> Tensor:
         """(N, D) embeddings of all frames of a video."""
-        features = video.features.to(self.device)[None]
+        features = video.shown(torch.arange(len(video))).to(self.device)[None]
         return self.frames(features, torch.ones(features.shape[:2], dtype=torch.bool, device=self.device))[0]
 
     def align(self, x: Video, y: Video) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 from vasot_lib.data import Batch, Dataset, Video
-from vasot_lib.encoders import MLPEncoder
+from vasot_lib.encoders import Encoder
 from vasot_lib.errors import InputError
 from vasot_lib.evaluation.plans import viterbi
 from vasot_lib.methods.base import Method
@@ -61,7 +61,7 @@ class CTE(Method):
     means: Tensor
     scales: Tensor
 
-    def __init__(self, encoder: MLPEncoder, n_actions: int, hyper: TemporalEmbedding):
+    def __init__(self, encoder: Encoder, n_actions: int, hyper: TemporalEmbedding):
         super().__init__(encoder, n_actions, hyper)
         self.head = nn.Linear(encoder.n_out, 1)
         self.register_buffer("means", torch.zeros(n_actions, encoder.n_out))

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from vasot_lib.data import Batch
-from vasot_lib.encoders import MLPEncoder
+from vasot_lib.encoders import Encoder
 from vasot_lib.errors import InputError
 from vasot_lib.methods.base import Method
 
@@ -183,9 +183,9 @@ class GTCC(Method):
     unit_length = False
     Hyper = MultiCycleBack
 
-    def __init__(self, encoder: MLPEncoder, n_actions: int, hyper: Any):
+    def __init__(self, encoder: Encoder, n_actions: int, hyper: Any):
         super().__init__(encoder, n_actions, hyper)
-        encoder.layers[-1].register_parameter("bias", None)  # as in TCC: distances do not see it, nor do the gates
+        encoder.last.register_parameter("bias", None)  # as in TCC: distances do not see it, nor do the gates
         self.gate = Gate(encoder.n_out) if hyper.decay < 1.0 else None
 
     def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:

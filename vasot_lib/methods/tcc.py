@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from vasot_lib.data import Batch
-from vasot_lib.encoders import MLPEncoder
+from vasot_lib.encoders import Encoder
 from vasot_lib.errors import InputError
 from vasot_lib.methods.base import Method
 
@@ -83,10 +83,10 @@ class TCC(Method):
     unit_length = False
     Hyper = CycleBack
 
-    def __init__(self, encoder: MLPEncoder, n_actions: int, hyper: Any):
+    def __init__(self, encoder: Encoder, n_actions: int, hyper: Any):
         super().__init__(encoder, n_actions, hyper)
         # Distances do not see a shift of all embeddings: Adam would scale up the rounding noise of this gradient.
-        encoder.layers[-1].register_parameter("bias", None)
+        encoder.last.register_parameter("bias", None)
 
     def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Cycle-back regression over the pairs of the batch, both directions."""

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from vasot_lib.data import Batch, Dataset, Video
-from vasot_lib.encoders import MLPEncoder
+from vasot_lib.encoders import Encoder
 from vasot_lib.errors import InputError
 from vasot_lib.evaluation.plans import viterbi
 from vasot_lib.losses import matching_loss
@@ -148,7 +148,7 @@ class TOT(Method):
     Hyper: ClassVar[type] = OnlineClustering
     first_actions: Tensor
 
-    def __init__(self, encoder: MLPEncoder, n_actions: int, hyper: Any):
+    def __init__(self, encoder: Encoder, n_actions: int, hyper: Any):
         super().__init__(encoder, n_actions, hyper)
         self.actions = ActionEmbeddings(n_actions, encoder.n_out)
         self.register_buffer("first_actions", self.actions.weight.detach().clone())

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vasot_lib.data import Batch
-from vasot_lib.encoders import MLPEncoder
+from vasot_lib.encoders import Encoder
 from vasot_lib.errors import InputError
 from vasot_lib.losses import matching_loss
 from vasot_lib.methods.tot import TOT, TemporalTransport
@@ -164,7 +164,7 @@ class UFSA(TOT):
     name = "ufsa"
     Hyper: ClassVar[type] = FrameToSegment
 
-    def __init__(self, encoder: MLPEncoder, n_actions: int, hyper: Any):
+    def __init__(self, encoder: Encoder, n_actions: int, hyper: Any):
         super().__init__(encoder, n_actions, hyper)
         dim = encoder.n_out
         layer = nn.TransformerEncoderLayer(dim, 1, 4 * dim, dropout=0.0, batch_first=True, bias=False)
@@ -177,7 +177,7 @@ class UFSA(TOT):
         There is no positional encoding: told the time, they would need nothing else to meet the prior.
         """
         seen = self.context(self._unit_variance(self.encoder(features)), src_key_padding_mask=~mask)
-        return F.normalize(seen.to(self.actions.weight.dtype), dim=-1)  # as in MLPEncoder
+        return F.normalize(seen.to(self.actions.weight.dtype), dim=-1)  # as in Encoder
 
     def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """``frame``, ``segment`` and ``align``, weighted, over the videos of the batch."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import math
 import operator
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from vasot_lib.data.pixels.containers import (
     upright,
 )
 from vasot_lib.errors import DataError, InputError
+from vasot_lib.files import whole_file
 
 # fmt: off
 VIDEO_SUFFIXES = (
@@ -156,7 +156,7 @@ def content_hash(path: str | Path) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
-def write_video(path: str | Path, pictures: Iterable[np.ndarray], fps: float) -> Path:
+def write_video(path: str | Path, pictures: Iterable[np.ndarray], fps: float, comment: str = "") -> Path:
     """Write an MP4 that browsers play (H.264, yuv420p, index in front), whole or not at all, in constant memory.
 
     Args:
@@ -164,6 +164,7 @@ def write_video(path: str | Path, pictures: Iterable[np.ndarray], fps: float) ->
         pictures: (H, W, 3) uint8 RGB each, all of one size, at least one. An odd height or width is padded to even by
             repeating the last row or column.
         fps: frames per second, constant.
+        comment: stored in the file's metadata.
 
     Raises:
         InputError: no pictures, a picture of another shape or type, a rate that is not a positive number, not ``.mp4``.
@@ -178,14 +179,12 @@ def write_video(path: str | Path, pictures: Iterable[np.ndarray], fps: float) ->
     if first is None:
         raise InputError(f"no pictures for {target}; a video needs at least one")
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    rate = Fraction(fps).limit_denominator(100_000)
     try:
-        _encode(beside, target, chain([first], source), Fraction(fps).limit_denominator(100_000))
-        beside.replace(target)
+        with whole_file(target) as beside:
+            _encode(beside, target, chain([first], source), rate, comment)
     except av.FFmpegError as error:
         raise DataError(f"{target} cannot be written ({reason(error)}); free space or write elsewhere") from error
-    finally:
-        beside.unlink(missing_ok=True)
     return target
 
 
@@ -331,10 +330,11 @@ def _video_frames(path: Path, size: tuple[int, int] | None) -> Iterator[_Shown]:
             yield _Shown(index, time, end, partial(upright, frame, turn, target, reformatter))
 
 
-def _encode(file: Path, target: Path, pictures: Iterable[np.ndarray], rate: Fraction) -> None:
+def _encode(file: Path, target: Path, pictures: Iterable[np.ndarray], rate: Fraction, comment: str) -> None:
     reformatter = VideoReformatter()
     shape: tuple[int, ...] = ()
     with av.open(f"file:{file}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        container.metadata["comment"] = comment
         film = container.add_stream("libx264", rate=rate, options={"crf": "18"})
         # BT.709, said in the file: players guess by size otherwise, and show other colours.
         context = film.codec_context
