@@ -52,7 +52,7 @@ class Backbone:
             self.name = f"{library}:{model}@{Path(weights).name}-{Path(weights).stat().st_size}"
 
     @torch.inference_mode()
-    def __call__(self, pictures: Iterator[np.ndarray]) -> np.ndarray:
+    def __call__(self, pictures: Iterator[np.ndarray], fps: float) -> np.ndarray:
         """(N, D) float32 from N pictures (H, W, 3) uint8."""
         rows = []
         for batch in _batches(pictures):

@@ -85,6 +85,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.set_defaults(run=_train)
 
+    align = _command(
+        commands,
+        "align",
+        "align films of the same thing with the first of them, frame by frame",
+        "vasot align A.mp4 B.mp4 --out aligned",
+    )
+    align.add_argument("films", nargs="+", type=Path, metavar="FILM", help="a video file or a folder of pictures")
+    _add_films(align, "motion")
+    align.set_defaults(run=_align)
+
+    segment = _command(
+        commands,
+        "segment",
+        "cut films of one activity into actions, without labels",
+        "vasot segment FOLDER --actions 6 --out segmented",
+    )
+    segment.add_argument("folder", type=Path, metavar="FOLDER", help="with video files or folders of pictures")
+    segment.add_argument("--actions", type=int, required=True, metavar="K", help="how many actions to look for")
+    segment.add_argument("--epochs", type=int, metavar="N", help="of the training; none with fewer than three films")
+    segment.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    _add_films(segment, "appearance")
+    segment.set_defaults(run=_segment)
+
+    features = _command(
+        commands,
+        "features",
+        "describe films by a frozen network, into a labelled feature folder",
+        "vasot features FOLDER --features torchvision:resnet50 --fps 10 --out described",
+    )
+    features.add_argument("folder", type=Path, metavar="FOLDER", help="with films, or with videos/ and groundTruth/")
+    _add_films(features, "torchvision:resnet50")
+    features.set_defaults(run=_features)
+
     data = _command(commands, "data", "list the data sets, or load one and describe it", "vasot data mocap6")
     data.add_argument(
         "name",
@@ -103,10 +136,10 @@ def _parser() -> argparse.ArgumentParser:
     bench = _command(
         commands,
         "bench",
-        "measure the solver or training and print ratios within this run",
+        "measure the solver, training or training from pixels, and print ratios within this run",
         "vasot bench solver --json outputs/solver.json",
     )
-    bench.add_argument("what", choices=("solver", "training"), help="what to measure")
+    bench.add_argument("what", choices=("solver", "training", "pixels"), help="what to measure")
     bench.add_argument("--json", type=Path, metavar="FILE", help="also write the figures, goals and the machine here")
     bench.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     bench.add_argument("--seconds", type=float, default=4.0, metavar="S", help="per comparison; default: %(default)s")
@@ -132,6 +165,43 @@ def _add_parameters(parser: argparse.ArgumentParser, summary: str) -> None:
     )
 
 
+def _add_films(parser: argparse.ArgumentParser, features: str) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of the results")
+    parser.add_argument(
+        "--features",
+        default=features,
+        metavar="NAME",
+        help="motion, appearance, or a network, e.g. timm:vit_small_patch14_dinov2.lvd142m; default: %(default)s",
+    )
+    parser.add_argument("--fps", type=float, metavar="R", help="samples per second; default: every frame, at most 2000")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; default: %(default)s")
+
+
+def _align(options: argparse.Namespace) -> None:
+    from vasot_lib.own.align import align_films
+
+    align_films(options.films, options.out, features=options.features, fps=options.fps, device=options.device)
+    print(f"wrote {options.out}")
+
+
+def _segment(options: argparse.Namespace) -> None:
+    from vasot_lib.data.pixels.media import video_files
+    from vasot_lib.own.segment import segment_films
+
+    segment_films(
+        video_files(options.folder), options.actions, options.out, features=options.features, fps=options.fps,
+        epochs=options.epochs, seed=options.seed, device=options.device,
+    )  # fmt: skip
+    print(f"wrote {options.out}")
+
+
+def _features(options: argparse.Namespace) -> None:
+    from vasot_lib.own.describe import describe_films
+
+    describe_films(options.folder, options.out, features=options.features, fps=options.fps, device=options.device)
+    print(f"wrote {options.out}")
+
+
 def _train(options: argparse.Namespace) -> None:
     from vasot_lib.experiments.train import train_and_score
 
@@ -152,7 +222,7 @@ def _train(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     import torch
 
-    from vasot_lib.bench import bench_solver, bench_training
+    from vasot_lib.bench import bench_pixels, bench_solver, bench_training
     from vasot_lib.bench.timing import machine
     from vasot_lib.experiments.records import to_json, write_text
 
@@ -161,7 +231,8 @@ def _bench(options: argparse.Namespace) -> None:
     if options.json and not options.json.absolute().parent.is_dir():
         raise InputError(f"{options.json.parent} is no folder to write {options.json.name} into; make it first")
     rows = []
-    for row in {"solver": bench_solver, "training": bench_training}[options.what](options.device, options.seconds):
+    benches = {"solver": bench_solver, "training": bench_training, "pixels": bench_pixels}
+    for row in benches[options.what](options.device, options.seconds):
         rows.append(row)
         print(row, flush=True)
     if options.json:

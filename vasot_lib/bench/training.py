@@ -56,12 +56,13 @@ def step_costs(methods: Sequence[str], device: str = "cpu", seconds: float = 4.0
     costs = {}
     for name, model in models.items():
         weights = sum(parameter.numel() for parameter in model.parameters())
-        peak = _peak(_stepper(model, many), device)
+        peak = peak_of(_stepper(model, many), device)
         costs[name] = {"ms": 1e3 * time_of[name], "mib": peak / 2**20, "weights": float(weights)}
     return costs
 
 
-def _peak(step: Callable[[], object], device: str) -> float:
+def peak_of(step: Callable[[], object], device: str) -> float:
+    """Bytes that a step takes at its peak beyond what is there before it; NaN where unknown."""
     step()  # what is made once is there now
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()

@@ -20,6 +20,8 @@ import torch
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import DataError, unknown_name
 
+Described = tuple[np.ndarray, list[str] | None]  # features (N, D), N class names
+
 
 def load_folder(
     path: str | Path,
@@ -33,6 +35,8 @@ def load_folder(
     trim: bool = False,
 ) -> Dataset:
     """Read a labelled feature folder; videos in the order of their sorted file names.
+
+    A folder with neither ``groundTruth/`` nor a mapping gives videos without labels.
 
     Args:
         path: folder with ``features/``, ``groundTruth/`` and the mapping.
@@ -53,6 +57,8 @@ def load_folder(
     """
     root = Path(path)
     file = root / mapping
+    if not file.exists() and not (root / "groundTruth").exists():
+        return _unlabelled(root, name, activity, n_actions or 0)
     names = read_merged(file) if merge else {label: label for label in read_mapping(file)}
     if background is not None and background not in names.values():
         raise unknown_name("background class", background, names.values())
@@ -81,9 +87,18 @@ def load_folder(
     )
 
 
+def _unlabelled(root: Path, name: str | None, activity: str | None, n_actions: int) -> Dataset:
+    home = root / "features"
+    videos = tuple(
+        Video(file.stem, read_features(file), activity="" if file.parent == home else file.parent.name)
+        for file in _feature_files(home, activity)
+    )
+    return Dataset(name or root.resolve().name, videos, n_actions=n_actions)
+
+
 def save_folder(
     path: str | Path,
-    recordings: Mapping[str, tuple[np.ndarray, list[str]]] | Iterable[tuple[str, tuple[np.ndarray, list[str]]]],
+    recordings: Mapping[str, Described] | Iterable[tuple[str, Described]],
     classes: Sequence[str],
     extra: Mapping[str, str] | None = None,
 ) -> None:
@@ -91,8 +106,8 @@ def save_folder(
 
     Args:
         path: the folder; must not exist, or be empty.
-        recordings: ``[activity/]video`` -> features (N, D) and N class names; or such pairs one after the other, for
-            a data set that is larger than memory.
+        recordings: ``[activity/]video`` -> features (N, D) and N class names, or None where there are none; or such
+            pairs one after the other, for a data set that is larger than memory.
         classes: all class names, in the order of their ids 0, 1, ...
         extra: more files, path within the folder -> text.
 
@@ -107,13 +122,14 @@ def save_folder(
     try:
         for key, (features, labels) in recordings.items() if isinstance(recordings, Mapping) else recordings:
             file = partial / "features" / f"{key}.npy"
-            truth = partial / "groundTruth" / Path(key).name
-            for folder in (file.parent, truth.parent):
-                folder.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
             np.save(file, features.astype(np.float32))
-            truth.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
+            if labels is not None:
+                truth = partial / "groundTruth" / Path(key).name
+                truth.parent.mkdir(exist_ok=True)
+                truth.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
         lines = "".join(f"{number} {label}\n" for number, label in enumerate(classes))
-        for name, text in {"mapping/mapping.txt": lines, **(extra or {})}.items():
+        for name, text in {**({"mapping/mapping.txt": lines} if classes else {}), **(extra or {})}.items():
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             (partial / name).write_text(text, encoding="utf-8")
         partial.chmod(0o755)  # mkdtemp makes folders that only their owner can read

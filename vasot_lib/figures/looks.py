@@ -54,17 +54,28 @@ def fitting(name: str, values: ArrayLike, length: int) -> np.ndarray:
 
 
 def draw_bar(
-    axes: Axes, labels: np.ndarray, place: int, background: int | None, vertical: bool = False, numbered: bool = False
+    axes: Axes,
+    labels: np.ndarray,
+    place: int,
+    background: int | None,
+    vertical: bool = False,
+    numbered: bool = False,
+    edges: np.ndarray | None = None,
 ) -> None:
-    """One bar of coloured segments, 0.8 wide around ``place``; frame i covers i - 0.5 to i + 0.5."""
+    """One bar of coloured segments, 0.8 wide around ``place``.
+
+    Frame i covers ``edges[i]`` to ``edges[i + 1]``, by default i - 0.5 to i + 0.5.
+    """
+    edges = np.arange(len(labels) + 1) - 0.5 if edges is None else edges
     for action, start, end in zip(*(part.tolist() for part in segments(labels)), strict=True):
-        look, along, across = action_look(action, background), (start - 0.5, end - start), (place - 0.4, 0.8)
+        look, across = action_look(action, background), (place - 0.4, 0.8)
+        along = (edges[start], edges[end] - edges[start])
         (x, width), (y, height) = (across, along) if vertical else (along, across)
         axes.add_patch(Rectangle((x, y), width, height, **fill(action, look)))
         if numbered and 0 <= action != background and end - start > LABELLED * len(labels):
             dark = np.dot(to_rgb(look.colour), (0.3, 0.59, 0.11)) < 0.55
             box = dict(boxstyle="round,pad=0.1", fc=look.colour, lw=0)  # keeps hatching off the number
-            ink, middle = "white" if dark else INK, (start + end - 1) / 2
+            ink, middle = "white" if dark else INK, (edges[start] + edges[end]) / 2
             axes.text(middle, place, str(action + 1), ha="center", va="center", bbox=box, color=ink)
 
 

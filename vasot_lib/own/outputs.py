@@ -108,12 +108,16 @@ class Outputs:
         return self.folder / name
 
 
+def frame_edges(recording: Recording) -> np.ndarray:
+    """(N + 1,) seconds: frame i is shown from edge i to edge i + 1; the last as long as most are."""
+    return np.append(recording.times, recording.times[-1] + np.median(np.diff(recording.times)))
+
+
 def spans(recording: Recording, labels: np.ndarray) -> Iterator[tuple[int, float, float]]:
     """Action, first and last second of every segment; a frame lasts until the next one comes."""
-    step = float(np.median(np.diff(recording.times)))
-    ends = np.append(recording.times[1:], recording.times[-1] + step)
+    edges = frame_edges(recording)
     for action, start, end in zip(*(part.tolist() for part in segments(labels)), strict=True):
-        yield action, float(recording.times[start]), float(ends[end - 1])
+        yield action, float(edges[start]), float(edges[end])
 
 
 def _pairs(x: Recording, y: Recording, matches: np.ndarray) -> Iterator[np.ndarray]:

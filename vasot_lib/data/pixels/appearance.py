@@ -22,7 +22,7 @@ class Appearance:
     side = 96
     alone = False
 
-    def __call__(self, pictures: Iterator[np.ndarray]) -> np.ndarray:
+    def __call__(self, pictures: Iterator[np.ndarray], fps: float) -> np.ndarray:
         """(N, 208) float32 from N pictures (H, W, 3) uint8."""
         rows, before = [], None
         for picture in pictures:

@@ -45,8 +45,8 @@ class Describer(Protocol):
     side: int
     alone: bool
 
-    def __call__(self, pictures: Iterator[np.ndarray]) -> np.ndarray:
-        """(N, D) float32 from N pictures (H, W, 3) uint8, looked at one after another."""
+    def __call__(self, pictures: Iterator[np.ndarray], fps: float) -> np.ndarray:
+        """(N, D) float32 from N pictures (H, W, 3) uint8, ``fps`` of them a second, looked at one after another."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class _Job:
                 index.append(frame.index)
                 yield frame.picture
 
-        features = self.describe(pictures())
+        features = self.describe(pictures(), self.fps or clip.fps)
         with whole_file(self.features) as beside, beside.open("wb") as file:
             np.savez(file, features=features.astype(np.float32), times=np.array(times), index=np.array(index))
 
@@ -245,12 +245,12 @@ def load_recordings(
         InputError: ``background`` does not exist.
     """
     root = Path(folder)
-    films = _films(root, activity)
+    films = labelled_films(root, activity)
     names = read_mapping(root / "mapping" / "mapping.txt")
     if background is not None and background not in names:
         raise InputError(f"background is {background!r}; the mapping has {', '.join(names)}")
     recordings = read_recordings(list(films.values()), describe, fps=fps, size=size)
-    labels = {key: _labels(root, key, each, names, fps) for key, each in zip(films, recordings, strict=True)}
+    labels = {key: label_lines(root, key, each, names, fps) for key, each in zip(films, recordings, strict=True)}
     seen = {label for found in labels.values() for label in found} | {background}
     classes = tuple(label for label in names if label in seen)
     index = {label: k for k, label in enumerate(classes)}
@@ -263,8 +263,12 @@ def load_recordings(
     return replace(dataset, videos=videos, classes=classes, background=place, ordered=ordered)
 
 
-def _films(root: Path, activity: str | None) -> Mapping[str, Path]:
-    """``[activity/]video`` -> film or frame folder."""
+def labelled_films(root: Path, activity: str | None = None) -> Mapping[str, Path]:
+    """``[activity/]video`` -> film or frame folder, of the layout of :func:`load_recordings`.
+
+    Raises:
+        DataError: neither ``videos/`` nor ``frames/``, or nothing in it.
+    """
     home = next((root / kind for kind in ("videos", "frames") if (root / kind).is_dir()), None)
     if home is None:
         raise DataError(f"{root} has neither videos/ nor frames/; put the recordings there")
@@ -280,7 +284,12 @@ def _films(root: Path, activity: str | None) -> Mapping[str, Path]:
     return films
 
 
-def _labels(root: Path, key: str, recording: Recording, names: Sequence[str], fps: float | None) -> list[str]:
+def label_lines(root: Path, key: str, recording: Recording, names: Sequence[str], fps: float | None) -> list[str]:
+    """The names of the frames that were read of a recording.
+
+    Raises:
+        DataError: no labels, too few or too many, or one that is not in the mapping.
+    """
     truth = root / "groundTruth"
     file = next((place for place in (truth / key, truth / Path(key).name) if place.is_file()), None)
     if file is None:

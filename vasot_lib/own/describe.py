@@ -1,0 +1,43 @@
+"""Features of films by a frozen network, as a labelled feature folder: the command ``vasot features``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vasot_lib.data.folder import read_mapping, save_folder
+from vasot_lib.data.pixels.media import video_files
+from vasot_lib.data.pixels.recordings import label_lines, labelled_films, read_recordings
+from vasot_lib.errors import DataError
+from vasot_lib.own.inputs import describer
+
+
+def describe_films(
+    folder: Path, out: Path, *, features: str, fps: float | None = None, device: str = "cpu", progress: bool = True
+) -> Path:
+    """Write ``features/``, and the labels at the same frames where the films have them.
+
+    What was described is kept in the cache film by film, so the same again after an interruption goes on.
+
+    Args:
+        folder: with films, or with ``videos/`` (or ``frames/``), ``groundTruth/`` and ``mapping/``.
+        out: the feature folder; must not exist.
+        features: see :func:`vasot_lib.own.inputs.describer`.
+        fps: samples per second; every frame where None.
+        device: where the network runs.
+        progress: show bars.
+
+    Raises:
+        DataError: no films, a film that cannot be read, or ``out`` exists.
+    """
+    labelled = (folder / "groundTruth").is_dir()
+    films = labelled_films(folder) if labelled else {film.stem: film for film in video_files(folder)}
+    if not films:
+        raise DataError(f"{folder} holds no films; put video files or folders of pictures there")
+    recordings = read_recordings(list(films.values()), describer(features, device), fps=fps, progress=progress)
+    names = read_mapping(folder / "mapping" / "mapping.txt") if labelled else []
+    described = {}
+    for key, recording in zip(films, recordings, strict=True):
+        labels = label_lines(folder, key, recording, names, fps) if labelled else None
+        described[key] = (recording.features.numpy(), labels)
+    save_folder(out, described, names)
+    return out

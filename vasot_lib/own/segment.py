@@ -1,0 +1,100 @@
+"""Films of one activity cut into actions: the command ``vasot segment``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vasot_lib.data import Dataset
+from vasot_lib.data.pixels.recordings import Recording, gather, read_recordings
+from vasot_lib.errors import InputError
+from vasot_lib.experiments.config import build, make_config
+from vasot_lib.figures import plot_timelines
+from vasot_lib.own.inputs import MAX_FRAMES, describer, rate_of
+from vasot_lib.own.outputs import Outputs, frame_edges, spans
+from vasot_lib.training import fit
+
+ENOUGH = 3  # recordings from which an encoder is trained; two of them do not say what they share
+
+
+def segment_films(
+    films: Sequence[Path],
+    n_actions: int,
+    out: Path,
+    *,
+    features: str = "appearance",
+    fps: float | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: bool = True,
+) -> list[np.ndarray]:
+    """Find the actions of films of one activity and write them to a folder.
+
+    From three films on VASOT is trained on them, without labels; with one or two the actions are the K-means centres
+    of an untrained encoder's embeddings. Either way frames go to actions by transport with a temporal prior.
+
+    Args:
+        films: files, or folders of pictures.
+        n_actions: K.
+        out: folder for ``segments.csv``, per film ``<name>.csv`` and ``<name>.eaf`` (ELAN), ``timelines.png`` and
+            ``config.json``.
+        features: ``appearance``, ``motion`` or a backbone, see :func:`vasot_lib.own.inputs.describer`.
+        fps: samples per second; by default every frame, or fewer where a film would give more than 2000.
+        epochs: of the training; the preset's by default, 0 for none.
+        seed: of K-means and training.
+        device: of training and backbone.
+        progress: show bars.
+
+    Returns:
+        per film (N,) actions, numbered in the order in which they happen on average.
+
+    Raises:
+        InputError: no films, K below 2 or above the frames of a film.
+        DataError: a film that cannot be read, or ``out`` holds something else.
+    """
+    if n_actions < 2:
+        raise InputError(f"actions is {n_actions}; a film is cut into at least 2")
+    describe = describer(features, device)
+    fps = fps or rate_of(films, MAX_FRAMES)
+    if epochs is None and len(films) < ENOUGH:
+        epochs = 0
+    config = make_config("own", "vasot", "kit", seed=seed, device=device, epochs=epochs)
+    wanted = {"command": "segment", "actions": n_actions, "features": describe.name, "fps": fps}
+    outputs = Outputs(out, {**wanted, **config.as_dict()}, films)
+    recordings = read_recordings(films, describe, fps=fps, progress=progress)
+    dataset = gather("own", recordings, n_actions).standardised()
+    labels = _segmented(config, dataset, progress)
+    _write(outputs, recordings, labels, n_actions)
+    return labels
+
+
+def _segmented(config: Any, dataset: Dataset, progress: bool) -> list[np.ndarray]:
+    method = build(config, dataset)
+    fit(method, dataset, config.training, progress=progress)
+    labels = [method.segment(video).cpu().numpy() for video in dataset.videos]
+    time = np.concatenate([np.arange(len(each)) / len(each) for each in labels])
+    together = np.concatenate(labels)
+    found = np.unique(together)
+    order = {int(k): rank for rank, k in enumerate(sorted(found, key=lambda k: time[together == k].mean()))}
+    return [np.array([order[int(k)] for k in each]) for each in labels]
+
+
+def _write(outputs: Outputs, recordings: Sequence[Recording], labels: Sequence[np.ndarray], k: int) -> None:
+    actions = [f"action {number + 1}" for number in range(k)]
+    rows = []
+    for recording, found in zip(recordings, labels, strict=True):
+        frames = zip(recording.index.tolist(), recording.times.tolist(), found.tolist(), strict=True)
+        outputs.table(
+            f"{recording.name}.csv", ("frame", "seconds", "action"), ((i, f"{t:.4f}", a + 1) for i, t, a in frames)
+        )
+        outputs.elan(f"{recording.name}.eaf", recording, found, actions)
+        rows += [
+            (recording.name, action + 1, f"{start:.4f}", f"{end:.4f}") for action, start, end in spans(recording, found)
+        ]
+    outputs.table("segments.csv", ("recording", "action", "start_seconds", "end_seconds"), rows)
+    bars = {each.name: (frame_edges(each), found) for each, found in zip(recordings, labels, strict=True)}
+    outputs.figure("timelines.png", plot_timelines(bars, actions))
