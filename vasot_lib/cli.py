@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--actions", type=int, required=True, metavar="K", help="how many actions to look for")
     segment.add_argument("--epochs", type=int, metavar="N", help="of the training; none with fewer than three films")
     segment.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
-    _add_films(segment, "appearance")
+    _add_films(segment, "motion")
     segment.set_defaults(run=_segment)
 
     features = _command(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from vasot_lib.data import mocap6
+from vasot_lib.data import mocap6, pose2sim
 from vasot_lib.data.folder import load_folder, read_mapping
 from vasot_lib.data.toy import toy
 from vasot_lib.data.video import Context, Dataset
@@ -170,10 +170,47 @@ def _desktop_assembly(root: Path) -> Dataset:
     return load_folder(root / "desktop_assembly", n_actions=22)
 
 
+def _pose2sim(root: Path) -> Dataset:
+    """The four films without labels; frame i of one is frame i of the others."""
+    from vasot_lib.data.pixels.motion import Motion
+    from vasot_lib.data.pixels.recordings import gather, read_recordings
+
+    films = pose2sim.films(_pose2sim_folder(root) or pose2sim.fetch())
+    dataset = gather("pose2sim", read_recordings(list(films.values()), Motion()), activity="balancing")
+    place = torch.arange(pose2sim.FRAMES, dtype=torch.float32)
+    return replace(dataset, videos=tuple(replace(video, position=place / len(place)) for video in dataset.videos))
+
+
+def _pose2sim_folder(root: Path) -> Path | None:
+    places = (root / "pose2sim" / "videos", mocap6.cache_folder() / "pose2sim" / "videos")
+    return next((place for place in places if all((place / name).is_file() for name in pose2sim.SHA256)), None)
+
+
+def _phases(folder: str, ordered: bool, background: str | None, root: Path, activity: str) -> Dataset:
+    """Films with a phase per frame, shown to encoders at the paper's 224 x 224; features, for baselines, are motion."""
+    from vasot_lib.data.pixels.motion import Motion
+    from vasot_lib.data.pixels.recordings import load_recordings
+
+    name = f"{folder}/{activity}" if activity else folder
+    dataset = load_recordings(
+        root / folder, Motion(), name=name, activity=activity or None, background=background, ordered=ordered,
+        n_actions=PENN_ACTION.get(activity), size=(224, 224),
+    )  # fmt: skip
+    return dataset.as_pictures(Context())
+
+
+def _has_pictures(folder: str, root: Path) -> bool:
+    return any((root / folder / kind).is_dir() for kind in ("videos", "frames"))
+
+
 # K per activity: the classes that its videos show, SPEC section 7; in YouTube Instructions without the background.
 BREAKFAST = {
     "cereals": 5, "coffee": 7, "friedegg": 9, "juice": 8, "milk": 5,
     "pancake": 14, "salat": 8, "sandwich": 9, "scrambledegg": 12, "tea": 7,
+}  # fmt: skip
+PENN_ACTION = {
+    "baseball_pitch": 4, "baseball_swing": 3, "bench_press": 2, "bowling": 3, "clean_and_jerk": 6, "golf_swing": 3,
+    "jumping_jacks": 4, "pushups": 2, "pullups": 2, "situp": 2, "squats": 4, "tennis_forehand": 3, "tennis_serve": 4,
 }  # fmt: skip
 YOUTUBE_INSTRUCTIONS = {"changing_tire": 11, "coffee": 10, "cpr": 7, "jump_car": 12, "repot": 8}
 
@@ -306,6 +343,56 @@ DATASETS: dict[str, Entry] = {
             command="python data_scripts/desktop_assembly.py",
             load=lambda root, _: _desktop_assembly(root),
             present=partial(_has_features, "desktop_assembly"),
+        ),
+        Entry(
+            name="pose2sim",
+            title="one take of a person from 4 cameras, frame i = frame i, no labels (Pagnon et al. 2022)",
+            videos=4,
+            frames=400,
+            n_actions=0,
+            dim=None,
+            licence="BSD-3",
+            command=pose2sim.COMMAND,
+            load=lambda root, _: _pose2sim(root),
+            present=lambda root: _pose2sim_folder(root) is not None,
+            fetches=True,
+        ),
+        Entry(
+            name="pouring",
+            title="pouring a drink, films of TCC (Dwibedi et al. 2019) with 5 phases",
+            videos=84,
+            frames=None,
+            n_actions=5,
+            dim=None,
+            licence="not stated",
+            command="python data_scripts/pouring.py",
+            load=partial(_phases, "pouring", True, None),
+            present=partial(_has_pictures, "pouring"),
+        ),
+        Entry(
+            name="penn_action",
+            title="13 sports (Zhang et al. 2013) with the phases of TCC",
+            videos=1990,
+            frames=None,
+            n_actions=None,
+            dim=None,
+            licence="not stated",
+            command="python data_scripts/penn_action.py --source FOLDER",
+            load=partial(_phases, "penn_action", True, None),
+            present=partial(_has_pictures, "penn_action"),
+            activities=PENN_ACTION,
+        ),
+        Entry(
+            name="ikea_asm",
+            title="assembling a Kallax shelf drawer (Ben-Shabat et al. 2021), 17 classes with NA",
+            videos=90,
+            frames=None,
+            n_actions=16,
+            dim=None,
+            licence="MIT",
+            command="python data_scripts/ikea_asm.py --source FOLDER",
+            load=partial(_phases, "ikea_asm", False, "NA"),
+            present=partial(_has_pictures, "ikea_asm"),
         ),
     )
 }

@@ -25,7 +25,7 @@ def segment_films(
     n_actions: int,
     out: Path,
     *,
-    features: str = "appearance",
+    features: str = "motion",
     fps: float | None = None,
     epochs: int | None = None,
     seed: int = 0,
@@ -42,7 +42,7 @@ def segment_films(
         n_actions: K.
         out: folder for ``segments.csv``, per film ``<name>.csv`` and ``<name>.eaf`` (ELAN), ``timelines.png`` and
             ``config.json``.
-        features: ``appearance``, ``motion`` or a backbone, see :func:`vasot_lib.own.inputs.describer`.
+        features: see :func:`vasot_lib.own.inputs.describer`.
         fps: samples per second; by default every frame, or fewer where a film would give more than 2000.
         epochs: of the training; the preset's by default, 0 for none.
         seed: of K-means and training.
