@@ -16,8 +16,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from vasot_lib.data.pixels.media import content_hash
 from vasot_lib.errors import DataError, InputError, unknown_name
-from vasot_lib.vision import IMAGENET, load_weights, network, torchvision
+from vasot_lib.vision import IMAGENET, imagenet_weights, load_weights, network, torchvision
 
 LIBRARIES = ("timm", "torchvision")
 BATCH = 32
@@ -46,10 +47,13 @@ class Backbone:
         load = _from_timm if library == "timm" else _from_torchvision
         self.name = name
         self.device = torch.device(device)
-        self.model, self.prepare = load(model, {"": IMAGENET, "random": ""}.get(weights, weights))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # features are cached by name, so @random is always the same network
+            self.model, self.prepare = load(model, {"": IMAGENET, "random": ""}.get(weights, weights))
         self.model.eval().requires_grad_(False).to(self.device)
         if Path(weights).is_file():
-            self.name = f"{library}:{model}@{Path(weights).name}-{Path(weights).stat().st_size}"
+            # Weights of one network are files of one size, often of one name.
+            self.name = f"{library}:{model}@{Path(weights).name}-{content_hash(weights)}"
 
     @torch.inference_mode()
     def __call__(self, pictures: Iterator[np.ndarray], fps: float) -> np.ndarray:
@@ -74,14 +78,11 @@ def _batches(pictures: Iterator[np.ndarray]) -> Iterator[list[np.ndarray]]:
 
 def _from_torchvision(name: str, weights: str) -> tuple[nn.Module, Callable[[Any], Tensor]]:
     model = network(name, weights)
-    last = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
-    parent, _, leaf = last.rpartition(".")
-    owner: Any = model.get_submodule(parent)
-    if isinstance(owner, nn.Sequential):
-        owner[int(leaf)] = nn.Identity()
-    else:
-        setattr(owner, leaf, nn.Identity())
-    return model, torchvision().models.get_model_weights(name).DEFAULT.transforms()
+    linear = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise InputError(f"backbone torchvision:{name} has no linear layer to take off; use another, such as resnet50")
+    model.set_submodule(linear[-1], nn.Identity())
+    return model, imagenet_weights(name).transforms()
 
 
 def _from_timm(name: str, weights: str) -> tuple[nn.Module, Callable[[Any], Tensor]]:
@@ -90,8 +91,9 @@ def _from_timm(name: str, weights: str) -> tuple[nn.Module, Callable[[Any], Tens
         import timm
     except ImportError as error:
         raise DataError(f"backbone timm:{name} needs timm; pip install timm") from error
-    if not timm.is_model(name.partition(".")[0]):
-        raise unknown_name("model of timm", name, timm.list_models())
+    tagged = "." in name
+    if not (name in timm.list_pretrained() if tagged else timm.is_model(name)):
+        raise unknown_name("model of timm", name, timm.list_pretrained() if tagged else timm.list_models())
     try:
         model = timm.create_model(name, pretrained=weights == IMAGENET, num_classes=0)
     except Exception as error:  # no network, no such pretrained weights

@@ -185,11 +185,12 @@ def _align(options: argparse.Namespace) -> None:
 
 
 def _segment(options: argparse.Namespace) -> None:
-    from vasot_lib.data.pixels.media import video_files
+    from vasot_lib.own.inputs import films_in
     from vasot_lib.own.segment import segment_films
 
+    films = list(films_in(options.folder, options.out).values())
     segment_films(
-        video_files(options.folder), options.actions, options.out, features=options.features, fps=options.fps,
+        films, options.actions, options.out, features=options.features, fps=options.fps,
         epochs=options.epochs, seed=options.seed, device=options.device,
     )  # fmt: skip
     print(f"wrote {options.out}")

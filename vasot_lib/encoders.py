@@ -102,11 +102,14 @@ class PixelEncoder(Encoder):
         """(..., T, H, W, 3) uint8 pictures, of a frame and its context, to (..., n_out) embeddings.
 
         In training the first dimension counts videos: each is changed as a whole.
+
+        Raises:
+            InputError: pictures of another type or with other than three colours.
         """
         from vasot_lib.vision import normalised, pictures_to_float
 
-        *outer, t, h, w, _ = pictures.shape
-        frames = pictures.reshape(-1, t, h, w, 3)
+        *outer, t, _, _, _ = pictures.shape
+        frames = pictures.reshape(-1, *pictures.shape[-4:])
 
         def embed(part: Tensor, videos: int) -> Tensor:
             flat = pictures_to_float(part.flatten(0, 1))

@@ -46,7 +46,7 @@ def network(name: str, weights: str) -> nn.Module:
     """A network of torchvision by name.
 
     Args:
-        name: as in ``torchvision.models.list_models()``.
+        name: of a classifier, as in ``torchvision.models.list_models(module=torchvision.models)``.
         weights: ``imagenet`` (fetched once, into torch's hub folder), a file of weights (a state dict, by
             ``torch.save`` or safetensors), or empty for random ones.
 
@@ -55,8 +55,10 @@ def network(name: str, weights: str) -> nn.Module:
         DataError: the weights cannot be downloaded or read, or fit another network.
     """
     models = torchvision().models
-    if name not in models.list_models():
-        raise unknown_name("network of torchvision", name, models.list_models())
+    # Classifiers: detectors and the like fetch the weights of their backbone also where none are wanted.
+    known = models.list_models(module=models)
+    if name not in known:
+        raise unknown_name("network of torchvision", name, known)
     # GoogLeNet and Inception give extra heads in training otherwise.
     model: nn.Module = models.get_model(name, weights=None)
     if weights == IMAGENET:
@@ -107,11 +109,15 @@ def normalised(pictures: Tensor) -> Tensor:
     return (pictures - mean) / std
 
 
+def imagenet_weights(name: str) -> Any:
+    """What torchvision knows of a network's weights: their address, and how their pictures are prepared."""
+    models = torchvision().models
+    # [paper] "pre-trained on ImageNet": the first ones that torchvision had, not the improved recipe of later.
+    return models.ResNet50_Weights.IMAGENET1K_V1 if name == "resnet50" else models.get_model_weights(name).DEFAULT
+
+
 def _download(name: str) -> Any:
-    weights = torchvision().models.get_model_weights(name).DEFAULT if name != "resnet50" else None
-    if weights is None:
-        # [paper] "pre-trained on ImageNet": the first ones that torchvision had, not the improved recipe of later.
-        weights = torchvision().models.ResNet50_Weights.IMAGENET1K_V1
+    weights = imagenet_weights(name)
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     try:
         return weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True)

@@ -25,6 +25,7 @@ OTHERWISE: list[tuple[str, dict[str, Any]]] = [
     ("30_transport_plans", {"alpha": 0.5, "radius": 0.08, "epsilon": 0.05, "seed": 2}),
     ("40_train", {"dataset": "toy", "method": "gtcc", "epochs": 1}),  # no transport plan
     ("40_train", {"dataset": "toy", "method": "tw_finch"}),  # nothing learnt, one video at a time
+    ("40_train", {"dataset": "toy_rendered", "method": "vaot", "epochs": 1, "overrides": {"training.frames": 20}}),
     ("60_methods", {"datasets": ["toy"], "methods": ["cte", "tw_finch"], "seeds": [0]}),  # no alignment, no intervals
 ]
 # A wrong answer that deserves more than "not yet", and a word of what should be said; by chapter and exercise.
@@ -45,6 +46,7 @@ MISTAKES = {
     "50_ablations": [("0.125", "all positive or all negative"), ("1 / 128", "one more frame")],
     "55_one_model_or_two": [("3.0", "size of the gradient"), ("0.5", "once in either")],
     "60_methods": [("1 / 32", "all negative"), ("0.5", "three scores")],
+    "70_own_videos": [("0.25", "not of the motion"), ("6.02112", "one of the two films")],
     "80_speed_and_scale": [("1.0", "entries times bytes"), ("401.0", "frames is w")],
 }
 

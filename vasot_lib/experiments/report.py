@@ -43,6 +43,7 @@ TUTORIAL: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("50_ablations", {}),
     ("55_one_model_or_two", {}),
     ("60_methods", {}),
+    ("70_own_videos", {}),
     ("80_speed_and_scale", {}),
 )
 

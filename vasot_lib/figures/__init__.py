@@ -11,7 +11,7 @@ alone; save a figure with ``vasot_lib.experiments.records.save_figure``.
 
 from vasot_lib.figures.comparisons import plot_grid, plot_intervals, plot_sensitivity
 from vasot_lib.figures.dummies import plot_detection, plot_dummy, plot_kept, plot_room
-from vasot_lib.figures.films import plot_alignment, plot_timelines
+from vasot_lib.figures.films import plot_alignment, plot_clock, plot_timelines
 from vasot_lib.figures.looks import action_look
 from vasot_lib.figures.pairs import plot_pair
 from vasot_lib.figures.plans import plot_convergence, plot_marginals, plot_matched_frames, plot_plan
@@ -28,6 +28,7 @@ from vasot_lib.figures.structures import plot_match_paths, plot_matrices, plot_s
 __all__ = [
     "action_look",
     "plot_alignment",
+    "plot_clock",
     "plot_convergence",
     "plot_curves",
     "plot_detection",

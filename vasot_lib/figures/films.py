@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from vasot_lib.errors import InputError
-from vasot_lib.figures.looks import ACCENT, SOFT, draw_bar, draw_legend, fitting
+from vasot_lib.figures.looks import ACCENT, COLOURS, SOFT, draw_bar, draw_legend, fitting, open_axes
 from vasot_lib.figures.plans import draw_plan
 
 SHOWN = 7  # moments
@@ -89,6 +89,35 @@ def plot_alignment(
             panel.set(xticks=[], yticks=[])
             panel.set_xlabel(now, fontsize=8, labelpad=2)
             panel.spines[:].set_visible(False)
+            panel.set_anchor("N" if row else "S")
             if column == 0:
                 panel.set_ylabel(name, fontsize=9)
+    return figure
+
+
+def plot_clock(motion: Mapping[str, ArrayLike], fps: float) -> Figure:
+    """How much moves in films, and the clock that follows from it.
+
+    Args:
+        motion: name of the film -> (N,) how much moves in each frame.
+        fps: frames per second.
+
+    Raises:
+        InputError: no films.
+    """
+    if not motion:
+        raise InputError("plot_clock() got no films; give at least one")
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    mass, clock = figure.subplots(1, 2)
+    for number, (name, values) in enumerate(motion.items()):
+        moved = np.asarray(values, dtype=float)
+        seconds, colour = np.arange(len(moved)) / fps, COLOURS[number % len(COLOURS)]
+        mass.plot(seconds, moved / moved.sum(), color=colour, lw=1.3)
+        clock.plot(seconds / seconds[-1], moved.cumsum() / moved.sum(), color=colour, lw=1.6, label=name)
+    clock.plot([0, 1], [0, 1], ":", color=SOFT, lw=1)
+    mass.set(xlabel="seconds", ylabel="mass $p_i$", ylim=(0, None), title="how much moves")
+    clock.set(xlabel="share of the frames", ylabel="share of the motion", xlim=(0, 1), ylim=(0, 1), title="the clock")
+    clock.legend(frameon=False, fontsize=9)
+    for axes in (mass, clock):
+        open_axes(axes)
     return figure

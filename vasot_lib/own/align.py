@@ -16,7 +16,7 @@ from vasot_lib.data.pixels.motion import Motion
 from vasot_lib.data.pixels.recordings import Recording, read_recordings
 from vasot_lib.errors import InputError
 from vasot_lib.figures import plot_alignment
-from vasot_lib.own.inputs import MAX_FRAMES, describer, rate_of
+from vasot_lib.own.inputs import MAX_FRAMES, by_name, describer, rate_of
 from vasot_lib.own.outputs import Outputs
 from vasot_lib.transport import Far, Near, solve
 from vasot_lib.transport.paths import WEIGHT, mean_path
@@ -119,13 +119,15 @@ def align_films(
 
     Raises:
         InputError: fewer than two films.
-        DataError: a film that cannot be read, or ``out`` holds something else.
+        DataError: a film that cannot be read, two of one name beside the first, or ``out`` holds something else.
     """
     if len(films) < 2:
         raise InputError(f"{len(films)} film was given; an alignment takes at least two")
     how = how or FilmMatching()
     describe = describer(features, device)
-    fps = fps or rate_of(films, MAX_FRAMES)
+    if len(films) > 2:
+        by_name(films[1:])
+    fps = rate_of(films, MAX_FRAMES) if fps is None else fps
     outputs = Outputs(out, {"command": "align", "features": describe.name, "fps": fps, "matching": asdict(how)}, films)
     recordings = [_with_thumbnails(film, describe, fps, progress) for film in films]
     reference, found = recordings[0], []

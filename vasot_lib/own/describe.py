@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vasot_lib.data.folder import read_mapping, save_folder
-from vasot_lib.data.pixels.media import video_files
+from vasot_lib.data.folder import read_mapping, refuse_existing, save_folder
 from vasot_lib.data.pixels.recordings import label_lines, labelled_films, read_recordings
-from vasot_lib.errors import DataError
-from vasot_lib.own.inputs import describer
+from vasot_lib.own.inputs import by_name, describer, films_in
 
 
 def describe_films(
@@ -27,12 +25,12 @@ def describe_films(
         progress: show bars.
 
     Raises:
-        DataError: no films, a film that cannot be read, or ``out`` exists.
+        DataError: no films, a film that cannot be read, two of one name, or ``out`` exists.
     """
+    refuse_existing(out)  # now, not after hours of describing
     labelled = (folder / "groundTruth").is_dir()
-    films = labelled_films(folder) if labelled else {film.stem: film for film in video_files(folder)}
-    if not films:
-        raise DataError(f"{folder} holds no films; put video files or folders of pictures there")
+    films = labelled_films(folder) if labelled else films_in(folder)
+    by_name(films.values())
     recordings = read_recordings(list(films.values()), describer(features, device), fps=fps, progress=progress)
     names = read_mapping(folder / "mapping" / "mapping.txt") if labelled else []
     described = {}

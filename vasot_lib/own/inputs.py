@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vasot_lib.data.pixels.appearance import Appearance
-from vasot_lib.data.pixels.media import probe
+from vasot_lib.data.pixels.media import probe, video_files
 from vasot_lib.data.pixels.motion import Motion
 from vasot_lib.data.pixels.recordings import Describer
-from vasot_lib.errors import InputError
+from vasot_lib.errors import DataError, InputError
 
 MAX_FRAMES = 2000  # of a film, sampled; a plan between two such films has 4 million entries
 
@@ -35,6 +35,37 @@ def describer(name: str, device: str = "cpu") -> Describer:
     from vasot_lib.backbones import Backbone
 
     return Backbone(name, device)
+
+
+def films_in(folder: Path, out: Path | None = None) -> dict[str, Path]:
+    """Name -> film, of the video files and folders of pictures in a folder, in natural order.
+
+    Args:
+        folder: where they lie.
+        out: results that may lie beside them; its pictures are no film.
+
+    Raises:
+        DataError: no folder, no films in it, or two of one name.
+    """
+    films = [film for film in video_files(folder) if out is None or film.resolve() != out.resolve()]
+    if not films:
+        raise DataError(f"{folder} holds no films; put video files or folders of pictures there")
+    return by_name(films)
+
+
+def by_name(films: Iterable[Path]) -> dict[str, Path]:
+    """File name without suffix, or folder name -> film; results are called so.
+
+    Raises:
+        DataError: two films of one name.
+    """
+    named: dict[str, Path] = {}
+    for film in films:
+        name = film.name if film.is_dir() else film.stem
+        if name in named:
+            raise DataError(f"{named[name]} and {film} have one name, and results are named by it; rename one of them")
+        named[name] = film
+    return named
 
 
 def rate_of(films: Sequence[Path], most: int) -> float | None:

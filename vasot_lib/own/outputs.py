@@ -22,7 +22,7 @@ from vasot_lib.experiments.records import to_json, versions, write_text
 from vasot_lib.files import whole_file
 
 CONFIG = "config.json"
-HEIGHT = 360  # pixels of the pictures in a synchronised film
+HEIGHT = 360  # pixels of the pictures in a synchronised film, where the films have so many
 GAP = 4  # white pixels between them
 
 
@@ -30,9 +30,9 @@ class Outputs:
     """A folder of results of one configuration.
 
     Args:
-        folder: made if needed; may hold what the same configuration wrote before.
+        folder: made with the first file; may hold what the same configuration wrote before.
         config: plain values: everything that the results depend on.
-        recordings: the inputs; their content is a part of the configuration.
+        recordings: the inputs; their names, contents and order are a part of the configuration.
 
     Attributes:
         mark: eight hexadecimal digits of the configuration; in every file.
@@ -43,14 +43,22 @@ class Outputs:
 
     def __init__(self, folder: Path, config: Mapping[str, Any], recordings: Sequence[Path]):
         self.folder = folder
-        inputs = {path.name: content_hash(path) for path in recordings}
+        # A list: films of two folders may share a name, and which one comes first matters.
+        inputs = [{"name": path.name, "hash": content_hash(path)} for path in recordings]
         everything = {**config, "recordings": inputs}
         self.mark = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:8]
         found = self._found()
         if found not in ("", self.mark):
             raise DataError(f"{folder} holds {found}; choose another folder for {self.mark}, or remove it")
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / CONFIG, to_json({"config": self.mark, **everything, "versions": versions()}))
+        self._config: str | None = to_json({"config": self.mark, **everything, "versions": versions()})
+
+    def _place(self, name: str) -> Path:
+        """Where a file goes; the configuration comes with the first, so that a failure before it leaves nothing."""
+        if self._config is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / CONFIG, self._config)
+            self._config = None
+        return self.folder / name
 
     def _found(self) -> str:
         """The mark of what is there already, empty where there is nothing."""
@@ -67,21 +75,24 @@ class Outputs:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*columns, "config"])
         writer.writerows([*row, self.mark] for row in rows)
-        write_text(self.folder / name, text.getvalue())
-        return self.folder / name
+        target = self._place(name)
+        write_text(target, text.getvalue())
+        return target
 
     def figure(self, name: str, figure: Figure) -> Path:
         """A PNG file; the mark stands in its corner and in its metadata."""
         figure.text(0.995, 0.005, f"config {self.mark}", ha="right", va="bottom", fontsize=7, color="#777777")
-        with whole_file(self.folder / name) as beside:
+        target = self._place(name)
+        with whole_file(target) as beside:
             figure.savefig(beside, dpi=130, format="png", metadata={"Description": f"config {self.mark}"})
-        return self.folder / name
+        return target
 
     def arrays(self, name: str, **arrays: np.ndarray) -> Path:
         """An NPZ file; ``config`` in it is the mark."""
-        with whole_file(self.folder / name) as beside, beside.open("wb") as file:
+        target = self._place(name)
+        with whole_file(target) as beside, beside.open("wb") as file:
             np.savez_compressed(file, **{"config": np.array(self.mark), **arrays})  # type: ignore[arg-type]
-        return self.folder / name
+        return target
 
     def side_by_side(self, name: str, x: Recording, y: Recording, matches: np.ndarray) -> Path:
         """A film that browsers play: every frame of X beside its match in Y, at X's rate.
@@ -91,7 +102,7 @@ class Outputs:
         """
         seconds = np.diff(x.times)
         return write_video(
-            self.folder / name, _pairs(x, y, matches), fps=float(1 / np.median(seconds)), comment=f"config {self.mark}"
+            self._place(name), _pairs(x, y, matches), float(1 / np.median(seconds)), f"config {self.mark}", quality=24
         )
 
     def elan(self, name: str, recording: Recording, labels: np.ndarray, actions: Sequence[str]) -> Path:
@@ -103,9 +114,10 @@ class Outputs:
         document.remove_tier("default")
         for action, start, end in spans(recording, labels):
             document.add_annotation("actions", round(1000 * start), round(1000 * end), actions[action])
-        with whole_file(self.folder / name) as beside:
+        target = self._place(name)
+        with whole_file(target) as beside:
             document.to_file(str(beside))
-        return self.folder / name
+        return target
 
 
 def frame_edges(recording: Recording) -> np.ndarray:
@@ -122,20 +134,21 @@ def spans(recording: Recording, labels: np.ndarray) -> Iterator[tuple[int, float
 
 def _pairs(x: Recording, y: Recording, matches: np.ndarray) -> Iterator[np.ndarray]:
     """Pictures side by side; both films are decoded once, from front to back, and only wanted frames are kept."""
-    left, right = (_Player(recording) for recording in (x, y))
+    height = min(HEIGHT, *(probe(recording.path).height for recording in (x, y)))
+    left, right = (_Player(recording, height) for recording in (x, y))
     for i, j in enumerate(matches.tolist()):
         a, b = left.show(i), right.show(j)
-        yield np.concatenate([a, np.full((HEIGHT, GAP, 3), 255, np.uint8), b], axis=1)
+        yield np.concatenate([a, np.full((height, GAP, 3), 255, np.uint8), b], axis=1)
 
 
 class _Player:
     """Shows the sampled frames of a recording in order."""
 
-    def __init__(self, recording: Recording):
+    def __init__(self, recording: Recording, height: int):
         clip = probe(recording.path)
-        width = max(2, round(clip.width * HEIGHT / clip.height / 2) * 2)
+        width = max(2, round(clip.width * height / clip.height / 2) * 2)
         self.index = recording.index
-        self.frames = stream(recording.path, size=(HEIGHT, width))
+        self.frames = stream(recording.path, size=(height, width))
         self.now = next(self.frames)
 
     def show(self, sample: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from vasot_lib.data.pixels.recordings import Recording, gather, read_recordings
 from vasot_lib.errors import InputError
 from vasot_lib.experiments.config import build, make_config
 from vasot_lib.figures import plot_timelines
-from vasot_lib.own.inputs import MAX_FRAMES, describer, rate_of
+from vasot_lib.own.inputs import MAX_FRAMES, by_name, describer, rate_of
 from vasot_lib.own.outputs import Outputs, frame_edges, spans
 from vasot_lib.training import fit
 
@@ -54,12 +54,13 @@ def segment_films(
 
     Raises:
         InputError: no films, K below 2 or above the frames of a film.
-        DataError: a film that cannot be read, or ``out`` holds something else.
+        DataError: a film that cannot be read, two of one name, or ``out`` holds something else.
     """
-    if n_actions < 2:
-        raise InputError(f"actions is {n_actions}; a film is cut into at least 2")
+    if not films or n_actions < 2:
+        raise InputError(f"{len(films)} films and actions {n_actions}; give at least one film and 2 actions")
+    by_name(films)
     describe = describer(features, device)
-    fps = fps or rate_of(films, MAX_FRAMES)
+    fps = rate_of(films, MAX_FRAMES) if fps is None else fps
     if epochs is None and len(films) < ENOUGH:
         epochs = 0
     config = make_config("own", "vasot", "kit", seed=seed, device=device, epochs=epochs)

@@ -1,10 +1,10 @@
-"""Every picture shows its frame number in black and white bars, so that tests read back which frame they got."""
+"""Films and folders of pictures: read, sampled, turned upright, written, hashed."""
 
 from __future__ import annotations
 
 import struct
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,85 +14,19 @@ import psutil
 import pytest
 from PIL import Image
 
+from tests.data.pixels.films import (
+    HEIGHT,
+    WIDTH,
+    make_folder,
+    number,
+    numbers,
+    packets,
+    picture,
+    read_until_error,
+    record,
+)
 from vasot_lib.data.pixels.media import Clip, content_hash, probe, stream, video_files, write_video
 from vasot_lib.errors import DataError, InputError
-
-HEIGHT, WIDTH, BITS = 48, 64, 8
-
-
-def picture(number: int) -> np.ndarray:
-    """Upper half: the bits of the number, highest first. Lower half: red, green and blue from left to right."""
-    canvas = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    for bit in range(BITS):
-        canvas[: HEIGHT // 2, 8 * bit : 8 * bit + 8] = 255 * (number >> (BITS - 1 - bit) & 1)
-    canvas[HEIGHT // 2 :, :24] = (200, 20, 20)
-    canvas[HEIGHT // 2 :, 24:40] = (20, 180, 20)
-    canvas[HEIGHT // 2 :, 40:] = (20, 20, 200)
-    return canvas
-
-
-def number(image: np.ndarray) -> int:
-    height, width = image.shape[:2]
-    bars = image[height // 4, [width * (2 * bit + 1) // (2 * BITS) for bit in range(BITS)], 0]
-    return int("".join("1" if level > 127 else "0" for level in bars), 2)
-
-
-def numbers(path: Path, **options) -> list[int]:
-    return [number(frame.picture) for frame in stream(path, **options)]
-
-
-def record(
-    file: Path,
-    n: int = 30,
-    codec: str = "libx264",
-    fps: int = 30,
-    stamps: Iterable[int] | None = None,
-    sound: float = 0.0,
-    container: dict[str, str] | None = None,
-    **options: str,
-) -> Path:
-    """A recording of pictures 0..n-1; ``stamps`` in milliseconds; ``sound`` in seconds."""
-    if file.suffix in (".mp4", ".mov"):
-        container = {"movflags": "+faststart", **(container or {})}
-    with av.open(str(file), "w", options=container or {}) as target:
-        film = target.add_stream(codec, rate=fps, options={"g": "10", **options})
-        film.width, film.height, film.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        if stamps is not None:
-            film.codec_context.time_base = Fraction(1, 1000)
-        voice = target.add_stream("aac", rate=8000, layout="mono") if sound else None
-        for k, stamp in enumerate(range(n) if stamps is None else stamps):
-            frame = av.VideoFrame.from_ndarray(picture(k))
-            frame.pts, frame.time_base = stamp, Fraction(1, fps if stamps is None else 1000)
-            target.mux(film.encode(frame))
-        target.mux(film.encode())
-        if voice is not None:
-            silence = np.zeros((1, int(8000 * sound)), np.float32)
-            samples = av.AudioFrame.from_ndarray(silence, format="fltp", layout="mono")
-            samples.sample_rate, samples.pts = 8000, 0
-            target.mux(voice.encode(samples))
-            target.mux(voice.encode())
-    return file
-
-
-def packets(file: Path) -> list[av.Packet]:
-    with av.open(str(file)) as container:
-        return [packet for packet in container.demux(video=0) if packet.size]
-
-
-def cut(file: Path, size: int) -> Path:
-    file.write_bytes(file.read_bytes()[:size])
-    return file
-
-
-def read_until_error(path: Path, **options) -> tuple[list[int], str]:
-    seen = []
-    with pytest.raises(DataError) as failure:
-        for frame in stream(path, **options):
-            seen.append(number(frame.picture))
-    message = str(failure.value)
-    assert "\n" not in message and str(path) in message
-    return seen, message
-
 
 # ---- reading
 
@@ -251,146 +185,6 @@ def test_names_may_hold_colons_and_be_relative(tmp_path, monkeypatch):
     assert numbers(file) == [7, 7] and numbers(Path("take:1 é.mp4")) == [7, 7]
 
 
-# ---- damage
-
-
-def test_a_truncated_mp4_gives_what_is_there_and_says_how_much(tmp_path):
-    file = record(tmp_path / "a.mp4", n=120, bf="0")
-    ends = [packet.pos + packet.size for packet in packets(file)]
-    whole = file.read_bytes()
-    size = len(whole) * 6 // 10
-    n = sum(end <= size for end in ends)
-    assert 20 < n < 100 and size not in ends
-    seen, message = read_until_error(cut(file, size))
-    assert seen == list(range(n))
-    assert f"{n} of 120 frames ({n / 30:.2f} of 4.00 s)" in message
-    assert "then a packet is incomplete; copy it again" in message
-    for step in (1, 3):  # what was read comes first there too
-        assert read_until_error(file, fps=30 / step)[0] == list(range(0, n, step))
-    file.write_bytes(whole[: ends[11]])  # no packet is broken, they only end
-    seen, message = read_until_error(file)
-    assert seen == list(range(12)) and "12 of 120 frames (0.40 of 4.00 s) could be read, then it ends" in message
-
-
-def test_the_count_tells_a_truncated_avi(tmp_path):
-    file = record(tmp_path / "a.avi", n=120, codec="mpeg4")
-    last = packets(file)[100]
-    cut(file, last.pos + last.size)
-    with av.open(str(file)) as container:  # FFmpeg shortens the stated duration to fit the size of the file
-        assert container.duration / av.time_base < 101 / 30
-    seen, message = read_until_error(file)
-    assert seen == list(range(101)) and "101 of 120 frames" in message
-
-
-@pytest.mark.parametrize(("missing", "raises"), [(2, False), (3, True)])
-def test_a_container_may_be_off_by_two_frames(tmp_path, missing, raises):
-    file = record(tmp_path / "a.mp4", bf="0")
-    last = packets(file)[-missing - 1]
-    cut(file, last.pos + last.size)
-    if raises:
-        assert "27 of 30 frames" in read_until_error(file)[1]
-    else:
-        assert numbers(file) == list(range(28))
-
-
-@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.webm", "libvpx-vp9")])
-def test_a_truncated_matroska_file_is_told_by_its_duration(tmp_path, name, codec):
-    file = record(tmp_path / name, n=60, codec=codec)
-    cut(file, file.stat().st_size * 6 // 10)
-    seen, message = read_until_error(file)
-    n = len(seen)
-    assert 0 < n < 57 and seen == list(range(n))
-    assert f"{n} frames ({n / 30:.2f} of 2.00 s) could be read" in message
-
-
-@pytest.mark.parametrize(
-    ("name", "codec", "options"),
-    [
-        ("a.mp4", "libx264", {}),
-        ("a.mkv", "libvpx-vp9", {}),
-        ("a.avi", "mpeg4", {}),
-        ("a.mp4", "libx265", {"x265-params": "log-level=none"}),  # FFmpeg drops damaged frames by default
-    ],
-)
-def test_damage_in_the_middle_is_never_passed_over(tmp_path, name, codec, options):
-    file = record(tmp_path / name, codec=codec, **options)
-    broken = packets(file)[15]
-    raw = bytearray(file.read_bytes())
-    rest = range(broken.pos + broken.size // 3, broken.pos + broken.size)
-    raw[rest.start : rest.stop] = np.random.default_rng(1).bytes(len(rest))
-    file.write_bytes(raw)
-    seen, message = read_until_error(file)
-    assert 5 < len(seen) <= 20 and seen == list(range(len(seen)))
-    assert f"{len(seen)} of 30 frames" in message or f"{len(seen)} frames" in message
-
-
-def make_bad(folder: Path, what: str) -> Path:
-    file = folder / "bad.mp4"
-    match what:
-        case "empty":
-            file.touch()
-        case "garbage":
-            file.write_bytes(np.random.default_rng(0).bytes(5000))
-        case "text":
-            file.write_text("not a video\n" * 50)
-        case "text that FFmpeg would film":
-            file = folder / "bad.txt"
-            file.write_text("not a video\n" * 50)
-        case "picture":
-            file = folder / "bad.png"
-            Image.fromarray(picture(1)).save(file)
-        case "no index":
-            write_video(file, [picture(k) for k in range(30)], fps=10)
-            raw = file.read_bytes()
-            file.write_bytes(raw.replace(b"moov", b"lost"))
-        case "cut before the index":
-            record(file, container={"movflags": "-faststart"})
-            cut(file, file.stat().st_size * 6 // 10)
-        case "no video frame":
-            record(file)
-            cut(file, packets(file)[0].pos)
-        case "sound":
-            with av.open(str(file), "w") as target:
-                voice = target.add_stream("aac", rate=8000, layout="mono")
-                samples = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
-                samples.sample_rate, samples.pts = 8000, 0
-                target.mux(voice.encode(samples))
-                target.mux(voice.encode())
-        case "no pictures":
-            file = folder / "pictures"
-            file.mkdir()
-            (file / "notes.txt").touch()
-        case "deep pictures":
-            file = make_folder(folder / "pictures", [0])
-            Image.fromarray(np.zeros((4, 4), np.uint16)).save(file / "0.png")
-    return file
-
-
-@pytest.mark.parametrize(
-    ("what", "says"),
-    [
-        ("missing", "does not exist; check the path"),
-        ("empty", r"is empty \(0 bytes\); copy it again"),
-        ("garbage", "is not a video of a known format .*convert"),
-        ("text", "is not a video of a known format .*convert"),
-        ("text that FFmpeg would film", r"is not a video \(tty\); give a video file"),
-        ("picture", "is not a video .*or a folder of pictures"),
-        ("no index", r"has no usable index \(moov\).*copy it again"),
-        ("cut before the index", r"has no usable index \(moov\).*copy it again"),
-        ("no video frame", "0 of 30 frames .*could be read"),
-        ("sound", "has no video stream.*; give a recording with pictures"),
-        ("no pictures", "holds no .jpg, .jpeg or .png pictures; copy them there"),
-        ("deep pictures", "0.png has more than 8 bits per channel .*convert it"),
-    ],
-)
-def test_what_is_no_recording_is_refused_in_one_line(tmp_path, what, says):
-    path = make_bad(tmp_path, what)
-    for attempt in (probe, lambda path: list(stream(path)), lambda path: list(stream(path, fps=5))):
-        with pytest.raises(DataError, match=says) as failure:
-            attempt(path)
-        assert "\n" not in str(failure.value) and str(path) in str(failure.value)
-
-
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
 def test_rates_are_positive_numbers(tmp_path, rate):
     folder = make_folder(tmp_path / "pictures", [0])
@@ -411,13 +205,6 @@ def test_sizes_are_two_positive_integers(tmp_path, size):
 
 
 # ---- folders of pictures
-
-
-def make_folder(folder: Path, shown: Iterable[int], suffix: str = ".png") -> Path:
-    folder.mkdir()
-    for k in shown:
-        Image.fromarray(picture(k)).save(folder / f"frame{k}{suffix}")
-    return folder
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".JPEG"])

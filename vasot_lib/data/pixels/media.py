@@ -156,7 +156,9 @@ def content_hash(path: str | Path) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
-def write_video(path: str | Path, pictures: Iterable[np.ndarray], fps: float, comment: str = "") -> Path:
+def write_video(
+    path: str | Path, pictures: Iterable[np.ndarray], fps: float, comment: str = "", quality: int = 18
+) -> Path:
     """Write an MP4 that browsers play (H.264, yuv420p, index in front), whole or not at all, in constant memory.
 
     Args:
@@ -165,6 +167,7 @@ def write_video(path: str | Path, pictures: Iterable[np.ndarray], fps: float, co
             repeating the last row or column.
         fps: frames per second, constant.
         comment: stored in the file's metadata.
+        quality: constant rate factor of x264; higher is smaller, 18 is hardly told from the original.
 
     Raises:
         InputError: no pictures, a picture of another shape or type, a rate that is not a positive number, not ``.mp4``.
@@ -182,7 +185,7 @@ def write_video(path: str | Path, pictures: Iterable[np.ndarray], fps: float, co
     rate = Fraction(fps).limit_denominator(100_000)
     try:
         with whole_file(target) as beside:
-            _encode(beside, target, chain([first], source), rate, comment)
+            _encode(beside, target, chain([first], source), rate, comment, quality)
     except av.FFmpegError as error:
         raise DataError(f"{target} cannot be written ({reason(error)}); free space or write elsewhere") from error
     return target
@@ -330,12 +333,14 @@ def _video_frames(path: Path, size: tuple[int, int] | None) -> Iterator[_Shown]:
             yield _Shown(index, time, end, partial(upright, frame, turn, target, reformatter))
 
 
-def _encode(file: Path, target: Path, pictures: Iterable[np.ndarray], rate: Fraction, comment: str) -> None:
+def _encode(
+    file: Path, target: Path, pictures: Iterable[np.ndarray], rate: Fraction, comment: str, quality: int
+) -> None:
     reformatter = VideoReformatter()
     shape: tuple[int, ...] = ()
     with av.open(f"file:{file}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
         container.metadata["comment"] = comment
-        film = container.add_stream("libx264", rate=rate, options={"crf": "18"})
+        film = container.add_stream("libx264", rate=rate, options={"crf": str(quality)})
         # BT.709, said in the file: players guess by size otherwise, and show other colours.
         context = film.codec_context
         context.colorspace = context.color_primaries = context.color_trc = context.color_range = 1

@@ -61,11 +61,12 @@ def _motion_maps(pictures: Iterator[np.ndarray]) -> np.ndarray:
 
 def _motion_map(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """(h, w) mean over each cell of the difference of two pictures, beyond the noise."""
-    block = max(1, round(max(before.shape) / (4 * CELLS)))  # averaging takes the pixels' own noise out
+    sides = before.shape[:2]
+    block = min(*sides, max(1, round(max(sides) / (4 * CELLS))))  # averaging takes the pixels' own noise out
     small = [_pooled(picture, block, block).astype(np.float32) for picture in (before, after)]
     difference = np.abs(small[1] - small[0]).max(-1) / 255
     difference = np.clip(difference - max(NOISE, 2.5 * float(np.median(difference))), 0, MOST)
-    h, w = (max(1, round(CELLS * side / max(difference.shape))) for side in difference.shape)
+    h, w = (min(side, max(1, round(CELLS * side / max(difference.shape)))) for side in difference.shape)
     return _pooled(difference[..., None], difference.shape[0] // h, difference.shape[1] // w)[..., 0]
 
 

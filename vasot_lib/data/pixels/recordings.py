@@ -69,8 +69,12 @@ class Recording:
 
     @property
     def name(self) -> str:
-        """File name without suffix."""
-        return self.path.stem
+        """File name without suffix, or folder name."""
+        return _name(self.path)
+
+
+def _name(film: Path) -> str:
+    return film.name if film.is_dir() else film.stem  # folders have no suffix: take.1 and take.2 are two
 
 
 @dataclass(frozen=True)
@@ -267,18 +271,22 @@ def labelled_films(root: Path, activity: str | None = None) -> Mapping[str, Path
     """``[activity/]video`` -> film or frame folder, of the layout of :func:`load_recordings`.
 
     Raises:
-        DataError: neither ``videos/`` nor ``frames/``, or nothing in it.
+        DataError: neither ``videos/`` nor ``frames/``, nothing in it, or two recordings of one name.
     """
     home = next((root / kind for kind in ("videos", "frames") if (root / kind).is_dir()), None)
     if home is None:
         raise DataError(f"{root} has neither videos/ nor frames/; put the recordings there")
-    folders = [home / activity] if activity else [home, *sorted(entry for entry in home.iterdir() if entry.is_dir())]
+    inner = sorted(entry for entry in home.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    folders = [home / activity] if activity else [home, *inner]
     films: dict[str, Path] = {}
     for folder in folders:
         within = "" if folder == home else f"{folder.name}/"
         for film in video_files(folder):
             if folder != home or film.is_file() or not any(entry.is_dir() for entry in film.iterdir()):
-                films[within + film.stem] = film
+                key = within + _name(film)
+                if key in films:
+                    raise DataError(f"{films[key]} and {film.name} beside it have one name; keep one of them")
+                films[key] = film
     if not films:
         raise DataError(f"{home} holds no recordings{f' of {activity}' if activity else ''}; put them there")
     return films

@@ -1,0 +1,341 @@
+"""The encoder of pictures is the paper's; a video is changed as a whole; training from pixels resumes to the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vasot_lib import encoders
+from vasot_lib.data import Context, Dataset, Video, toy
+from vasot_lib.encoders import PixelEncoder
+from vasot_lib.errors import DataError, InputError
+from vasot_lib.experiments.config import Config, build, make_config
+from vasot_lib.methods import VAOT, Method
+from vasot_lib.training import History, fit
+from vasot_lib.vision import MEAN, STD, torchvision
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """For networks this small several threads wait for each other, on a busy machine for most of the time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def random_pictures(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (*shape, 3), generator=generator, dtype=torch.uint8)
+
+
+def small(**options: object) -> PixelEncoder:
+    torch.manual_seed(0)
+    return PixelEncoder("small", n_hidden=16, n_out=8, **options)
+
+
+def weights(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+# ---- what it is
+
+
+@pytest.fixture(scope="module")
+def published() -> PixelEncoder:
+    torch.manual_seed(0)
+    return PixelEncoder()
+
+
+def test_the_trunk_is_resnet_50_up_to_the_third_block_of_conv4(published: PixelEncoder) -> None:
+    whole = torchvision().models.resnet50()
+    cut_off = [whole.layer3[3:], whole.layer4, whole.fc]
+    assert weights(published.trunk) == weights(whole) - sum(map(weights, cut_off))
+    with torch.inference_mode():
+        assert published.trunk(torch.zeros(1, 3, 224, 224)).shape == (1, 1024, 14, 14)
+
+
+def test_the_head_has_the_sizes_of_the_paper(published: PixelEncoder) -> None:
+    found = [type(module).__name__ for module in published.over_time]
+    assert found == ["Conv3d", "BatchNorm3d", "ReLU"] * 2
+    convolutions = [module for module in published.over_time if isinstance(module, nn.Conv3d)]
+    sizes = [(module.in_channels, module.out_channels, module.kernel_size) for module in convolutions]
+    assert sizes == [(1024, 512, (3, 3, 3)), (512, 512, (3, 3, 3))]
+    found = [type(module).__name__ for module in published.head]
+    assert found == ["Dropout", "Linear", "ReLU"] * 2 + ["Linear"]
+    linear = [module for module in published.head if isinstance(module, nn.Linear)]
+    assert [(module.in_features, module.out_features) for module in linear] == [(512, 512), (512, 512), (512, 128)]
+    assert {module.p for module in published.head if isinstance(module, nn.Dropout)} == {0.1}
+    assert published.last is linear[-1]
+
+
+def test_embeddings_have_length_1_where_asked_for(published: PixelEncoder) -> None:
+    published.eval()
+    embedded = published(random_pictures(2, 3, 2, 32, 32))
+    assert embedded.shape == (2, 3, 128) and embedded.dtype == torch.float32
+    torch.testing.assert_close(embedded.norm(dim=-1), torch.ones(2, 3))
+    free = small(unit_length=False).eval()(random_pictures(2, 3, 2, 32, 32))
+    assert ((free.norm(dim=-1) - 1).abs() > 1e-3).all()
+
+
+@pytest.mark.parametrize(("trunk", "channels"), [("resnet18", 256), ("small", 128)])
+def test_other_trunks(trunk: str, channels: int) -> None:
+    encoder = PixelEncoder(trunk, n_hidden=16, n_out=8).eval()
+    assert encoder.over_time[0].in_channels == channels
+    assert encoder(random_pictures(3, 1, 40, 56)).shape == (3, 8)
+
+
+def test_the_whole_context_is_seen() -> None:
+    encoder = small().eval()
+    pictures = random_pictures(1, 3, 32, 32)
+    with torch.no_grad():
+        before = encoder(pictures)
+        for place in range(3):
+            changed = pictures.clone()
+            changed[0, place] = 255 - changed[0, place]
+            assert (encoder(changed) - before).abs().max() > 1e-4, place
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (dict(trunk="resnt50"), "unknown network of torchvision 'resnt50' .did you mean 'resnet50'"),
+        (dict(trunk="squeezenet1_0"), "trunk is 'squeezenet1_0', which is no ResNet; use resnet50, another"),
+        (dict(trunk="small", dropout=1.0), "dropout is 1.0; it must be at least 0 and below 1"),
+        (dict(trunk="small", dropout=-0.1), "dropout is -0.1"),
+    ],
+)
+def test_what_makes_no_encoder_is_refused(values: dict, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        PixelEncoder(**values)
+
+
+@pytest.mark.parametrize("pictures", [torch.zeros(3, 1, 8, 8, 3), torch.zeros(3, 1, 8, 8, 4, dtype=torch.uint8)])
+def test_pictures_are_bytes_in_three_colours(pictures: Tensor) -> None:
+    with pytest.raises(InputError, match=r"pictures are torch\..* expected uint8 \(n, height, width, 3\)"):
+        small()(pictures)
+
+
+# ---- learning and looking
+
+
+@pytest.mark.parametrize("trunk", ["resnet50", "small"])
+def test_a_step_lowers_the_loss_and_moves_every_weight(trunk: str) -> None:
+    torch.manual_seed(0)
+    encoder = PixelEncoder(trunk, n_hidden=32, n_out=8, dropout=0.0, flip=False, jitter=False).train()
+    pictures = random_pictures(2, 3, 2, 32, 32)
+    wanted = nn.functional.normalize(torch.randn(2, 3, 8), dim=-1)
+    before = {name: value.detach().clone() for name, value in encoder.named_parameters()}
+    optimiser = torch.optim.SGD(encoder.parameters(), lr=0.01)
+    losses = []
+    for _ in range(2):
+        loss = (encoder(pictures) - wanted).square().sum()
+        losses.append(loss.item())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert losses[1] < losses[0]
+    still = [name for name, value in encoder.named_parameters() if torch.equal(value, before[name])]
+    # What stands before batch normalisation may have a bias, which it takes out again.
+    assert [name for name in still if not (name.startswith("over_time") and name.endswith("bias"))] == []
+
+
+def test_evaluation_does_not_depend_on_how_many_frames_are_seen_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = small().eval()
+    pictures = random_pictures(2, 7, 2, 32, 32)
+    with torch.no_grad():
+        whole = encoder(pictures)
+        assert torch.equal(encoder(pictures), whole)
+        torch.testing.assert_close(encoder(pictures[1, 2:4]), whole[1, 2:4])
+        seen: list[int] = []
+        encoder.trunk.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+        monkeypatch.setattr(encoders, "AT_ONCE", 4)
+        torch.testing.assert_close(encoder(pictures), whole)
+    assert seen == [8, 8, 8, 4]  # 14 frames of 2 pictures
+    torch.testing.assert_close(encoder(pictures), whole)  # with a gradient, all at once
+
+
+def test_nothing_is_changed_or_dropped_where_nothing_is_learnt() -> None:
+    """The collapse meter looks at a method that trains."""
+    encoder = small()
+    pictures = random_pictures(2, 3, 2, 32, 32)
+    with torch.no_grad():
+        expected = encoder.eval()(pictures)
+        state = {name: value.clone() for name, value in encoder.state_dict().items()}
+        torch.testing.assert_close(encoder.train()(pictures), expected)
+    assert all(module.training for module in encoder.modules())
+    assert all(torch.equal(value, state[name]) for name, value in encoder.state_dict().items())  # running means too
+
+
+# ---- augmentation
+
+
+def trunk_input(encoder: PixelEncoder, pictures: Tensor) -> Tensor:
+    """(videos, pictures, 3, H, W) in 0..1 as they come to the trunk."""
+    seen: list[Tensor] = []
+    handle = encoder.trunk.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    encoder(pictures)
+    handle.remove()
+    flat = seen[0] * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
+    return flat.detach().unflatten(0, (pictures.shape[0], -1))
+
+
+def one_picture(videos: int) -> Tensor:
+    """The same picture everywhere, (videos, 2, 2, 16, 16, 3)."""
+    return random_pictures(16, 16).expand(videos, 2, 2, 16, 16, 3)
+
+
+def test_a_video_is_mirrored_as_a_whole() -> None:
+    encoder = small(jitter=False).train()
+    picture = random_pictures(16, 16).permute(2, 0, 1) / 255
+    seen = trunk_input(encoder, one_picture(8))
+    mirrored = [(video - picture.flip(-1)).abs().max() < 1e-5 for video in seen]
+    straight = [(video - picture).abs().max() < 1e-5 for video in seen]
+    assert all(a != b for a, b in zip(mirrored, straight, strict=True)) and 0 < sum(mirrored) < 8
+
+
+def test_a_video_changes_its_colours_as_a_whole() -> None:
+    encoder = small(flip=False).train()
+    seen = trunk_input(encoder, one_picture(6))
+    assert (seen - seen[:, :1]).abs().max() < 1e-6
+    apart = [(seen[i] - seen[j]).abs().max() for i in range(6) for j in range(i)]
+    assert min(apart) > 0.01
+    # A plain picture has no contrast; its brightness changes by up to 32 / 255.
+    grey = torch.full((40, 2, 1, 8, 8, 3), 128, dtype=torch.uint8)
+    level = trunk_input(encoder, grey).mean((1, 2, 3, 4)) / (128 / 255)
+    assert 1 - 32 / 255 - 1e-4 < level.min() < 0.93 and 1.07 < level.max() < 1 + 32 / 255 + 1e-4
+
+
+def test_the_generator_of_torch_decides_what_changes() -> None:
+    encoder = small().train()
+    runs = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        runs.append(trunk_input(encoder, one_picture(3)))
+    assert torch.equal(runs[0], runs[1]) and not torch.equal(runs[0], runs[2])
+
+
+@pytest.mark.parametrize("mode", ["evaluation", "switched off"])
+def test_pictures_stay_as_they_are(mode: str) -> None:
+    encoder = small().eval() if mode == "evaluation" else small(flip=False, jitter=False).train()
+    picture = random_pictures(16, 16).permute(2, 0, 1) / 255
+    assert (trunk_input(encoder, one_picture(4)) - picture).abs().max() < 1e-5
+
+
+# ---- what it is shown
+
+
+def film(n: int = 40, size: int = 4) -> np.ndarray:
+    """Every pixel of frame k is k."""
+    return np.broadcast_to(np.arange(n, dtype=np.uint8)[:, None, None, None], (n, size, size, 3)).copy()
+
+
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [
+        (Context(), [[0, 0], [0, 7], [0, 15], [1, 16], [24, 39]]),
+        (Context(3, 5), [[0, 0, 0], [0, 2, 7], [5, 10, 15], [6, 11, 16], [29, 34, 39]]),
+        (Context(1, 1), [[0], [7], [15], [16], [39]]),
+    ],
+)
+def test_a_frame_is_shown_with_the_ones_before_it(context: Context, expected: list[list[int]]) -> None:
+    video = Video("a", torch.zeros(40, 1), frames=film(), context=context)
+    seen = video.shown(torch.tensor([0, 7, 15, 16, 39]))
+    assert seen.shape == (5, context.frames, 4, 4, 3) and seen.dtype == torch.uint8
+    assert seen[:, :, 0, 0, 0].tolist() == expected and (seen == seen[..., :1, :1, :1]).all()
+
+
+def test_features_are_shown_where_there_is_no_context() -> None:
+    video = Video("a", torch.arange(40.0)[:, None], frames=film())
+    assert video.shown(torch.tensor([3, 1])).tolist() == [[3.0], [1.0]]
+
+
+def test_a_data_set_that_cannot_be_shown_as_pictures_is_refused() -> None:
+    pictured, bare = Video("a", torch.zeros(40, 1), frames=film()), Video("b", torch.zeros(40, 1))
+    with pytest.raises(DataError, match="video 'b' has no pictures to train from; load it with its frames"):
+        Dataset("d", (pictured, bare)).as_pictures(Context())
+    larger = replace(pictured, name="b", frames=film(size=8))
+    with pytest.raises(DataError, match=r"'d' mixes pictures of \[\(4, 4\), \(8, 8\)\] pixels; scale them to one"):
+        Dataset("d", (pictured, larger)).as_pictures(Context())
+    for values in ((0, 15), (2, 0)):
+        with pytest.raises(InputError, match="context has .* both must be at least 1"):
+            Context(*values)
+
+
+# ---- training from pixels
+
+
+@pytest.fixture(scope="module")
+def rendered() -> Dataset:
+    dataset = toy(n_videos=3, render=True, seed=1)
+    return replace(dataset, name="toy_rendered").as_pictures(Context())
+
+
+def config(epochs: int = 2, **training: object) -> Config:
+    values = {"training.frames": 20, "encoder.hidden": 16, "encoder.out": 8, "encoder.flip": True}
+    values |= {f"training.{name}": value for name, value in training.items()}
+    return make_config("toy_rendered", "vaot", "paper", epochs=epochs, overrides=values)
+
+
+def train(cfg: Config, dataset: Dataset, checkpoint: Path | None = None) -> tuple[Method, History]:
+    method = build(cfg, dataset)
+    return method, fit(method, dataset, cfg.training, checkpoint, progress=False)
+
+
+def test_an_encoder_that_does_not_fit_the_data_is_refused(rendered: Dataset) -> None:
+    with pytest.raises(InputError, match=r"shows features but .* encoder of pictures; use make_config\(.*pixels=False"):
+        build(config(), toy(n_videos=3))
+    with pytest.raises(InputError, match=r"shows pictures but .* encoder of features; use make_config\(.*pixels=True"):
+        build(make_config("toy", "vaot"), rendered)
+
+
+def test_a_run_that_was_interrupted_ends_with_the_numbers_of_one_that_was_not(
+    rendered: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, history = train(config(), rendered)
+    assert len(history) == 2 and all(np.isfinite(list(record.values())).all() for record in history)
+    fresh = build(config(), rendered)
+    for name, value in whole.named_parameters():
+        still = torch.equal(value, fresh.get_parameter(name))
+        assert not still or (name.startswith("encoder.over_time") and name.endswith("bias")), name
+
+    steps: Iterator[int] = iter(range(100))
+    terms = VAOT.terms
+
+    def interrupted(self: VAOT, *rest: object) -> dict[str, Tensor]:
+        if next(steps) == 4:  # three steps an epoch: inside the second one
+            raise KeyboardInterrupt
+        return terms(self, *rest)
+
+    checkpoint = tmp_path / "c.safetensors"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(VAOT, "terms", interrupted)
+        train(config(), rendered, checkpoint)
+    torch.manual_seed(999)
+    resumed, resumed_history = train(config(), rendered, checkpoint)
+    assert resumed_history == history
+    state = resumed.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in whole.state_dict().items())
+
+
+def test_a_video_is_embedded_and_aligned(rendered: Dataset) -> None:
+    method, _ = train(config(epochs=0), rendered)
+    x, y = rendered.videos[:2]
+    embedded = method.embed(x)
+    assert embedded.shape == (len(x), 8)
+    torch.testing.assert_close(embedded.norm(dim=1), torch.ones(len(x)))
+    matches = method.align(x, y)
+    assert matches.shape == (len(x),) and matches.min() >= 0 and matches.max() < len(y)
+
+
+def test_half_precision_layers(rendered: Dataset) -> None:
+    method, history = train(config(epochs=1, precision="bf16"), rendered)
+    _, exact = train(config(epochs=1), rendered)
+    assert history[0]["loss"] == pytest.approx(exact[0]["loss"], rel=0.1) and history != exact
+    assert {value.dtype for value in method.parameters()} == {torch.float32}
