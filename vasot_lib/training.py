@@ -49,7 +49,8 @@ class TrainingSettings:
         lr, weight_decay: of Adam.
         seed: all randomness follows from it.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
-        accumulate: passes that a step is made in, where memory is short; the numbers are those of one pass.
+        accumulate: passes that a step is made in, where memory is short; the numbers are those of one pass, but for
+            encoders of pictures, whose batch normalisation and changes of colour see each pass by itself.
         precision: ``32``, or ``bf16`` for layers in bfloat16 beside weights, transport and losses in float32.
     """
 
