@@ -113,7 +113,8 @@ def test_many_iterations_do_not_drift(scheme: str, relax: float | None) -> None:
 def test_long_sides(n: int, m: int, second: str, radius: float, scheme: str) -> None:
     """Rows wider than a tile, and running sums over several chunks, at the sizes that are meant for a GPU."""
     problem = make_problem(cost_of(1, n, m), **structured(second, radius), relax_y=0.1)
-    check_same(*both(problem, scheme, 2, 1, False, 1e-3), problem.lengths_x)
+    # On an H100 the two differ by up to 1.9e-5 here: rounding of sums over 1300 rows, in another order.
+    check_same(*both(problem, scheme, 2, 1, False, 1e-3), problem.lengths_x, tolerance=3e-5)
 
 
 @both_tilings

@@ -1,6 +1,8 @@
 r"""The fused GPU path: the two schemes of :mod:`vasot_lib.transport.reference` in Triton kernels. Rows are fixed.
 
-Not yet measured on a GPU: correctness is checked in Triton's interpreter, and that the kernels compile for one.
+Correctness is checked in Triton's interpreter, and on an H100 by the tests marked ``gpu``. There 25 iterations take
+3.5 ms at 256 x 256 and at 1024 x 1024 alike, which is the time to launch them, and .03 ns per entry and iteration at
+8192 x 8192 (results/h100/solver.json).
 
 The plan is never held: it is ``T_ij = a_i K_ij b_j``, and a constant per row of log K is arbitrary, since rows are
 rescaled anyway. One iteration is two to four launches, with neither allocation nor host synchronisation:
