@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
+from tests.data.pixels.films import make_folder, record
 from vasot_lib import cli
 from vasot_lib.cli import main
 from vasot_lib.data.registry import DATASETS
 from vasot_lib.errors import DataError
 from vasot_lib.experiments import report, runner
 from vasot_lib.methods import METHODS
+from vasot_lib.own import align, describe, segment
 
-COMMANDS = ("run", "sweep", "train", "data", "methods", "bench", "tutorial")
+COMMANDS = ("run", "sweep", "train", "align", "segment", "features", "data", "methods", "bench", "tutorial")
 
 
 def complaint(capsys: pytest.CaptureFixture[str]) -> str:
@@ -31,7 +33,19 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["nothing"], ["run"], ["data", "--nothing"], ["run", "n.ipynb", "-p", "seed"]]
+    "arguments",
+    [
+        [],
+        ["nothing"],
+        ["run"],
+        ["data", "--nothing"],
+        ["run", "n.ipynb", "-p", "seed"],
+        ["align", "--out", "o"],
+        ["align", "a.mp4", "b.mp4"],
+        ["segment", "films", "--out", "o"],
+        ["segment", "films", "--out", "o", "--actions", "many"],
+        ["features", "films"],
+    ],
 )
 def test_bad_use_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
@@ -105,9 +119,10 @@ def test_list_of_data_sets_as_text_has_one_line_each_and_fits_a_terminal(capsys:
         # The header holds the words that all commands begin with.
         assert line.endswith(entry.command.removeprefix("python data_scripts/") or "built in")
         assert entry.licence in line
+    lines = activities.replace("\n  ", " ").splitlines()  # long lines go on, indented
     for name, entry in DATASETS.items():
         listed = ", ".join(f"{activity} {k}" for activity, k in entry.activities.items())
-        assert (f"{name}/: {listed}" in activities.splitlines()) == bool(entry.activities)
+        assert (f"{name}/: {listed}" in lines) == bool(entry.activities)
 
 
 def test_data_set_is_loaded_and_described(capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,3 +213,98 @@ def test_reader_that_stops_early_is_no_error(unbuffered: str) -> None:
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     done = subprocess.run(["bash", "-c", call], capture_output=True, text=True, check=False, env=environment)
     assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+# ---- own films
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the commands on own films hand on."""
+    seen: dict[str, Any] = {}
+
+    def note(*given: Any, **named: Any) -> None:
+        seen.update(given=given, **named)
+
+    for room, function in ((align, "align_films"), (segment, "segment_films"), (describe, "describe_films")):
+        monkeypatch.setattr(room, function, note)
+    return seen
+
+
+def test_align_hands_on_its_films_and_options(called: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    films = [Path("a.mp4"), Path("b"), Path("c.avi")]
+    assert main(["align", *map(str, films), "--out", "o"]) == 0
+    assert called == {"given": (films, Path("o")), "features": "motion", "fps": None, "device": "cpu"}
+    assert capsys.readouterr().out == "wrote o\n"
+    assert main(["align", "a", "b", "--out", "o", "--features", "timm:x", "--fps", "7.5", "--device", "cuda"]) == 0
+    assert (called["features"], called["fps"], called["device"]) == ("timm:x", 7.5, "cuda")
+
+
+def test_segment_takes_the_films_of_a_folder_but_not_its_own_results(called: dict[str, Any], tmp_path: Path) -> None:
+    record(tmp_path / "b10.mp4", n=2), record(tmp_path / "b9.mp4", n=2)
+    make_folder(tmp_path / "pictures", range(2)), make_folder(tmp_path / "out", range(2))
+    out = tmp_path / "out"
+    assert main(["segment", str(tmp_path), "--actions", "6", "--out", str(out)]) == 0
+    assert called.pop("given") == ([tmp_path / name for name in ("b9.mp4", "b10.mp4", "pictures")], 6, out)
+    assert called == {"features": "motion", "fps": None, "epochs": None, "seed": 0, "device": "cpu"}
+    options = ["--epochs", "0", "--seed", "3", "--features", "appearance"]
+    assert main(["segment", str(tmp_path), "--actions", "2", "--out", str(out), *options]) == 0
+    assert (called["epochs"], called["seed"], called["features"]) == (0, 3, "appearance")
+
+
+def test_features_hands_on_its_folder_and_options(called: dict[str, Any]) -> None:
+    assert main(["features", "films", "--fps", "10", "--out", "o"]) == 0
+    network = "torchvision:resnet50"
+    assert called == {"given": (Path("films"), Path("o")), "features": network, "fps": 10.0, "device": "cpu"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["align", "one.mp4"], 2, "1 film was given; an alignment takes at least two"),
+        (["align", "one.mp4", "none.mp4"], 1, "none.mp4 does not exist; check the path"),
+        (["align", "one.mp4", "one.mp4", "--features", "clip"], 2, "features are 'clip'; use motion, appearance or"),
+        (["align", "one.mp4", "one.mp4", "--fps", "0"], 2, "fps is 0.0; give a positive number"),
+        (["segment", ".", "--actions", "1"], 2, "1 films and actions 1; give at least one film and 2 actions"),
+        (["segment", "empty", "--actions", "3"], 1, "empty holds no films; put video files or folders of pictures"),
+        (["segment", "none", "--actions", "3"], 1, "none does not exist; check the path"),
+        (["features", "empty", "--features", "motion"], 1, "empty holds no films"),
+        (["features", ".", "--features", "resnet50"], 2, "features are 'resnet50'; use"),
+    ],
+)
+def test_what_is_wrong_with_own_films_is_one_line_and_leaves_nothing(
+    arguments: list[str],
+    code: int,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("VASOT_CACHE", str(tmp_path / "cache"))
+    films = tmp_path / "films"
+    (films / "empty").mkdir(parents=True)
+    record(films / "one.mp4", n=30)
+    monkeypatch.chdir(films)
+    assert main([*arguments, "--out", "o"]) == code
+    assert message in complaint(capsys)
+    assert sorted(entry.name for entry in films.iterdir()) == ["empty", "one.mp4"]
+
+
+def test_the_three_commands_write_what_they_say(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VASOT_CACHE", str(tmp_path / "cache"))
+    films = tmp_path / "films"
+    films.mkdir()
+    one, two = record(films / "one.mp4", n=30), record(films / "two.mp4", n=40)
+    commands = {
+        "aligned": ["align", str(one), str(two)],
+        "segmented": ["segment", str(films), "--actions", "2"],
+        "described": ["features", str(films), "--features", "motion"],
+    }
+    for name, arguments in commands.items():
+        assert main([*arguments, "--out", str(tmp_path / name)]) == 0
+        assert capsys.readouterr().out == f"wrote {tmp_path / name}\n"
+    assert (tmp_path / "aligned" / "side_by_side.mp4").is_file()
+    assert {"segments.csv", "one.eaf", "two.csv"} <= {file.name for file in (tmp_path / "segmented").iterdir()}
+    assert sorted(file.name for file in (tmp_path / "described" / "features").iterdir()) == ["one.npy", "two.npy"]

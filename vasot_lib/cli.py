@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -286,7 +287,8 @@ def _data(options: argparse.Namespace) -> None:
     print("\nWhere every activity is a data set of its own, and its K:")
     for name, entry in DATASETS.items():
         if entry.activities:
-            print(f"{name}/: " + ", ".join(f"{activity} {k}" for activity, k in entry.activities.items()))
+            listed = ", ".join(f"{activity} {k}" for activity, k in entry.activities.items())
+            print(textwrap.fill(f"{name}/: {listed}", 120, subsequent_indent="  ", break_on_hyphens=False))
 
 
 def _data_row(entry: Any, here: bool) -> dict[str, Any]:

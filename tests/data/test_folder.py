@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -218,3 +219,56 @@ def test_checksum_sees_names_features_and_labels(folder):
         other = dataclasses.replace(dataset, videos=(dataclasses.replace(first, **change), dataset.videos[1]))
         assert other.checksum() != dataset.checksum()
     assert load_folder(folder).checksum() == dataset.checksum()
+
+
+# ---- without labels
+
+
+def test_a_folder_of_features_alone_gives_videos_without_labels(folder):
+    for part in ("groundTruth", "mapping"):
+        shutil.rmtree(folder / part)
+    np.save(folder / "features" / "c.npy", np.zeros((5, 3)))
+    dataset = load_folder(folder)
+    assert [(video.name, video.activity, len(video)) for video in dataset.videos] == [
+        ("c", "", 5), ("a_short", "tea", 4), ("b_long", "tea", 6),
+    ]  # fmt: skip
+    assert all(video.labels is None for video in dataset.videos)
+    assert (dataset.name, dataset.classes, dataset.n_actions, dataset.background) == ("kitchen", (), 0, None)
+    assert torch.equal(dataset.videos[2].features, torch.arange(18.0).reshape(6, 3))
+    tea = load_folder(folder, name="mine", activity="tea", n_actions=3)
+    assert (tea.name, tea.n_actions, [video.name for video in tea.videos]) == ("mine", 3, ["a_short", "b_long"])
+    with pytest.raises(InputError, match="unknown activity 'coffee'"):
+        load_folder(folder, activity="coffee")
+    with pytest.raises(InputError, match="n_actions is 5 but video 'a_short' has only 4 frames"):
+        load_folder(folder, activity="tea", n_actions=5)
+
+
+@pytest.mark.parametrize(
+    ("gone", "message"),
+    [("groundTruth", r"a_short is missing; add the ground truth"), ("mapping", r"mapping\.txt is missing")],
+)
+def test_half_of_the_labels_is_an_error_and_not_a_folder_without(folder, gone, message):
+    shutil.rmtree(folder / gone)
+    with pytest.raises(DataError, match=message):
+        load_folder(folder)
+
+
+def test_a_background_is_a_class_and_needs_labels(folder):
+    for part in ("groundTruth", "mapping"):
+        shutil.rmtree(folder / part)
+    with pytest.raises(DataError, match=r"mapping\.txt is missing"):
+        load_folder(folder, background="idle")
+
+
+def test_what_is_saved_without_labels_is_read_back_without(tmp_path):
+    rng = np.random.default_rng(0)
+    features = {"tea/one": rng.normal(size=(5, 2)), "two": rng.normal(size=(3, 2))}
+    save_folder(tmp_path / "new", {key: (rows, None) for key, rows in features.items()}, [])
+    assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["features"]
+    dataset = load_folder(tmp_path / "new")
+    assert {(video.name, video.activity, video.labels) for video in dataset.videos} == {
+        ("one", "tea", None), ("two", "", None),
+    }  # fmt: skip
+    for video in dataset.videos:
+        key = f"tea/{video.name}" if video.activity else video.name
+        assert np.array_equal(video.features.numpy(), features[key].astype(np.float32))

@@ -36,7 +36,7 @@ def load_folder(
 ) -> Dataset:
     """Read a labelled feature folder; videos in the order of their sorted file names.
 
-    A folder with neither ``groundTruth/`` nor a mapping gives videos without labels.
+    A folder with neither ``groundTruth/`` nor a mapping gives videos without labels; a ``background`` asks for labels.
 
     Args:
         path: folder with ``features/``, ``groundTruth/`` and the mapping.
@@ -57,7 +57,7 @@ def load_folder(
     """
     root = Path(path)
     file = root / mapping
-    if not file.exists() and not (root / "groundTruth").exists():
+    if background is None and not file.exists() and not (root / "groundTruth").exists():
         return _unlabelled(root, name, activity, n_actions or 0)
     names = read_merged(file) if merge else {label: label for label in read_mapping(file)}
     if background is not None and background not in names.values():

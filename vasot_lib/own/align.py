@@ -16,7 +16,7 @@ from vasot_lib.data.pixels.motion import Motion
 from vasot_lib.data.pixels.recordings import Recording, read_recordings
 from vasot_lib.errors import InputError
 from vasot_lib.figures import plot_alignment
-from vasot_lib.own.inputs import MAX_FRAMES, by_name, describer, rate_of
+from vasot_lib.own.inputs import MAX_FRAMES, by_name, check_rate, describer, rate_of
 from vasot_lib.own.outputs import Outputs
 from vasot_lib.transport import Far, Near, solve
 from vasot_lib.transport.paths import WEIGHT, mean_path
@@ -29,7 +29,8 @@ class FilmMatching:
     """How two films are matched; the defaults are the kit's, chosen on generated films.
 
     Attributes:
-        alpha, radius, rho, epsilon: as in :class:`vasot_lib.transport.Alignment`.
+        alpha, radius, rho, epsilon: as in :class:`vasot_lib.transport.Alignment`; the window of a short film is one
+            frame.
         weight: of a frame in the mean path, see :func:`vasot_lib.transport.paths.mean_path`.
         motion_mass: frames have the mass of their motion and the temporal prior runs on that clock, where the features
             say how much moves; otherwise every frame weighs the same.
@@ -82,7 +83,7 @@ def match_films(
     distance = torch.cdist(x[None].float(), y[None].float())[0]
     u, v = (mass.cumsum(0) - mass / 2 for mass in (p, q))
     cost = distance / distance.mean().clamp_min(1e-9) + how.rho * (u[:, None] - v).abs()
-    structure = (Near(how.radius), Far(how.radius)) if how.alpha else None
+    structure = (Near(max(how.radius, 1 / len(x))), Far(max(how.radius, 1 / len(y)))) if how.alpha else None
     plan = solve(cost[None], structure, alpha=how.alpha, epsilon=how.epsilon, mass_x=p[None], mass_y=q[None]).matrix[0]
     return FilmMatch(plan, plan / (p[:, None] * q), mean_path(plan, p, q, how.weight))
 
@@ -118,11 +119,12 @@ def align_films(
         progress: show bars.
 
     Raises:
-        InputError: fewer than two films.
+        InputError: fewer than two films, or a rate that is not a positive number.
         DataError: a film that cannot be read, two of one name beside the first, or ``out`` holds something else.
     """
     if len(films) < 2:
         raise InputError(f"{len(films)} film was given; an alignment takes at least two")
+    check_rate(fps)
     how = how or FilmMatching()
     describe = describer(features, device)
     if len(films) > 2:

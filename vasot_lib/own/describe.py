@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vasot_lib.data.folder import read_mapping, refuse_existing, save_folder
 from vasot_lib.data.pixels.recordings import label_lines, labelled_films, read_recordings
-from vasot_lib.own.inputs import by_name, describer, films_in
+from vasot_lib.own.inputs import by_name, check_rate, describer, films_in
 
 
 def describe_films(
@@ -25,8 +25,10 @@ def describe_films(
         progress: show bars.
 
     Raises:
+        InputError: no such features, or a rate that is not a positive number.
         DataError: no films, a film that cannot be read, two of one name, or ``out`` exists.
     """
+    check_rate(fps)
     refuse_existing(out)  # now, not after hours of describing
     labelled = (folder / "groundTruth").is_dir()
     films = labelled_films(folder) if labelled else films_in(folder)

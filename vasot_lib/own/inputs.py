@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -66,6 +67,16 @@ def by_name(films: Iterable[Path]) -> dict[str, Path]:
             raise DataError(f"{named[name]} and {film} have one name, and results are named by it; rename one of them")
         named[name] = film
     return named
+
+
+def check_rate(fps: float | None) -> None:
+    """Refuse now what would be refused by the first film.
+
+    Raises:
+        InputError: not a positive number.
+    """
+    if fps is not None and not 0 < fps < math.inf:  # false for NaN
+        raise InputError(f"fps is {fps}; give a positive number of frames per second, or leave it out")
 
 
 def rate_of(films: Sequence[Path], most: int) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ import numpy as np
 
 from vasot_lib.data import Dataset
 from vasot_lib.data.pixels.recordings import Recording, gather, read_recordings
-from vasot_lib.errors import InputError
+from vasot_lib.errors import DataError, InputError
 from vasot_lib.experiments.config import build, make_config
 from vasot_lib.figures import plot_timelines
-from vasot_lib.own.inputs import MAX_FRAMES, by_name, describer, rate_of
+from vasot_lib.own.inputs import MAX_FRAMES, by_name, check_rate, describer, rate_of
 from vasot_lib.own.outputs import Outputs, frame_edges, spans
 from vasot_lib.training import fit
 
@@ -53,11 +54,12 @@ def segment_films(
         per film (N,) actions, numbered in the order in which they happen on average.
 
     Raises:
-        InputError: no films, K below 2 or above the frames of a film.
-        DataError: a film that cannot be read, two of one name, or ``out`` holds something else.
+        InputError: no films, K below 2 or above the frames of a film, a rate that is not a positive number.
+        DataError: a film that cannot be read or is too short, two of one name, or ``out`` holds something else.
     """
     if not films or n_actions < 2:
         raise InputError(f"{len(films)} films and actions {n_actions}; give at least one film and 2 actions")
+    check_rate(fps)
     by_name(films)
     describe = describer(features, device)
     fps = rate_of(films, MAX_FRAMES) if fps is None else fps
@@ -67,10 +69,22 @@ def segment_films(
     wanted = {"command": "segment", "actions": n_actions, "features": describe.name, "fps": fps}
     outputs = Outputs(out, {**wanted, **config.as_dict()}, films)
     recordings = read_recordings(films, describe, fps=fps, progress=progress)
+    _check_length(recordings, config.hyper.segmentation.decode.radius)
     dataset = gather("own", recordings, n_actions).standardised()
     labels = _segmented(config, dataset, progress)
     _write(outputs, recordings, labels, n_actions)
     return labels
+
+
+def _check_length(recordings: Sequence[Recording], radius: float) -> None:
+    """The structural prior needs a window of a frame; its own error speaks of a radius, which is not asked for here."""
+    least = math.ceil(1 / radius)
+    for recording in recordings:
+        if len(recording.times) < least:
+            raise DataError(
+                f"{recording.path} gives {len(recording.times)} frames, actions take at least {least}; raise fps, "
+                "or leave this film out"
+            )
 
 
 def _segmented(config: Any, dataset: Dataset, progress: bool) -> list[np.ndarray]:

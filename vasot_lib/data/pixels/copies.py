@@ -66,7 +66,7 @@ def altered_copy(pictures: np.ndarray, warp: Warp, rng: np.random.Generator) -> 
         rng: draws all of it.
     """
     _, h, w, _ = pictures.shape
-    top, left = (int(rng.integers(0, max(1, side // 10) + 1)) for side in (h, w))
+    top, left = (int(rng.integers(0, side // 10 + 1)) for side in (h, w))
     cut = pictures[warp.shows, top : top + h - h // 10, left : left + w - w // 10].astype(np.float32) / 255
     gain = rng.uniform(0.8, 1.2) * rng.uniform(0.9, 1.1, size=3)
     changed = (cut - 0.5) * gain + 0.5 + rng.uniform(-0.1, 0.1)
