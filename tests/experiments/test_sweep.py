@@ -246,7 +246,9 @@ def test_every_other_cell_has_run_once(ended: tuple[Path, int, str, str]) -> Non
     starts = said(folder, "start")
     counts = {cell: starts.count(cell) for cell in starts}
     assert counts.pop("kills-0") in (3, 4)  # a death of the worker may count though another cell was running
-    assert counts == {"fine-0": 1, "fine-1": 1, "raises-0": 1, "kills_once-0": 2}
+    # On a busy machine a worker can die before it has told that the cell before had failed: that one runs again.
+    assert counts.pop("raises-0") in (1, 2)
+    assert counts == {"fine-0": 1, "fine-1": 1, "kills_once-0": 2}
     assert code == 1
     assert "3 run, 0 there already, 2 failed" in out
 
@@ -308,7 +310,7 @@ def test_finished_cells_start_no_worker(
 
 @pytest.mark.slow
 def test_stopped_and_killed_sweep_repeats_no_finished_cell(tmp_path: Path) -> None:
-    write_grid(tmp_path, "fixed: {seconds: 1}\ngrid: {seed: [0, 1, 2]}\n")
+    write_grid(tmp_path, "fixed: {seconds: 4}\ngrid: {seed: [0, 1, 2]}\n")
     process = start(tmp_path, "--workers", "2")
     wait_for(tmp_path, "start", 3, process)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal
