@@ -310,7 +310,7 @@ def test_finished_cells_start_no_worker(
 
 @pytest.mark.slow
 def test_stopped_and_killed_sweep_repeats_no_finished_cell(tmp_path: Path) -> None:
-    write_grid(tmp_path, "fixed: {seconds: 4}\ngrid: {seed: [0, 1, 2]}\n")
+    write_grid(tmp_path, "fixed: {seconds: 1}\ngrid: {seed: [0, 1, 2]}\n")
     process = start(tmp_path, "--workers", "2")
     wait_for(tmp_path, "start", 3, process)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal
