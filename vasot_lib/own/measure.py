@@ -15,7 +15,7 @@ from vasot_lib.data.pixels.copies import Warp, altered_copy, tempo_warp
 from vasot_lib.data.pixels.motion import Motion
 from vasot_lib.evaluation import dtw, straight_line
 from vasot_lib.experiments.config import build, make_config
-from vasot_lib.own.align import FilmMatching, match_films
+from vasot_lib.own.align import match_films
 from vasot_lib.training import fit
 
 LINE, DTW, ARGMAX, EQUAL, OURS, TRAINED = (
@@ -120,4 +120,4 @@ def _trained(x: Film, y: Film, seed: int) -> np.ndarray:
     model = build(config, data)
     fit(model, data, config.training, progress=False)
     first, second = (model.embed(video) for video in data.videos)
-    return match_films(first, second, x.mass, y.mass, FilmMatching()).matches
+    return match_films(first, second, x.mass, y.mass).matches

@@ -1,4 +1,4 @@
-"""Recordings on disk as data sets: decoded once, in worker processes, and kept in a cache by their content.
+"""Recordings on disk as data sets: decoded before training, in worker processes, and kept in a cache by content.
 
 A film's features, times and (where training needs them) pictures are stored under the hash of its bytes and of what was
 asked for. The same again is read from there; what was interrupted goes on with the films that are missing. Pictures lie
@@ -147,7 +147,9 @@ def read_recordings(
     workers: int | None = None,
     progress: bool = True,
 ) -> list[Recording]:
-    """Read films or folders of pictures; each is decoded once, whatever is read later.
+    """Read films or folders of pictures; what was decoded before comes from the cache.
+
+    The first time a film is decoded once for its features, and once more where its pictures are kept.
 
     Args:
         paths: in the order of the result.
