@@ -1,4 +1,4 @@
-"""JupyterLab and a browser for all tests of this folder; on a machine without them the tests skip."""
+"""A browser and JupyterLab for all tests of this folder; on a machine without them the tests skip."""
 
 from __future__ import annotations
 
@@ -9,18 +9,29 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from tests.browser.lab import Lab
 
 
 # Not for the session: playwright's event loop would stay, and notebooks that run in this process need their own.
 @pytest.fixture(scope="package")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """One server and one browser."""
+def browser() -> Iterator[Browser]:
+    """Chromium, the same for all: a second one in this process would not start."""
     if find_spec("playwright") is None:
         pytest.skip("playwright is not installed; pip install -r requirements.txt")
-    from tests.browser.lab import Lab, chromium
+    from tests.browser.lab import chromium, open_browser
 
     if chromium() is None:
         pytest.skip("no Chromium on the PATH; on Debian and Ubuntu: apt-get install chromium")
-    with Lab(tmp_path_factory.mktemp("lab")) as started:
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="package")
+def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One server."""
+    from tests.browser.lab import Lab
+
+    with Lab(browser, tmp_path_factory.mktemp("lab")) as started:
         yield started

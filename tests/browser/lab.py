@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import nbformat
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 # For root, and for containers with little shared memory; the rest keeps the browser off the network and the GPU.
@@ -46,6 +46,15 @@ PNG = """async (image) => {
 def chromium() -> str | None:
     """Where Chromium is, or None."""
     return next((path for name in CHROMIUM if (path := shutil.which(name))), None)
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Headless Chromium; one at a time in a process, since Playwright's event loop runs in its thread."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        yield browser
+        browser.close()
 
 
 def until(found: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
@@ -155,15 +164,16 @@ class OpenNotebook:
 
 
 class Lab:
-    """One JupyterLab server and one browser, as long as the ``with`` block lasts.
+    """One JupyterLab server, as long as the ``with`` block lasts.
 
     Args:
+        browser: shows its pages.
         folder: empty; holds the notebooks and all that JupyterLab writes.
         width, height: of the browser window, in pixels.
     """
 
-    def __init__(self, folder: Path, width: int = 1280, height: int = 1400) -> None:
-        self.folder, self.width, self.height = folder, width, height
+    def __init__(self, browser: Browser, folder: Path, width: int = 1280, height: int = 1400) -> None:
+        self._browser, self.folder, self.width, self.height = browser, folder, width, height
         self.token = secrets.token_hex(16)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -173,9 +183,6 @@ class Lab:
         with ExitStack() as opened:
             self._start_server()
             opened.callback(self._end_server)
-            playwright = opened.enter_context(sync_playwright())
-            self._browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-            opened.callback(self._browser.close)
             until(self._answers, "JupyterLab to answer")
             self._opened = opened.pop_all()
         return self

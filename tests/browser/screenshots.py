@@ -12,7 +12,7 @@ from itertools import cycle
 from pathlib import Path
 
 from tests.browser import explorers
-from tests.browser.lab import Lab, chromium
+from tests.browser.lab import Lab, chromium, open_browser
 from vasot_lib.explore import Explorer
 from vasot_lib.explore.explorer import DPI
 
@@ -26,7 +26,11 @@ def main() -> None:
         sys.exit("no Chromium on the PATH; on Debian and Ubuntu: apt-get install chromium")
     FOLDER.mkdir(parents=True, exist_ok=True)
     source = inspect.getsource(explorers)
-    with tempfile.TemporaryDirectory() as folder, Lab(Path(folder), width=1340, height=2000) as lab:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_browser() as browser,
+        Lab(browser, Path(folder), width=1340, height=2000) as lab,
+    ):
         for name, build in explorers.EXPLORERS.items():
             with lab.open([source, f"{name}()"]) as notebook:
                 notebook.run_all()

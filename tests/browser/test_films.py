@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from vasot_lib.own.align import align_films
 from vasot_lib.own.outputs import GAP
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
 
@@ -74,31 +73,23 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(film: Path) -> Iterator[Page]:
+def page(browser: Browser, film: Path) -> Iterator[Page]:
     """A page with the film, served as any server would."""
-    if find_spec("playwright") is None:
-        pytest.skip("playwright is not installed; pip install -r requirements.txt")
-    from playwright.sync_api import sync_playwright
+    from tests.browser.lab import PATIENCE, until
 
-    from tests.browser.lab import FLAGS, PATIENCE, chromium, until
-
-    if chromium() is None:
-        pytest.skip("no Chromium on the PATH; on Debian and Ubuntu: apt-get install chromium")
     (film.parent / "page.html").write_text(f'<video muted preload="auto" src="{film.name}"></video>')
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(film.parent)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    page = browser.new_page()
     try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-            page = browser.new_page()
-            page.set_default_timeout(1000 * PATIENCE)
-            page.goto(f"http://127.0.0.1:{server.server_port}/page.html")
-            if not page.evaluate("""document.createElement("video").canPlayType('video/mp4; codecs="avc1.42E01E"')"""):
-                pytest.skip("this Chromium has no H.264 decoder; Debian's has one: apt-get install chromium")
-            until(lambda: facts(page)["ready"] == 4 or facts(page)["error"], "the film to load")
-            yield page
-            browser.close()
+        page.set_default_timeout(1000 * PATIENCE)
+        page.goto(f"http://127.0.0.1:{server.server_port}/page.html")
+        if not page.evaluate("""document.createElement("video").canPlayType('video/mp4; codecs="avc1.42E01E"')"""):
+            pytest.skip("this Chromium has no H.264 decoder; Debian's has one: apt-get install chromium")
+        until(lambda: facts(page)["ready"] == 4 or facts(page)["error"], "the film to load")
+        yield page
     finally:
+        page.close()
         server.shutdown()
         server.server_close()
 
