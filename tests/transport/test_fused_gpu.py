@@ -221,11 +221,9 @@ for scheme, m, second, relax in (
     ("sinkhorn", 257, Far(0.1, 1), 0.1), ("sinkhorn", 1100, Far(0.1), None), ("mirror", 20, Distinct(), 0.1)
 ):
     problem = make_problem(torch.rand(2, 100, m), (Near(0.1), second), alpha=0.3, relax_y=relax)
-    solver = gpu._Solver(problem, Schedule(scheme, 1, 2, True, 1e-3))
+    solver = gpu.Solver(problem, Schedule(scheme, 2, 2, True, 1e-3))
     solver.kernels = Kernels()
-    solver.step()
-    solver.step()
-    solver.plan()
+    solver.iterate()
 """
 
 

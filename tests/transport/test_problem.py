@@ -114,7 +114,7 @@ BAD = {
     "empty mask": (dict(mask_x=torch.zeros(1, 3, dtype=torch.bool)), "no real entry in sample 0"),
     "mask order": (dict(mask_x=torch.tensor([[False, True, True]])), "padding before real entries"),
     "mass sum": (dict(mass_x=torch.ones(1, 3)), "must sum to 1"),
-    "mass sign": (dict(mass_x=torch.tensor([[1.5, -0.5, 0.0]])), "non-negative"),
+    "mass sign": (dict(mass_x=torch.tensor([[1.5, -0.5, 0.0]])), "mass_x is negative"),
 }
 
 

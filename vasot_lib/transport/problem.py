@@ -142,18 +142,20 @@ def make_problem(
         raise InputError(f"alpha is {alpha} but no structure is given; pass structure=(Near(r), Far(r)) or alpha=0")
     cost = cost.detach()
     batch, n, m = cost.shape
-    mask_x, mask_y = _mask("mask_x", mask_x, (batch, n), cost), _mask("mask_y", mask_y, (batch, m), cost)
-    lengths_x, lengths_y = (tuple(mask.sum(1).tolist()) for mask in (mask_x, mask_y))
+    x, y = _side("x", mask_x, mass_x, (batch, n), cost), _side("y", mask_y, mass_y, (batch, m), cost)
+    # All that the host has to know, in one transfer: on a GPU every look waits for the device.
+    facts = torch.cat([cost.sum().isfinite().long()[None], x.facts, y.facts]).tolist()
+    split = 1 + len(x.facts)
+    lengths_x, lengths_y = _lengths("x", x, facts[1:split]), _lengths("y", y, facts[split:])
     if min(lengths_x) < n or min(lengths_y) < m:
-        cost = cost.masked_fill(~(mask_x.unsqueeze(2) & mask_y.unsqueeze(1)), 0.0)
-    if not bool(torch.isfinite(cost.sum())) and not bool(torch.isfinite(cost).all()):
+        cost = cost.masked_fill(~(x.mask.unsqueeze(2) & y.mask.unsqueeze(1)), 0.0)
+    if not facts[0] and not bool(torch.isfinite(cost).all()):
         first = (~torch.isfinite(cost)).nonzero()[0].tolist()
         raise InputError(f"cost holds NaN or infinity, first at sample {first[0]}, row {first[1]}, column {first[2]}")
     bound = None
     if structure is not None and alpha > 0:
         bound = structure[0].bind(lengths_x, 1), structure[1].bind(lengths_y, 2)
-    p, q = _mass("mass_x", mass_x, mask_x, cost), _mass("mass_y", mass_y, mask_y, cost)
-    return Problem(cost, p, q, lengths_x, lengths_y, bound, alpha, epsilon, relax_x, relax_y)
+    return Problem(cost, x.mass, y.mass, lengths_x, lengths_y, bound, alpha, epsilon, relax_x, relax_y)
 
 
 def check_memory(cost: Tensor, buffers: int) -> None:
@@ -182,24 +184,44 @@ def check_memory(cost: Tensor, buffers: int) -> None:
         )
 
 
-def _mask(name: str, mask: Tensor | None, shape: tuple[int, int], cost: Tensor) -> Tensor:
+class _Side(NamedTuple):
+    """One side's (B, N) mask and masses, and what is to be looked at on the host: ``facts``, see :func:`_lengths`."""
+
+    mask: Tensor
+    mass: Tensor
+    facts: Tensor
+
+
+def _side(name: str, mask: Tensor | None, mass: Tensor | None, shape: tuple[int, int], cost: Tensor) -> _Side:
     if mask is None:
-        return torch.ones(shape, dtype=torch.bool, device=cost.device)
+        mask = torch.ones(shape, dtype=torch.bool, device=cost.device)
     if mask.shape != shape or mask.dtype != torch.bool:
-        raise InputError(f"{name} is {mask.dtype} of shape {tuple(mask.shape)}; expected torch.bool of shape {shape}")
-    if not bool(mask.any(1).all()):
-        empty = int((~mask.any(1)).nonzero()[0])
-        raise InputError(f"{name} leaves no real entry in sample {empty}; drop that sample from the batch")
-    if not bool((mask[:, :-1] | ~mask[:, 1:]).all()):
-        raise InputError(f"{name} has padding before real entries; put the padding last")
-    return mask
-
-
-def _mass(name: str, mass: Tensor | None, mask: Tensor, cost: Tensor) -> Tensor:
+        raise InputError(
+            f"mask_{name} is {mask.dtype} of shape {tuple(mask.shape)}; expected torch.bool of shape {shape}"
+        )
+    if mass is not None and mass.shape != shape:
+        raise InputError(f"mass_{name} has shape {tuple(mass.shape)}; expected {shape}")
+    lengths = mask.sum(1)
+    leading = torch.arange(shape[1], device=mask.device) < lengths.unsqueeze(1)
+    faults = [(mask != leading).any()]
     if mass is None:
-        return mask.to(cost.dtype) / mask.sum(1, keepdim=True)
-    if mass.shape != mask.shape or bool((mass < 0).any()) or bool((mass.masked_select(~mask) != 0).any()):
-        raise InputError(f"{name} must be of shape {tuple(mask.shape)}, non-negative, and zero on padding")
-    if bool(((mass.sum(1) - 1).abs() > 1e-4).any()):
-        raise InputError(f"{name} sums to {mass.sum(1).tolist()}; each sample's mass must sum to 1")
-    return mass.to(cost)
+        uniform = mask.to(cost.dtype) / lengths.unsqueeze(1)
+        return _Side(mask, uniform, torch.cat([lengths, faults[0][None]]))
+    faults += [(mass < 0).any() | mass.masked_fill(mask, 0.0).any(), ~((mass.sum(1) - 1).abs() <= 1e-4).all()]
+    return _Side(mask, mass.to(cost), torch.cat([lengths, torch.stack(faults)]))
+
+
+def _lengths(name: str, side: _Side, facts: list[int]) -> tuple[int, ...]:
+    """The B real lengths; after them ``facts`` say whether the mask has gaps, and what is wrong with given masses."""
+    batch = len(side.mask)
+    lengths, faults = tuple(facts[:batch]), [bool(fact) for fact in facts[batch:]]
+    if min(lengths) == 0:
+        empty = lengths.index(0)
+        raise InputError(f"mask_{name} leaves no real entry in sample {empty}; drop that sample from the batch")
+    if faults[0]:
+        raise InputError(f"mask_{name} has padding before real entries; put the padding last")
+    if any(faults[1:2]):
+        raise InputError(f"mass_{name} is negative somewhere, or not zero on padding; masses are shares of 1")
+    if any(faults[2:]):
+        raise InputError(f"mass_{name} sums to {side.mass.sum(1).tolist()}; each sample's mass must sum to 1")
+    return lengths

@@ -131,8 +131,8 @@ def _path(problem: Problem, schedule: Schedule) -> tuple[Callable[[Problem, Sche
             if os.getpid() == cpu.PROCESS:
                 return cpu.run, 3
         elif cost.is_cuda:
-            from vasot_lib.transport.fused import gpu
+            from vasot_lib.transport.fused import gpu, gpu_graphs
 
             if gpu.takes(problem, schedule):
-                return gpu.run, 7
+                return gpu_graphs.run, 7
     return reference.run, 11

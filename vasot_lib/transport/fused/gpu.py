@@ -1,8 +1,7 @@
 r"""The fused GPU path: the two schemes of :mod:`vasot_lib.transport.reference` in Triton kernels. Rows are fixed.
 
-Correctness is checked in Triton's interpreter, and on an H100 by the tests marked ``gpu``. There 25 iterations take
-3.5 ms at 256 x 256 and at 1024 x 1024 alike, which is the time to launch them, and .03 ns per entry and iteration at
-8192 x 8192 (results/h100/solver.json).
+Correctness is checked in Triton's interpreter, and on an H100 by the tests marked ``gpu``. Small plans wait for their
+launches; :mod:`vasot_lib.transport.fused.gpu_graphs` takes those together.
 
 The plan is never held: it is ``T_ij = a_i K_ij b_j``, and a constant per row of log K is arbitrary, since rows are
 rescaled anyway. One iteration is two to four launches, with neither allocation nor host synchronisation:
@@ -73,17 +72,15 @@ def takes(problem: Problem, schedule: Schedule) -> bool:
 def run(problem: Problem, schedule: Schedule) -> Outcome:
     """The same outcome as :func:`vasot_lib.transport.reference.run`, up to float32 rounding, where :func:`takes`."""
     with torch.cuda.device_of(problem.cost):
-        solver = _Solver(problem, schedule)
-        for _ in range(schedule.iterations - 1):
-            solver.step()
-        previous = solver.plan()
-        solver.step()
-        matrix = solver.plan(reuse=True)
-        residual = previous.sub_(matrix).abs_().sum((1, 2))
-        del previous
-        if problem.balanced and schedule.finish:
-            matrix = solver.project(matrix, schedule.tolerance)
+        solver = Solver(problem, schedule)
+        solver.run()
+        matrix, residual = solver.kernel, solver.residual
         del solver  # J is measured in plain torch, which needs room of its own
+        return measure(problem, matrix, residual)
+
+
+def measure(problem: Problem, matrix: Tensor, residual: Tensor) -> Outcome:
+    """What there is to say of a plan."""
     error_x, error_y = marginal_error(matrix.sum(2), problem.p), marginal_error(matrix.sum(1), problem.q)
     return Outcome(matrix, problem.objective(matrix), error_x, error_y, residual)
 
@@ -93,23 +90,60 @@ def _power_of_two(size: int) -> int:
     return 1 << (size - 1).bit_length()
 
 
-class _Solver:
-    """Buffers and launches of one solve."""
+class Solver:
+    """Buffers and launches of one solve, which may run again on what is then in ``cost``, ``p`` and ``q``.
+
+    ``iterate`` and ``sweep_on`` look at nothing from the host, so that they can be recorded.
+
+    Attributes:
+        kernel: (B, N, M) the plan, after :meth:`run`.
+        residual: (B,) mass that the last iteration moved.
+    """
 
     def __init__(self, problem: Problem, schedule: Schedule):
         from vasot_lib.transport.fused import gpu_kernels  # triton is slow to import, and not installed everywhere
 
-        self.kernels, self.problem = gpu_kernels, problem
+        self.kernels, self.problem, self.schedule = gpu_kernels, problem, schedule
         self.mirror = schedule.scheme == "mirror" and not problem.balanced
         self.proximal = schedule.scheme == "sinkhorn"
+        self.finishes = problem.balanced and schedule.finish
         self.sweeps = 1 if self.mirror else schedule.sweeps
         self.end_on_rows = not self.mirror and problem.relax_y is not None  # half a sweep more, see the reference
-        self.exact_rows = False  # the uniform plan has its rows already
+        self.exact_rows = False
         self.cost, self.p, self.q = (t.contiguous() for t in (problem.cost, problem.p, problem.q))
         self.batch, self.n, self.m = self.cost.shape
         self._lay_out()
         self._allocate()
+
+    def run(self) -> None:
+        """Iterate from the uniform plan and finish."""
+        self.iterate()
+        if self.finishes:
+            for _ in range(MOST_FINISHING_SWEEPS // SWEEPS_BETWEEN_CHECKS):
+                if bool(self.done.all()):
+                    break
+                self.sweep_on()
+            self.kernel.mul_(self.a.unsqueeze(2)).mul_(self.b.unsqueeze(1))
+
+    def iterate(self) -> None:
+        """All iterations; where sweeps to finish follow, the first half of the first one."""
         self._start()
+        for _ in range(self.schedule.iterations - 1):
+            self._step()
+        previous = self._plan(torch.empty_like(self.kernel))
+        self._step()
+        self.residual = previous.sub_(self._plan(self.kernel)).abs_().sum((1, 2))
+        if self.finishes:
+            self.b.fill_(1.0)
+            self._sweep()
+            self._look()
+
+    def sweep_on(self) -> None:
+        """Sinkhorn sweeps on the plan itself, up to the next look at the marginals, as in the reference."""
+        for _ in range(SWEEPS_BETWEEN_CHECKS):
+            self._scale(1.0, proximal=False)
+            self._sweep()
+        self._look()
 
     def _lay_out(self) -> None:
         self.single = _power_of_two(self.m) <= WIDEST_ROW
@@ -121,15 +155,14 @@ class _Solver:
 
     def _allocate(self) -> None:
         new, shape = self.cost.new_empty, self.cost.shape
-        self.a, self.b = self.p.clone(), self.q.clone()
-        self.kernel = torch.ones_like(self.cost)  # with a and b: the uniform plan
-        self.log_kernel = self.kernel  # not read where none is kept
-        if self.proximal or self.mirror:
-            self.log_kernel = self.q.clamp_min(TINY).log().unsqueeze(1).repeat(1, self.n, 1)
-        self.v, self.shift = torch.zeros_like(self.q), torch.where(self.q > 0, 0.0, -torch.inf)
+        self.a, self.b = torch.empty_like(self.p), torch.empty_like(self.q)
+        self.kernel = new(shape)
+        self.keeps = self.proximal or self.mirror
+        self.log_kernel = new(shape) if self.keeps else self.kernel  # not read where none is kept
+        self.v, self.shift = torch.empty_like(self.q), torch.empty_like(self.q)
         # Zero: what lies beyond a sample's last block or column is never written.
         self.column_sums = self.cost.new_zeros(self.batch, self.blocks, self.m)
-        self.row_sums = torch.zeros_like(self.p)
+        self.row_sums = torch.empty_like(self.p)
         self.lengths_x, self.lengths_y = (
             self._integers(lengths) for lengths in (self.problem.lengths_x, self.problem.lengths_y)
         )
@@ -144,7 +177,16 @@ class _Solver:
         return torch.tensor(values, dtype=torch.int32, device=self.cost.device)
 
     def _start(self) -> None:
-        """The weights ``rate`` and ``keep``, (B,), and ``phi``."""
+        """The uniform plan, and the weights ``rate`` and ``keep``, (B,), and ``phi``."""
+        self.exact_rows = False  # the uniform plan has its rows already
+        self.a.copy_(self.p)
+        self.b.copy_(self.q)
+        self.kernel.fill_(1.0)
+        if self.keeps:
+            self.log_kernel.copy_(self.q.clamp_min(TINY).log().unsqueeze(1))
+        self.v.zero_()
+        self.shift.copy_(torch.where(self.q > 0, 0.0, -torch.inf))
+        self.done.zero_()
         problem, epsilon = self.problem, self.problem.epsilon
         if self.mirror:
             self.rate = mirror_step(problem).flatten()
@@ -155,7 +197,7 @@ class _Solver:
         self.keep = torch.full_like(self.rate, 1.0 - epsilon / scale)
         self.phi = 1.0 if problem.relax_y is None else problem.relax_y / (problem.relax_y + scale)
 
-    def step(self) -> None:
+    def _step(self) -> None:
         """One linearisation and its sweeps."""
         if self.problem.structure is not None:
             self._second_side()
@@ -166,27 +208,16 @@ class _Solver:
                 self._sweep()
         self.exact_rows = self.end_on_rows
 
-    def plan(self, reuse: bool = False) -> Tensor:
-        """(B, N, M) the current plan; ``reuse`` writes it over K, after which nothing but :meth:`project` may run."""
+    def _plan(self, out: Tensor) -> Tensor:
+        """(B, N, M) the current plan; written over K, nothing but sweeps on it may follow."""
         if self.exact_rows:
             self._sweep()
-        out = self.kernel if reuse else torch.empty_like(self.kernel)
         return torch.mul(self.kernel, self.a.unsqueeze(2), out=out).mul_(self.b.unsqueeze(1))
 
-    def project(self, plan: Tensor, tolerance: float) -> Tensor:
-        """Sinkhorn sweeps on the plan itself until both marginals are met, as in the reference."""
-        self.kernel, self.mirror = plan, False
-        self.b.fill_(1.0)
-        self._sweep()
-        for _ in range(MOST_FINISHING_SWEEPS // SWEEPS_BETWEEN_CHECKS):
-            done = marginal_error(self.b * self.column_sums.sum(1), self.q) <= tolerance / 2
-            if bool(done.all()):
-                break
-            self.done.copy_(done)
-            for _ in range(SWEEPS_BETWEEN_CHECKS):
-                self._scale(1.0, proximal=False)
-                self._sweep()
-        return plan.mul_(self.a.unsqueeze(2)).mul_(self.b.unsqueeze(1))
+    def _look(self) -> None:
+        """Which samples meet their marginals."""
+        error = marginal_error(self.b * self.column_sums.sum(1), self.q)
+        self.done.copy_(error <= self.schedule.tolerance / 2)
 
     def _second_side(self) -> None:
         assert self.problem.structure is not None
@@ -220,7 +251,7 @@ class _Solver:
             self.cost, self.running, self.chunk_sums, self.log_kernel, self.kernel, self.shift, self.keep, self.rate,
             self.p, self.a, self.column_sums, self.lengths_x, self.lengths_y, self.windows_x,
             self.n, self.m, self.blocks, self.chunk, self.chunks, free, 1.0 - alpha, own, band,
-            STRUCTURE=structure is not None, KEEPS=self.proximal or self.mirror, SINGLE=self.single,
+            STRUCTURE=structure is not None, KEEPS=self.keeps, SINGLE=self.single,
             ROWS=self.rows, TILE=self.tile, num_warps=8,
         )  # fmt: skip
 
