@@ -1,4 +1,4 @@
-"""`vasot align`: what it writes belongs together, its film shows its table, and motion as mass finds the tempo."""
+"""`vasot align`: what it writes belongs together, and its film shows its table."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from tests.data.pixels.films import cut
 from tests.own.toys import SIDE
-from vasot_lib.data.pixels.copies import power_warp
 from vasot_lib.data.pixels.media import probe, stream
-from vasot_lib.data.pixels.motion import Motion
 from vasot_lib.errors import DataError, InputError
-from vasot_lib.own.align import FilmMatching, align_films, match_films, split_mass
-from vasot_lib.own.measure import describe
+from vasot_lib.own.align import align_films
+from vasot_lib.own.matching import FilmMatching
 from vasot_lib.own.outputs import GAP
 
 FILES = ["alignment.png", "config.json", "correspondence.csv", "plan.npz", "side_by_side.mp4"]
@@ -182,88 +179,3 @@ def test_a_damaged_film_leaves_nothing(films: list[Path], tmp_path: Path) -> Non
     with pytest.raises(DataError, match=r"none\.mp4 does not exist"):
         align([films[0], tmp_path / "none.mp4"], tmp_path / "out")
     assert listed(tmp_path) == ["damaged.mp4"]
-
-
-# ---- matching
-
-
-def blob(rounds: float, n: int = 120, side: int = 64) -> np.ndarray:
-    """(n, side, side, 3) uint8: a bright blob that goes round at an even speed."""
-    grid, turn = np.arange(side), 2 * np.pi * rounds * np.linspace(0, 1, n)
-    y, x = (side / 2 + 20 * wave(turn) for wave in (np.sin, np.cos))
-    squared = (grid[:, None] - y[:, None, None]) ** 2 + (grid - x[:, None, None]) ** 2
-    return np.repeat((40 + 200 * np.exp(-squared / 18))[..., None], 3, axis=-1).astype(np.uint8)
-
-
-def test_motion_as_mass_tells_rounds_apart_that_look_alike() -> None:
-    """Six equal rounds, faster and faster: by looks and by the clock of the wall a round too early fits as well."""
-    film = blob(rounds=6)
-    warp = power_warp(len(film), 1.35)
-    x, y = describe(film, 60), describe(film[warp.shows], 60)
-    weighed = match_films(x.features, y.features, x.mass, y.mass)
-    equal = match_films(x.features, y.features)
-    errors = [float(np.abs(match.matches - warp.truth).mean()) for match in (weighed, equal)]
-    assert errors[0] < 2 and errors[1] > 5
-    assert np.diff(weighed.matches).min() > 0
-
-
-@pytest.mark.parametrize("exponent", [1.35, 1 / 1.35])
-def test_motion_as_mass_is_nearer_to_the_truth_where_looks_say_enough(exponent: float) -> None:
-    film = blob(rounds=2)
-    warp = power_warp(len(film), exponent)
-    x, y = describe(film, 60), describe(film[warp.shows], 60)
-    weighed = match_films(x.features, y.features, x.mass, y.mass).matches
-    equal = match_films(x.features, y.features).matches
-    error, without, line = (np.abs(found - warp.truth).mean() for found in (weighed, equal, np.arange(len(film))))
-    assert error < 0.95 * without < 0.5 * line
-
-
-def masses() -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.tensor(1 + 0.25 * np.sin(np.arange(60) / 10)), torch.tensor(1 + 0.25 * np.cos(np.arange(50) / 8))
-
-
-SHARP = dict(rho=1.0, epsilon=0.01, weight=1.0)
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.3])
-def test_where_all_frames_look_the_same_the_clocks_agree(alpha: float) -> None:
-    p, q = masses()
-    u, v = ((mass.cumsum(0) - mass / 2) / mass.sum() for mass in (p, q))
-    clock, line = np.interp(u, v, np.arange(50)), np.linspace(0, 49, 60)
-    same = torch.zeros(60, 4), torch.zeros(50, 4)
-    weighed = match_films(*same, p, q, FilmMatching(alpha=alpha, **SHARP))
-    assert np.abs(weighed.matches - clock).max() < 1 < 2 < np.abs(clock - line).mean()
-    for equal in (
-        match_films(*same, p, q, FilmMatching(alpha=alpha, motion_mass=False, **SHARP)),
-        match_films(*same, how=FilmMatching(alpha=alpha, **SHARP)),
-    ):
-        assert np.abs(equal.matches - line).max() < 1
-
-
-def test_the_plan_keeps_the_masses_in_any_unit() -> None:
-    p, q = masses()
-    generator = torch.Generator().manual_seed(0)
-    x, y = (torch.randn(len(mass), 8, generator=generator) for mass in (p, q))
-    match = match_films(x, y, p, q)
-    assert match.plan.sum(1) == pytest.approx(p / p.sum(), rel=2e-3)
-    assert match.plan.sum(0) == pytest.approx(q / q.sum(), rel=2e-3)
-    expected = match.plan / (p[:, None] * q / (p.sum() * q.sum()))
-    assert match.share.numpy() == pytest.approx(expected.numpy(), rel=1e-5)
-    again = match_films(x, y, 1000 * p, q / 7)
-    assert again.matches == pytest.approx(match.matches, abs=1e-4)
-
-
-def test_only_motion_has_a_mass(films: list[Path]) -> None:
-    from vasot_lib.data.pixels.appearance import Appearance
-    from vasot_lib.data.pixels.recordings import read_recordings
-
-    (moving,) = read_recordings(films[:1], Motion(), progress=False)
-    rows, mass = split_mass(moving, "motion")
-    assert torch.equal(mass, moving.features[:, 0]) and torch.equal(rows, moving.features[:, 1:])
-    assert mass.min() > 0 and float(mass.mean()) == pytest.approx(1, abs=1e-4)
-    (looking,) = read_recordings(films[:1], Appearance(), progress=False)
-    rows, mass = split_mass(looking, "appearance")
-    assert mass is None and rows.shape == looking.features.shape
-    assert rows.mean(0).numpy() == pytest.approx(0, abs=1e-3)
-    varies = looking.features.std(0) > 1e-3
-    assert rows.std(0)[varies].numpy() == pytest.approx(1, abs=1e-3)

@@ -15,7 +15,7 @@ from vasot_lib.data.pixels.copies import power_warp
 from vasot_lib.data.pixels.media import probe, stream
 from vasot_lib.data.pixels.motion import Motion
 from vasot_lib.errors import DataError
-from vasot_lib.own.measure import ARGMAX, DTW, EQUAL, LINE, OURS, TRAINED, describe, own_copies, warped_pairs
+from vasot_lib.own.measure import ARGMAX, DTW, EQUAL, LINE, ONCE, OURS, TRAINED, describe, own_copies, warped_pairs
 
 RATE = 60.0
 CAMERAS = ("cam01", "cam03", "cam04")
@@ -45,9 +45,9 @@ def test_errors_are_distances_from_the_true_frame_of_the_warped_film(toys: dict[
         return np.where((shift >= 0) & (shift < n), shift, np.nan)
 
     rows = list(warped_pairs(films, later, {"none": partial(power_warp, exponent=1.0), **WARPS}, 25))
-    assert len(rows) == 2 * 3 * 5
+    assert len(rows) == 2 * 3 * 6
     assert {row["pair"] for row in rows} == {"a → b", "b → a"}
-    assert {row["method"] for row in rows} == {LINE, DTW, ARGMAX, EQUAL, OURS}
+    assert {row["method"] for row in rows} == {LINE, DTW, ARGMAX, EQUAL, ONCE, OURS}
     for row in rows:
         assert 0 <= row["error"] <= n and row["p90"] >= 0
         if row["warp"] == "none":  # every method finds the films equal, and the truth says that they are 10 apart
@@ -61,11 +61,13 @@ def test_errors_are_distances_from_the_true_frame_of_the_warped_film(toys: dict[
 
 def test_a_film_is_found_again_in_its_altered_copy(toys: dict[str, np.ndarray]) -> None:
     rows = list(own_copies(toys, 25, seeds=(0, 1)))
-    assert [(row["pair"], row["warp"]) for row in rows[::5]] == [
+    assert [(row["pair"], row["warp"]) for row in rows[::6]] == [
         (name, f"copy {seed}") for name in toys for seed in (0, 1)
     ]
-    errors = {method: fmean(row["error"] for row in rows if row["method"] == method) for method in (LINE, DTW, OURS)}
-    assert errors[OURS] < min(errors[LINE], errors[DTW])
+    errors = {
+        method: fmean(row["error"] for row in rows if row["method"] == method) for method in (LINE, DTW, ONCE, OURS)
+    }
+    assert errors[OURS] < errors[ONCE] < min(errors[LINE], errors[DTW])
     assert rows == list(own_copies(toys, 25, seeds=(0, 1)))
 
 
@@ -77,7 +79,7 @@ def test_training_on_the_pair_is_measured_where_it_is_asked_for(
     monkeypatch.setattr(measure, "fit", lambda *_, **__: None)  # training itself is tested elsewhere
     film, warps = toys["toy_00"], {"t^1.35": WARPS["t^1.35"]}
     rows = list(warped_pairs({"a": film, "b": film}, lambda *_: np.arange(50.0), warps, 25, train=True))
-    assert [row["method"] for row in rows] == 2 * [LINE, DTW, ARGMAX, EQUAL, OURS, TRAINED]
+    assert [row["method"] for row in rows] == 2 * [LINE, DTW, ARGMAX, EQUAL, ONCE, OURS, TRAINED]
     assert all(np.isfinite(row["error"]) for row in rows)
 
 
@@ -129,6 +131,8 @@ def test_cameras_at_two_tempos_are_aligned_better_than_by_the_line_and_by_dtw(ca
 @pytest.mark.data
 @pytest.mark.slow
 def test_copies_of_the_cameras_are_found_to_a_frame(cameras: dict[str, np.ndarray]) -> None:
-    """Seen: .8 frames; the straight line 1.5."""
-    mean = means(list(own_copies(cameras, RATE, seeds=(0, 1))), "method")
-    assert mean[OURS,] <= 1.0 and mean[OURS,] < min(mean[LINE,], mean[DTW,])
+    """Seen: XX frames."""
+    rows = list(own_copies(cameras, RATE, seeds=(0, 1)))
+    assert max(row["error"] for row in rows if row["method"] == OURS) <= 1.0
+    mean = means(rows, "method")
+    assert mean[OURS,] < mean[ONCE,] < min(mean[LINE,], mean[DTW,])

@@ -7,20 +7,19 @@ from itertools import permutations
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from vasot_lib.data import Dataset, Video
 from vasot_lib.data.pixels.copies import Warp, altered_copy, tempo_warp
-from vasot_lib.data.pixels.motion import Motion
+from vasot_lib.data.pixels.motion import motion_maps
 from vasot_lib.evaluation import dtw, straight_line
 from vasot_lib.experiments.config import build, make_config
-from vasot_lib.own.align import match_films
+from vasot_lib.own.matching import Moving, described, match_films, match_motion
 from vasot_lib.training import fit
 
-LINE, DTW, ARGMAX, EQUAL, OURS, TRAINED = (
-    "straight line", "DTW, same features", "plan, argmax", "plan, path, equal masses", "vasot align",
-    "VAOT trained on the pair, path",
+LINE, DTW, ARGMAX, EQUAL, ONCE, OURS, TRAINED = (
+    "straight line", "DTW, same features", "plan, argmax", "plan, path, equal masses", "plan, path, motion as mass",
+    "vasot align", "VAOT trained on the pair, path",
 )  # fmt: skip
 TEMPO = (0.7, 1.4)
 
@@ -30,19 +29,21 @@ class Film(NamedTuple):
 
     Attributes:
         pictures: (N, H, W, 3) uint8.
+        moving: what moves in them.
         features: (N, D).
         mass: (N,) how much moves.
     """
 
     pictures: np.ndarray
+    moving: Moving
     features: Tensor
     mass: Tensor
 
 
 def describe(pictures: np.ndarray, fps: float) -> Film:
     """Pictures with the features that ``vasot align`` takes by default."""
-    table = torch.from_numpy(Motion()(iter(pictures), fps))
-    return Film(pictures, table[:, 1:], table[:, 0])
+    moving = Moving(motion_maps(iter(pictures)), fps)
+    return Film(pictures, moving, *described(*moving))
 
 
 def warped_pairs(
@@ -104,7 +105,8 @@ def _rows(x: Film, y: Film, truth: np.ndarray, about: Mapping[str, Any], train: 
         DTW: dtw(x.features.numpy(), y.features.numpy()),
         ARGMAX: equal.plan.argmax(1).numpy(),
         EQUAL: equal.matches,
-        OURS: match_films(x.features, y.features, x.mass, y.mass).matches,
+        ONCE: match_films(x.features, y.features, x.mass, y.mass).matches,
+        OURS: match_motion(x.moving, y.moving).matches,
     }
     if train:
         found[TRAINED] = _trained(x, y, seed)

@@ -8,7 +8,7 @@ small map of where a frame moves is made of its neighbours; from the maps follow
     bands             log motion in 1, 3 and 10 horizontal bands of the part of the picture that moves, with context
 
 each standardised and of equal weight. How much moves stands before them: it is the mass of a frame in a transport that
-does not see how fast a film is played, see :func:`vasot_lib.own.align.match_films`.
+does not see how fast a film is played, see :func:`vasot_lib.own.matching.match_films`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MOST = 0.1  # a difference above it counts no more: how bright a thing is says l
 
 
 class Motion:
-    """One column of how much moves (mean 1), then 360 of self-similarity and bands, per frame."""
+    """The features of :func:`motion_features`."""
 
     name = "motion"
     side = 128
@@ -36,16 +36,39 @@ class Motion:
 
     def __call__(self, pictures: Iterator[np.ndarray], fps: float) -> np.ndarray:
         """(N, 361) float32 from N pictures (H, W, 3) uint8, of which three are held."""
-        maps = _motion_maps(pictures)
-        beat = max(fps / RATE, 0.5)  # windows keep their seconds, as long as some frames lie in them
-        moved = np.sqrt(_smooth(maps.mean((1, 2)), 4.0 * beat))
-        mass = moved + 0.2 * moved.mean() + 1e-9
-        parts = [_self_similarity(maps, half, step, sigma, beat) for half, step, sigma in SCALES]
-        parts = [_unit(part) for part in (*parts, _bands(maps, beat))]
-        return np.concatenate([(mass / mass.mean())[:, None], *parts], axis=1).astype(np.float32)
+        return motion_features(motion_maps(pictures), fps)
 
 
-def _motion_maps(pictures: Iterator[np.ndarray]) -> np.ndarray:
+class MotionMaps:
+    """The maps that those are made of: for whoever resamples a film in time and describes it anew."""
+
+    name = "motion maps"
+    side = Motion.side
+    alone = False
+
+    def __call__(self, pictures: Iterator[np.ndarray], fps: float) -> np.ndarray:
+        """(N, 256) float32: maps with nothing around them, row by row."""
+        maps = motion_maps(pictures)
+        _, h, w = maps.shape
+        return np.pad(maps, ((0, 0), (0, CELLS - h), (0, CELLS - w))).reshape(len(maps), -1).astype(np.float32)
+
+
+def motion_features(maps: np.ndarray, fps: float) -> np.ndarray:
+    """One column of how much moves (mean 1), then 360 of self-similarity and bands, (N, 361) float32.
+
+    Args:
+        maps: (N, h, w); rows and columns without motion around them change nothing.
+        fps: maps per second.
+    """
+    beat = max(fps / RATE, 0.5)  # windows keep their seconds, as long as some frames lie in them
+    moved = np.sqrt(_smooth(maps.mean((1, 2)), 4.0 * beat))
+    mass = moved + 0.2 * moved.mean() + 1e-9
+    parts = [_self_similarity(maps, half, step, sigma, beat) for half, step, sigma in SCALES]
+    parts = [_unit(part) for part in (*parts, _bands(maps, beat))]
+    return np.concatenate([(mass / mass.mean())[:, None], *parts], axis=1).astype(np.float32)
+
+
+def motion_maps(pictures: Iterator[np.ndarray]) -> np.ndarray:
     """(N, h, w): frame t is the difference of t - 1 and t + 1; the ends repeat their neighbours."""
     maps: list[np.ndarray] = []
     held: list[np.ndarray] = []
@@ -57,6 +80,19 @@ def _motion_maps(pictures: Iterator[np.ndarray]) -> np.ndarray:
         maps = [_motion_map(held[0], held[-1])]
         return np.repeat(np.array(maps), len(held), axis=0)
     return np.array([maps[0], *maps, maps[-1]])
+
+
+def retimed(maps: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """(N, h, w): what would move in each of N frames that show the moments ``at`` of a film of M frames, M >= 2.
+
+    Args:
+        maps: (M, h, w) of that film.
+        at: (N,) fractional frames of it, not decreasing; N >= 2.
+    """
+    first = np.minimum(at.astype(int), len(maps) - 2)
+    share = (at - first)[:, None, None]
+    tempo = np.gradient(at)[:, None, None]  # twice as fast, twice as far from frame to frame
+    return tempo * ((1 - share) * maps[first] + share * maps[first + 1])
 
 
 def _motion_map(before: np.ndarray, after: np.ndarray) -> np.ndarray:
