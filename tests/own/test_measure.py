@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.own.toys import record_toys
+from tests.own.walkers import measured
 from vasot_lib.data import data_root, pose2sim
 from vasot_lib.data.pixels.copies import power_warp
 from vasot_lib.data.pixels.media import probe, stream
@@ -71,6 +72,18 @@ def test_a_film_is_found_again_in_its_altered_copy(toys: dict[str, np.ndarray]) 
     assert rows == list(own_copies(toys, 25, seeds=(0, 1)))
 
 
+@pytest.mark.slow
+def test_generated_walkers_are_aligned_better_than_by_one_match_and_by_dtw() -> None:
+    """Three cameras each. Seen on 24 other takes: 2.2 and 2.4 frames of 100; DTW 3.0 and 3.9."""
+    rows = measured(takes=4, seed=2).to_dict("records")
+    mean = means(rows, "method")
+    assert mean[OURS,] < mean[ONCE,] < mean[LINE,] and mean[OURS,] < mean[DTW,]
+    errors = means(rows, "take", "pair", "warp", "method")
+    pairs = {key[:3] for key in errors}
+    assert len(pairs) == 48
+    assert sum(errors[(*pair, OURS)] < errors[(*pair, DTW)] for pair in pairs) > 32
+
+
 def test_training_on_the_pair_is_measured_where_it_is_asked_for(
     toys: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,13 +128,14 @@ def means(rows: list[dict], *keys: str) -> dict[tuple, float]:
 @pytest.mark.data
 @pytest.mark.slow
 def test_cameras_at_two_tempos_are_aligned_better_than_by_the_line_and_by_dtw(cameras: dict[str, np.ndarray]) -> None:
-    """Seen, in frames of 100: 2.2; the straight line 7.3, DTW on the same features 3.1."""
+    """Seen, in frames of 100: 2.2, and below DTW on 10 of 12; the straight line 7.3, DTW on the same features 3.1."""
     rows = list(warped_pairs(cameras, lambda *_: np.arange(float(pose2sim.FRAMES)), WARPS, RATE))
     errors = means(rows, "pair", "warp", "method")
     pairs = {(pair, warp) for pair, warp, _ in errors}
     assert len(pairs) == 12
     for pair in pairs:
         assert errors[(*pair, OURS)] < errors[(*pair, LINE)], pair
+    assert sum(errors[(*pair, OURS)] < errors[(*pair, DTW)] for pair in pairs) >= 9
     mean = means(rows, "method")
     assert mean[OURS,] < mean[DTW,] < mean[LINE,]
     assert mean[OURS,] < mean[ARGMAX,] and mean[OURS,] < mean[EQUAL,]
@@ -131,7 +145,7 @@ def test_cameras_at_two_tempos_are_aligned_better_than_by_the_line_and_by_dtw(ca
 @pytest.mark.data
 @pytest.mark.slow
 def test_copies_of_the_cameras_are_found_to_a_frame(cameras: dict[str, np.ndarray]) -> None:
-    """Seen: XX frames."""
+    """Seen: .5 frames in the mean, .8 at worst; matched once .8, the straight line 1.5."""
     rows = list(own_copies(cameras, RATE, seeds=(0, 1)))
     assert max(row["error"] for row in rows if row["method"] == OURS) <= 1.0
     mean = means(rows, "method")
