@@ -46,11 +46,14 @@ from vasot_lib.transport.reference import (
     mirror_step,
 )
 
-ENTRIES = 2048  # of a tile: with the eight warps of `move`, ptxas needs at most 128 registers for it
+# Sizes and numbers of warps were tried on an H100: against 64 rows of four warps for the band and eight warps for
+# `move`, batches of plans take a quarter less time.
+ENTRIES, MOVE_WARPS = 2048, 4  # of a tile
 WIDEST_ROW = 1024  # that fits into one tile; wider ones are read in tiles of a quarter of that
 WIDEST_FLAT_ROW = 4096  # a second side without band (actions) always takes whole rows
 SHORTEST_CHUNK, MOST_CHUNKS = 64, 32  # of the running sums along i
-BAND_COLUMNS = 32  # of a program of second_side_band: one line of 128 bytes
+# Of a program of second_side_band: a line of 128 bytes, and running sums that one warp adds up by itself.
+BAND_COLUMNS, BAND_ROWS, BAND_WARPS = 32, 16, 1
 BLOCKS_AT_ONCE, SCALED_COLUMNS = 32, 64
 
 
@@ -240,7 +243,7 @@ class Solver:
         self.kernels.second_side_band[-(-self.m // columns), self.chunks, self.batch](
             self.kernel, self.row_sums, *sums, *lengths, self.windows_y, *where,
             second.free, second.ones, second.own, second.band,
-            ROWS=min(64, self.chunk), COLUMNS=columns,
+            ROWS=min(BAND_ROWS, self.chunk), COLUMNS=columns, num_warps=BAND_WARPS,
         )  # fmt: skip
 
     def _move(self) -> None:
@@ -252,7 +255,7 @@ class Solver:
             self.p, self.a, self.column_sums, self.lengths_x, self.lengths_y, self.windows_x,
             self.n, self.m, self.blocks, self.chunk, self.chunks, free, 1.0 - alpha, own, band,
             STRUCTURE=structure is not None, KEEPS=self.keeps, SINGLE=self.single,
-            ROWS=self.rows, TILE=self.tile, num_warps=8,
+            ROWS=self.rows, TILE=self.tile, num_warps=MOVE_WARPS,
         )  # fmt: skip
 
     def _sweep(self) -> None:
