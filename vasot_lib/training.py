@@ -96,7 +96,7 @@ def fit(
 
     Args:
         method: freshly built; on return it is trained and in evaluation mode, on the CPU.
-        dataset: all of its videos are used, without their labels.
+        dataset: all of its videos are used, without their labels; those of the part ``train`` where it has a split.
         settings: see :class:`TrainingSettings`.
         checkpoint: file that is written after every epoch (atomically) and resumed from where it exists; one that
             already holds more epochs than asked for is returned as it is.
@@ -114,6 +114,7 @@ def fit(
     if not method.learns:
         method.cpu().eval()
         return []
+    dataset = dataset.trained
     fabric = _fabric(method, settings)
     method.train()
     optimiser = torch.optim.Adam(method.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)

@@ -272,3 +272,30 @@ def test_what_is_saved_without_labels_is_read_back_without(tmp_path):
     for video in dataset.videos:
         key = f"tea/{video.name}" if video.activity else video.name
         assert np.array_equal(video.features.numpy(), features[key].astype(np.float32))
+
+
+def test_a_published_split_is_read(folder):
+    assert {video.part for video in load_folder(folder).videos} == {""}
+    (folder / "splits").mkdir()
+    (folder / "splits" / "train.txt").write_text("tea/b_long\n\ntea/of_another_time\n")
+    (folder / "splits" / "val.txt").write_text("tea/a_short\n")
+    dataset = load_folder(folder)
+    assert [(video.name, video.part) for video in dataset.videos] == [("a_short", "val"), ("b_long", "train")]
+    assert [video.name for video in dataset.trained.videos] == ["b_long"]
+    assert [video.name for video in dataset.tested.videos] == ["a_short"]
+    assert dataset.trained.classes == dataset.classes and dataset.trained.n_actions == dataset.n_actions
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ("tea/b_long\ntea/a_short\n", r"val\.txt names tea/a_short, which train\.txt names as well"),
+        ("", r"no file in .*splits names tea/b_long; add it to one of them, or remove all of splits/"),
+    ],
+)
+def test_a_split_with_gaps_is_refused(folder, train, message):
+    (folder / "splits").mkdir()
+    (folder / "splits" / "train.txt").write_text(train)
+    (folder / "splits" / "val.txt").write_text("tea/a_short\n")
+    with pytest.raises(DataError, match=message):
+        load_folder(folder)

@@ -86,6 +86,35 @@ def test_split_trains_on_even_videos_and_tests_on_odd_ones():
     assert score_alignment(codes, labels, ordered=False, protocol="release")["acc_1.0"] == pytest.approx(0.5)
 
 
+def test_a_published_split_says_what_is_fitted_and_what_is_scored():
+    """Videos 0 and 1 carry another code than 2 to 4; scores look at the last three alone."""
+    labels = [np.repeat([0, 1], 20) for _ in range(5)]
+    codes = [np.eye(2)[1 - names if number < 2 else names] for number, names in enumerate(labels)]
+    parts = ["train", "train", "val", "val", "test"]
+    scores = score_alignment(codes, labels, ordered=True, parts=parts)
+    assert scores["acc_1.0"] == 0 and scores["ap_5"] == 1
+    swapped = score_alignment(codes[::-1], labels, ordered=True, parts=parts)  # two of these three carry the first code
+    assert 0 < swapped["acc_1.0"] < 1 and swapped["ap_5"] < 1
+    # Another order of the same videos, and all of a release, where the parts say nothing.
+    order = [4, 0, 2, 1, 3]
+    again = score_alignment([codes[i] for i in order], labels, ordered=True, parts=[parts[i] for i in order])
+    assert again["acc_1.0"] == 0 and again["ap_5"] == 1
+    assert score_alignment(codes, labels, ordered=True, parts=parts, protocol="release") == score_alignment(
+        codes, labels, ordered=True, protocol="release"
+    )
+
+
+def test_a_split_that_leaves_too_little_is_refused():
+    labels = blocks(4)
+    with pytest.raises(InputError, match="leaves 1 videos of activity 'tea' to score, of 4; at least 2 are needed"):
+        score_alignment(
+            random_embeddings(labels), labels, ordered=True, activities=["tea"] * 4,
+            parts=["train", "train", "val", "train"],
+        )  # fmt: skip
+    with pytest.raises(InputError, match="3 parts for 4 videos"):
+        score_alignment(random_embeddings(labels), labels, ordered=True, parts=["train"] * 3)
+
+
 def test_labelled_frames_of_one_class_predict_that_class():
     labels = [np.zeros(20, int), np.repeat([0, 1], [15, 5])]
     scores = score_alignment(random_embeddings(labels), labels, ordered=False)

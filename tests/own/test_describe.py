@@ -43,8 +43,12 @@ def describe(folder: Path, out: Path, **options) -> Path:
 
 @pytest.mark.parametrize("fps", [None, 10.0, 7.0])
 def test_labels_are_those_of_the_frames_that_were_taken(labelled: Path, tmp_path: Path, fps: float | None) -> None:
+    (labelled / "splits").mkdir()
+    for part, name in (("train", "two.b"), ("val", "one")):
+        (labelled / "splits" / f"{part}.txt").write_text(f"tea/{name}\n")
     out = describe(labelled, tmp_path / "out", fps=fps)
     dataset = load_folder(out)
+    assert [video.part for video in dataset.videos] == ["val", "train"]
     assert [(video.name, video.activity) for video in dataset.videos] == [("one", "tea"), ("two.b", "tea")]
     assert dataset.classes == ("wait", "pour", "stir")  # the order of the mapping
     films = [labelled / "videos" / "tea" / name for name in ("one.mp4", "two.b")]

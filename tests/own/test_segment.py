@@ -199,4 +199,8 @@ def test_no_films_and_two_of_one_name_are_refused(films: list[Path], tmp_path: P
     twin.write_bytes(films[1].read_bytes())
     with pytest.raises(DataError, match="have one name"):
         segment([films[0], twin], 3, tmp_path / "out")
+    table = tmp_path / "segments.mp4"
+    table.write_bytes(films[1].read_bytes())
+    with pytest.raises(DataError, match="a film is called 'segments', as is the table of all films; rename it"):
+        segment([films[0], table], 3, tmp_path / "out")
     assert not (tmp_path / "out").exists()

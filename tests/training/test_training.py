@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,16 @@ def test_the_seed_decides_everything(dataset: Dataset) -> None:
     (a, first), (b, second), (c, _) = (train(config(seed=seed), dataset) for seed in (0, 0, 1))
     assert same(a, b) and first == second
     assert not same(a, c)
+
+
+def test_where_a_split_is_published_its_first_part_is_trained_on(dataset: Dataset) -> None:
+    parts = ("train", "val", "train", "val")
+    videos = tuple(replace(video, part=part) for video, part in zip(dataset.videos, parts, strict=True))
+    (whole, history), (alone, expected) = (
+        train(config(), data) for data in (replace(dataset, videos=videos), replace(dataset, videos=videos[::2]))
+    )
+    assert same(whole, alone) and history == expected
+    assert not same(whole, train(config(), dataset)[0])
 
 
 def test_resumed_run_equals_uninterrupted_one(dataset: Dataset, tmp_path: Path) -> None:

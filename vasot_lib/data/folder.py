@@ -3,6 +3,7 @@
 <path>/features/[<activity>/]<video>.npy | .txt     (N, D), one row per frame
 <path>/groundTruth/[<activity>/]<video>[.txt]       one class name per line
 <path>/mapping/mapping.txt                          one "id name" per line
+<path>/splits/<part>.txt                            one "[<activity>/]<video>" per line, where a split is published
 """
 
 from __future__ import annotations
@@ -69,14 +70,16 @@ def load_folder(
     seen = {label for _, _, labels in recordings for label in labels} | {background}
     classes = tuple(label for label in dict.fromkeys(names.values()) if label in seen)
     index = {label: k for k, label in enumerate(classes)}
+    parts = read_parts(root, [_key(file, root) for file, _, _ in recordings])
     videos = tuple(
         Video(
             name=file.stem,
             features=features,
             labels=torch.tensor([index[label] for label in labels], dtype=torch.int64),
-            activity="" if file.parent == root / "features" else file.parent.name,
+            activity=_key(file, root).rpartition("/")[0],
+            part=part,
         )
-        for file, features, labels in recordings
+        for (file, features, labels), part in zip(recordings, parts, strict=True)
     )
     return Dataset(
         name=name or root.resolve().name,
@@ -85,6 +88,34 @@ def load_folder(
         n_actions=n_actions if n_actions is not None else len(classes) - (background is not None),
         background=None if background is None else index[background],
     )
+
+
+def _key(file: Path, root: Path) -> str:
+    """``[activity/]video`` of a feature file."""
+    return file.relative_to(root / "features").with_suffix("").as_posix()
+
+
+def read_parts(root: Path, keys: Sequence[str]) -> list[str]:
+    """The part of each recording in the split of ``<root>/splits``; empty where there is none.
+
+    Args:
+        root: of a feature folder, or of films with labels.
+        keys: ``[activity/]video`` of each recording.
+
+    Raises:
+        DataError: a recording in two parts, or in none of them.
+    """
+    parts: dict[str, str] = {}
+    files = sorted((root / "splits").glob("*.txt"))
+    for file in files:
+        for key in filter(None, read_lines(file)):
+            if key in parts:
+                raise DataError(f"{file} names {key}, which {parts[key]}.txt names as well; keep it in one of them")
+            parts[key] = file.stem
+    lost = next((key for key in keys if files and key not in parts), None)
+    if lost is not None:
+        raise DataError(f"no file in {root / 'splits'} names {lost}; add it to one of them, or remove all of splits/")
+    return [parts.get(key, "") for key in keys]
 
 
 def _unlabelled(root: Path, name: str | None, activity: str | None, n_actions: int) -> Dataset:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from vasot_lib.errors import DataError, InputError
 
+TRAIN = "train"  # what the part that is trained on is called, in splits/train.txt too
+
 
 @dataclass(frozen=True)
 class Context:
@@ -42,6 +44,7 @@ class Video:
         position: (N,) float32, true place of each frame in the procedure (generated data only), NaN on
             background. Two frames correspond when their positions agree.
         context: encoders are shown the pictures, with this context; None shows them the features.
+        part: of a published split: ``train`` is trained on, any other part is scored; empty where there is no split.
 
     Raises:
         DataError: empty or one-frame video, NaN or infinite feature, wrong shapes, label/feature length mismatch.
@@ -54,6 +57,7 @@ class Video:
     frames: np.ndarray | None = None
     position: Tensor | None = None
     context: Context | None = None
+    part: str = ""
 
     def __post_init__(self) -> None:
         if self.features.ndim != 2:
@@ -143,6 +147,21 @@ class Dataset:
     def feature_dim(self) -> int:
         """D, the width of a feature row."""
         return int(self.videos[0].features.shape[1])
+
+    @property
+    def trained(self) -> Dataset:
+        """The part that is trained on, where a published split says so; else all of it."""
+        return self._part([video.part == TRAIN for video in self.videos])
+
+    @property
+    def tested(self) -> Dataset:
+        """The part that is scored, where a published split says so; else all of it."""
+        return self._part([video.part != TRAIN for video in self.videos])
+
+    def _part(self, taken: list[bool]) -> Dataset:
+        if all(taken) or not any(taken):
+            return self
+        return replace(self, videos=tuple(video for video, take in zip(self.videos, taken, strict=True) if take))
 
     @property
     def n_frames(self) -> int:

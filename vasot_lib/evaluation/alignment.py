@@ -14,6 +14,7 @@ from sklearn.metrics import pairwise_distances_argmin
 from sklearn.neighbors import NearestNeighbors
 from sklearn.svm import SVC
 
+from vasot_lib.data.video import TRAIN
 from vasot_lib.errors import InputError, unknown_name
 
 PROTOCOLS = ("split", "release")
@@ -41,6 +42,7 @@ def score_alignment(
     background: int | None = None,
     protocol: str = "split",
     activities: Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
     seed: int = 0,
     stride: int = 1,
 ) -> dict[str, float | None]:
@@ -56,8 +58,10 @@ def score_alignment(
     - ``ap_5, ap_10, ap_15``: share of the K nearest frames of other videos with the query's label, mean over all
       frames (thinned to at most 4000 queries, never the frames searched). Uses all videos.
 
-    ``split`` fits on videos 0, 2, 4, ... and scores on 1, 3, 5, ... of each activity. ``release`` fits and scores on
-    the same videos, as the VAOT and LAV releases do: an SVM can then remember its test frames. A table must say which.
+    ``split`` fits on the part ``train`` of a published split and scores the others, ``tau`` and ``ap`` too; where there
+    is no split it fits on videos 0, 2, 4, ... and scores on 1, 3, 5, ... of each activity. ``release`` fits and scores
+    on the same videos, as the VAOT and LAV releases do: an SVM can then remember its test frames. A table must say
+    which.
 
     Args:
         embeddings: (N_v, D) per video.
@@ -66,28 +70,39 @@ def score_alignment(
         background: class whose frames are left out, or None.
         protocol: ``"split"`` or ``"release"``.
         activities: one per video; scored one by one, then averaged with equal weight.
+        parts: of the published split, one per video; empty strings, or None, where there is none.
         seed: of the choice of labelled videos.
         stride: every stride-th frame of both videos is used for ``tau``.
 
     Raises:
-        InputError: unknown protocol, different lengths, fewer than two videos of an activity with frames to score.
+        InputError: unknown protocol, different lengths, fewer than two videos of an activity with frames to score, or a
+            split that leaves an activity nothing to fit on or fewer than two videos to score.
 
     Source: SPEC section 9; protocols of TCC (Dwibedi et al. 2019), LAV and VAOT.
     """
     if protocol not in PROTOCOLS:
         raise unknown_name("protocol", protocol, PROTOCOLS)
     videos = _foreground(embeddings, labels, background)
-    names = list(activities) if activities is not None else [""] * len(videos)
-    if len(names) != len(videos):
-        raise InputError(f"{len(names)} activities for {len(videos)} videos; give one per video")
+    names, published = (list(given) if given is not None else [""] * len(videos) for given in (activities, parts))
+    for what, given in (("activities", names), ("parts", published)):
+        if len(given) != len(videos):
+            raise InputError(f"{len(given)} {what} for {len(videos)} videos; give one per video")
     groups: dict[str, list[_Frames]] = {}
-    for activity, video in zip(names, videos, strict=True):
+    trained: dict[str, list[bool]] = {}
+    for activity, part, video in zip(names, published, videos, strict=True):
         if len(video.labels):
             groups.setdefault(activity, []).append(video)
+            trained.setdefault(activity, []).append(part == TRAIN)
     if not groups or min(map(len, groups.values())) < 2:
         sizes = {activity: len(group) for activity, group in groups.items()}
         raise InputError(f"alignment needs 2 or more videos with foreground frames of every activity, got {sizes or 0}")
-    scores = [_score_group(group, ordered, protocol, seed, stride) for group in groups.values()]
+    scores = []
+    for activity, group in groups.items():
+        fit, test, found = _parts(activity, group, trained[activity], protocol)
+        score: dict[str, float | None] = {f"acc_{share}": _accuracy(fit, test, share, seed) for share in FRACTIONS}
+        score["progress"] = _progress(fit, test) if ordered else None
+        score["tau"] = _tau(found, stride) if ordered else None
+        scores.append(score | _retrieval(found))
     return {name: _mean([score[name] for score in scores]) for name in scores[0]}
 
 
@@ -174,14 +189,23 @@ def _foreground(
     return videos
 
 
-def _score_group(
-    videos: list[_Frames], ordered: bool, protocol: str, seed: int, stride: int
-) -> dict[str, float | None]:
-    fit, test = (videos[::2], videos[1::2]) if protocol == "split" else (videos, videos)
-    scores: dict[str, float | None] = {f"acc_{share}": _accuracy(fit, test, share, seed) for share in FRACTIONS}
-    scores["progress"] = _progress(fit, test) if ordered else None
-    scores["tau"] = _tau(videos, stride) if ordered else None
-    return scores | _retrieval(videos)
+def _parts(
+    activity: str, videos: list[_Frames], trained: list[bool], protocol: str
+) -> tuple[list[_Frames], list[_Frames], list[_Frames]]:
+    """Those to fit on, those to score what was fitted, and those to score what needs no fitting."""
+    if protocol == "release":
+        return videos, videos, videos
+    if not any(trained):
+        return videos[::2], videos[1::2], videos
+    fit, test = (
+        [video for video, own in zip(videos, trained, strict=True) if own == wanted] for wanted in (True, False)
+    )
+    if len(test) < 2:
+        raise InputError(
+            f"the split leaves {len(test)} videos of activity {activity!r} to score, of {len(videos)}; at least 2 are "
+            "needed, bring the others or use protocol='release'"
+        )
+    return fit, test, test
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -37,18 +37,19 @@ def evaluate(method: Method, dataset: Dataset, protocol: str = "split") -> Score
 
     Args:
         method: trained, on any device.
-        dataset: with labels.
-        protocol: of the scores that are fitted, see ``score_alignment``.
+        dataset: with labels; where it has a published split, its tested videos are scored.
+        protocol: of the scores that are fitted, see ``score_alignment``; ``release`` looks at no split.
     """
     scores: Scores = {}
+    tested = dataset if protocol == "release" else dataset.tested
     if "segmentation" in method.tasks:
-        predictions = [method.segment(video).cpu().numpy() for video in dataset.videos]
-        found = score_segmentation(predictions, _labels(dataset), dataset.background)
+        predictions = [method.segment(video).cpu().numpy() for video in tested.videos]
+        found = score_segmentation(predictions, _labels(tested), dataset.background)
         scores |= {name: value for name, value in found.items() if method.names_actions or name in (*PER_VIDEO, "jsd")}
     if "alignment" in method.tasks:
         embeddings = [method.embed(video).cpu().numpy() for video in dataset.videos]
         scores |= _score_embeddings(embeddings, dataset, protocol)
-        scores |= _score_matches(lambda x, y: method.align(x, y).cpu().numpy(), dataset)
+        scores |= _score_matches(lambda x, y: method.align(x, y).cpu().numpy(), tested)
     return scores
 
 
@@ -58,9 +59,10 @@ def baseline_rows(dataset: Dataset, seed: int = 0) -> list[Scores]:
     Equal split and K-means segment; raw features and relative time are embedded and scored like a method; DTW on raw
     features and the straight line match frames; the uniform plan matches every frame with all of them.
     """
+    tested = dataset.tested
     rows = [
-        {"method": name, **score_segmentation(predictions, _labels(dataset), dataset.background)}
-        for name, predictions in baseline_segmentations(dataset, seed).items()
+        {"method": name, **score_segmentation(predictions, _labels(tested), dataset.background)}
+        for name, predictions in baseline_segmentations(tested, seed).items()
     ]
     rows += [
         {"method": name, **_score_embeddings(embeddings, dataset)}
@@ -70,8 +72,8 @@ def baseline_rows(dataset: Dataset, seed: int = 0) -> list[Scores]:
         "dtw": lambda x, y: dtw(x.features.numpy(), y.features.numpy()),
         "straight_line": lambda x, y: straight_line(len(x), len(y)),
     }
-    rows += [{"method": name, **_score_matches(matcher, dataset)} for name, matcher in matchers.items()]
-    uniform = [uniform_label_transfer(_labels_of(x), _labels_of(y), dataset.background) for x, y in _pairs(dataset)]
+    rows += [{"method": name, **_score_matches(matcher, tested)} for name, matcher in matchers.items()]
+    uniform = [uniform_label_transfer(_labels_of(x), _labels_of(y), dataset.background) for x, y in _pairs(tested)]
     if uniform:
         rows.append({"method": "uniform_plan", "transfer": float(np.mean(uniform))})
     return [{"dataset": dataset.name, "seed": seed, **row} for row in rows]
@@ -102,7 +104,7 @@ def _score_embeddings(embeddings: Sequence[np.ndarray], dataset: Dataset, protoc
     activities = [video.activity for video in dataset.videos]
     return score_alignment(
         embeddings, _labels(dataset), ordered=dataset.ordered, background=dataset.background, protocol=protocol,
-        activities=activities,
+        activities=activities, parts=[video.part for video in dataset.videos],
     )  # fmt: skip
 
 

@@ -39,5 +39,6 @@ def describe_films(
     for key, recording in zip(films, recordings, strict=True):
         labels = label_lines(folder, key, recording, names, fps) if labelled else None
         described[key] = (recording.features.numpy(), labels)
-    save_folder(out, described, names)
+    splits = sorted((folder / "splits").glob("*.txt")) if labelled else []
+    save_folder(out, described, names, {f"splits/{file.name}": file.read_text(encoding="utf-8") for file in splits})
     return out

@@ -18,6 +18,7 @@ from vasot_lib.own.inputs import MAX_FRAMES, by_name, check_rate, describer, rat
 from vasot_lib.own.outputs import Outputs, frame_edges, spans
 from vasot_lib.training import fit
 
+TABLE = "segments"  # of all films; beside it each film has a table of its own
 ENOUGH = 3  # recordings from which an encoder is trained; two of them do not say what they share
 
 
@@ -60,7 +61,8 @@ def segment_films(
     if not films or n_actions < 2:
         raise InputError(f"{len(films)} films and actions {n_actions}; give at least one film and 2 actions")
     check_rate(fps)
-    by_name(films)
+    if TABLE in by_name(films):
+        raise DataError(f"a film is called {TABLE!r}, as is the table of all films; rename it")
     describe = describer(features, device)
     fps = rate_of(films, MAX_FRAMES) if fps is None else fps
     if epochs is None and len(films) < ENOUGH:
@@ -110,6 +112,6 @@ def _write(outputs: Outputs, recordings: Sequence[Recording], labels: Sequence[n
         rows += [
             (recording.name, action + 1, f"{start:.4f}", f"{end:.4f}") for action, start, end in spans(recording, found)
         ]
-    outputs.table("segments.csv", ("recording", "action", "start_seconds", "end_seconds"), rows)
+    outputs.table(f"{TABLE}.csv", ("recording", "action", "start_seconds", "end_seconds"), rows)
     bars = {each.name: (frame_edges(each), found) for each, found in zip(recordings, labels, strict=True)}
     outputs.figure("timelines.png", plot_timelines(bars, actions))

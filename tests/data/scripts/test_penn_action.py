@@ -9,6 +9,9 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from vasot_lib.data.pixels.motion import Motion
+from vasot_lib.data.pixels.recordings import load_recordings
+
 PHASES = ["bowling: to ball swung fully back", "bowling: to ball release", "bowling: to end"]
 # recording -> part, folder of the label, name in the .mat, labels
 RECORDINGS = {
@@ -58,6 +61,8 @@ def test_pictures_and_phases_are_joined(convert, source, tmp_path, capsys):
     assert (target / "groundTruth" / "0001").read_text().splitlines() == [PHASES[k] for k in RECORDINGS["0001"][3]]
     assert (target / "splits" / "train.txt").read_text() == "bowling/0001\ntennis_serve/0007\n"
     assert (target / "splits" / "val.txt").read_text() == "bowling/0002\n"
+    loaded = load_recordings(target, Motion(), activity="bowling")
+    assert [(video.name, video.part) for video in loaded.videos] == [("0001", "train"), ("0002", "val")]
     assert {file.name for file in (target / "frames").glob("*/*")} == set(RECORDINGS)
     pictures = sorted((target / "frames" / "bowling" / "0002").iterdir())
     assert [file.name for file in pictures] == ["000001.jpg", "000002.jpg", "000003.jpg", "000004.jpg"]

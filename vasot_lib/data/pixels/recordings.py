@@ -22,7 +22,7 @@ from joblib import Parallel, delayed
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vasot_lib.data.folder import read_lines, read_mapping
+from vasot_lib.data.folder import read_lines, read_mapping, read_parts
 from vasot_lib.data.mocap6 import cache_folder
 from vasot_lib.data.pixels.media import content_hash, probe, stream, video_files
 from vasot_lib.data.video import Dataset, Video
@@ -242,7 +242,8 @@ def load_recordings(
     """Read films or frame folders with labels per frame, the layout of the alignment data sets (SPEC section 8).
 
     ``videos/[<activity>/]<video>.mp4`` or ``frames/[<activity>/]<video>/``, ``groundTruth/[<activity>/]<video>`` with
-    one name per frame, ``mapping/mapping.txt``. Where films are sampled at ``fps`` the labels are as well.
+    one name per frame, ``mapping/mapping.txt``, and ``splits/<part>.txt`` where a split is published. Where films are
+    sampled at ``fps`` the labels are as well.
 
     Args:
         folder: with these subfolders.
@@ -252,11 +253,12 @@ def load_recordings(
         fps, size: as in :func:`read_recordings`.
 
     Raises:
-        DataError: something is missing or damaged, or a film and its labels differ in length.
+        DataError: something is missing or damaged, a film and its labels differ in length, or the split has gaps.
         InputError: ``background`` does not exist.
     """
     root = Path(folder)
     films = labelled_films(root, activity)
+    parts = read_parts(root, list(films))
     names = read_mapping(root / "mapping" / "mapping.txt")
     if background is not None and background not in names:
         raise InputError(f"background is {background!r}; the mapping has {', '.join(names)}")
@@ -267,8 +269,13 @@ def load_recordings(
     index = {label: k for k, label in enumerate(classes)}
     dataset = gather(name or root.resolve().name, recordings, n_actions or len(classes) - (background is not None))
     videos = tuple(
-        replace(video, labels=torch.tensor([index[label] for label in labels[key]]), activity=key.rpartition("/")[0])
-        for key, video in zip(films, dataset.videos, strict=True)
+        replace(
+            video,
+            labels=torch.tensor([index[label] for label in labels[key]]),
+            activity=key.rpartition("/")[0],
+            part=part,
+        )
+        for key, part, video in zip(films, parts, dataset.videos, strict=True)
     )
     place = None if background is None else index[background]
     return replace(dataset, videos=videos, classes=classes, background=place, ordered=ordered)
