@@ -157,6 +157,10 @@ def convert(source: Path, target: Path, options: Options) -> Found:
     present = {f"{ACTIVITY}/{images.parents[1].name}" for images in scans.glob(f"*/{CAMERA}/images")}
     before = select(entries, present, options)
     parts = {key: PARTS.get(entries[key]["subset"], "") for key in before.lengths}
+    unknown = next((key for key, part in parts.items() if not part), None)
+    if unknown is not None:
+        subset = entries[unknown]["subset"]
+        raise DataError(f"{unknown} is of subset {subset!r}, expected {' or '.join(PARTS)}; download the labels again")
     labels = {key: frame_labels(key, entries[key]["annotation"]) for key in before.lengths}
     check_test_split(labels, parts, before, options)
     shown = set().union(*labels.values())

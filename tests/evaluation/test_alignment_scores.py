@@ -106,11 +106,12 @@ def test_a_published_split_says_what_is_fitted_and_what_is_scored():
 
 def test_a_split_that_leaves_too_little_is_refused():
     labels = blocks(4)
-    with pytest.raises(InputError, match="leaves 1 videos of activity 'tea' to score, of 4; at least 2 are needed"):
-        score_alignment(
-            random_embeddings(labels), labels, ordered=True, activities=["tea"] * 4,
-            parts=["train", "train", "val", "train"],
-        )  # fmt: skip
+    for parts, words in (
+        (["train", "train", "val", "train"], "leaves 3 videos of activity 'tea' to fit on and 1 to score; at least "),
+        (["test", "val", "val", "val"], "leaves 0 videos of activity 'tea' to fit on and 4 to score"),
+    ):
+        with pytest.raises(InputError, match=words):
+            score_alignment(random_embeddings(labels), labels, ordered=True, activities=["tea"] * 4, parts=parts)
     with pytest.raises(InputError, match="3 parts for 4 videos"):
         score_alignment(random_embeddings(labels), labels, ordered=True, parts=["train"] * 3)
 

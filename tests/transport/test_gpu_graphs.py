@@ -6,6 +6,7 @@ Without a GPU there are no graphs: a stand-in that calls the function again show
 from __future__ import annotations
 
 import importlib.util
+import threading
 from dataclasses import fields
 
 import pytest
@@ -32,7 +33,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_graphs, "_KINDS", type(gpu_graphs._KINDS)())
     monkeypatch.setattr(gpu_graphs, "AFTER", 2)
     if DEVICE == "cpu":
-        monkeypatch.setattr(gpu_graphs, "record", lambda function: function)
+        monkeypatch.setattr(gpu_graphs, "record", lambda function, device, pool: function)
 
 
 def problem_of(seed: int, n: int = 12, m: int = 9, relax: float | None = None, **options: object) -> Problem:
@@ -61,6 +62,36 @@ def test_a_recording_gives_the_bits_of_the_launches(scheme: str, relax: float | 
         for field in fields(outcome):
             ours, theirs = getattr(outcome, field.name), getattr(expected, field.name)
             assert theirs is None and ours is None or torch.equal(ours, theirs), (seed, field.name)
+
+
+def test_a_recording_made_without_gradients_serves_with_them() -> None:
+    schedule = Schedule("sinkhorn", 2, 1, True, 1e-3)
+    with torch.inference_mode():
+        for seed in range(2):
+            gpu_graphs.run(problem_of(seed), schedule)
+    assert recorded() == 1
+    plan = gpu_graphs.run(problem_of(3), schedule).matrix
+    assert torch.equal(plan, gpu.run(problem_of(3), schedule).matrix)
+
+
+def test_without_room_for_a_recording_the_problem_is_solved_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("full")
+
+    monkeypatch.setattr(gpu_graphs, "record", full)
+    schedule = Schedule("sinkhorn", 2, 1, False, 1e-3)
+    for seed in range(3):
+        outcome = gpu_graphs.run(problem_of(seed), schedule)
+        assert torch.equal(outcome.matrix, gpu.run(problem_of(seed), schedule).matrix)
+    assert recorded() == 0
+
+
+def test_threads_share_no_recording() -> None:
+    schedule, kinds = Schedule("sinkhorn", 1, 1, False, 1e-3), list[object]()
+    thread = threading.Thread(target=lambda: kinds.append(gpu_graphs._kind(problem_of(0), schedule)))
+    thread.start()
+    thread.join()
+    assert kinds[0] != gpu_graphs._kind(problem_of(0), schedule)
 
 
 def test_only_what_comes_again_is_recorded() -> None:

@@ -70,13 +70,13 @@ def load_folder(
     seen = {label for _, _, labels in recordings for label in labels} | {background}
     classes = tuple(label for label in dict.fromkeys(names.values()) if label in seen)
     index = {label: k for k, label in enumerate(classes)}
-    parts = read_parts(root, [_key(file, root) for file, _, _ in recordings])
+    parts = _parts(root, [file for file, _, _ in recordings])
     videos = tuple(
         Video(
             name=file.stem,
             features=features,
             labels=torch.tensor([index[label] for label in labels], dtype=torch.int64),
-            activity=_key(file, root).rpartition("/")[0],
+            activity=_activity(file, root),
             part=part,
         )
         for (file, features, labels), part in zip(recordings, parts, strict=True)
@@ -90,9 +90,12 @@ def load_folder(
     )
 
 
-def _key(file: Path, root: Path) -> str:
-    """``[activity/]video`` of a feature file."""
-    return file.relative_to(root / "features").with_suffix("").as_posix()
+def _activity(file: Path, root: Path) -> str:
+    return "" if file.parent == root / "features" else file.parent.name
+
+
+def _parts(root: Path, files: Sequence[Path]) -> list[str]:
+    return read_parts(root, ["/".join(filter(None, (_activity(file, root), file.stem))) for file in files])
 
 
 def read_parts(root: Path, keys: Sequence[str]) -> list[str]:
@@ -119,10 +122,10 @@ def read_parts(root: Path, keys: Sequence[str]) -> list[str]:
 
 
 def _unlabelled(root: Path, name: str | None, activity: str | None, n_actions: int) -> Dataset:
-    home = root / "features"
+    files = _feature_files(root / "features", activity)
     videos = tuple(
-        Video(file.stem, read_features(file), activity="" if file.parent == home else file.parent.name)
-        for file in _feature_files(home, activity)
+        Video(file.stem, read_features(file), activity=_activity(file, root), part=part)
+        for file, part in zip(files, _parts(root, files), strict=True)
     )
     return Dataset(name or root.resolve().name, videos, n_actions=n_actions)
 

@@ -150,17 +150,31 @@ class Dataset:
 
     @property
     def trained(self) -> Dataset:
-        """The part that is trained on, where a published split says so; else all of it."""
-        return self._part([video.part == TRAIN for video in self.videos])
+        """The part that is trained on, where a published split says so; else all of it.
+
+        Raises:
+            DataError: nothing of that part is here.
+        """
+        return self._part([video.part == TRAIN for video in self.videos], "to train on")
 
     @property
     def tested(self) -> Dataset:
-        """The part that is scored, where a published split says so; else all of it."""
-        return self._part([video.part != TRAIN for video in self.videos])
+        """The part that is scored, where a published split says so; else all of it.
 
-    def _part(self, taken: list[bool]) -> Dataset:
-        if all(taken) or not any(taken):
+        Raises:
+            DataError: nothing of that part is here.
+        """
+        return self._part([video.part != TRAIN for video in self.videos], "to score")
+
+    def _part(self, taken: list[bool], purpose: str) -> Dataset:
+        if not any(video.part for video in self.videos):
             return self
+        if not any(taken):
+            parts = sorted({video.part for video in self.videos})
+            raise DataError(
+                f"data set {self.name!r} has videos of the split's part {', '.join(parts)} alone, none {purpose}; "
+                "bring the others, or remove splits/"
+            )
         return replace(self, videos=tuple(video for video, take in zip(self.videos, taken, strict=True) if take))
 
     @property
@@ -175,7 +189,7 @@ class Dataset:
             shrink: also divide by sqrt(D), as ASOT's preprocessing of Breakfast does (SPEC section 7).
         """
         width = self.feature_dim**0.5 if shrink else 1.0
-        return replace(self, videos=tuple(replace(v, features=_standardise(v.features) / width) for v in self.videos))
+        return replace(self, videos=tuple(replace(v, features=standardise(v.features) / width) for v in self.videos))
 
     def as_pictures(self, context: Context) -> Dataset:
         """The same data set, whose encoders are shown pictures instead of features.
@@ -190,19 +204,21 @@ class Dataset:
         return dataset
 
     def checksum(self) -> str:
-        """SHA-256 over names, features, labels and what is shown of pictures, first 16 hex digits; equal data agree."""
+        """SHA-256 over names, parts, features, labels and what is shown of pictures, 16 digits; equal data agree."""
         digest = hashlib.sha256()
         for video in self.videos:
             digest.update(video.name.encode())
             digest.update(video.features.contiguous().numpy().tobytes())
             if video.labels is not None:
                 digest.update(video.labels.contiguous().numpy().tobytes())
+            digest.update(video.part.encode())
             if video.context is not None and video.frames is not None:
                 digest.update(f"{video.context}{video.frames.shape}".encode())
         return digest.hexdigest()[:16]
 
 
-def _standardise(features: Tensor) -> Tensor:
+def standardise(features: Tensor) -> Tensor:
+    """(N, D) features with zero mean and unit variance in every column; rows of zeros stay zero."""
     seen = features.abs().sum(dim=1) > 0
     rows = features[seen]
     # A channel that never varies carries nothing: it becomes 0 instead of 0/0.

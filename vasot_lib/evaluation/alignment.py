@@ -54,9 +54,9 @@ def score_alignment(
     - ``progress``: for every phase but the last the target is (t - t_end) / length; R2 of a linear regression on the
       embeddings, mean over phases. Phases go by their mean relative place; a video without a phase has no such target.
     - ``tau``: Kendall's tau between frame order and the order of the nearest neighbours, mean over ordered pairs of
-      videos (0 where all frames share one neighbour). Needs no fitting, so it uses all videos.
+      videos (0 where all frames share one neighbour). Needs no fitting, so it uses all videos that are scored.
     - ``ap_5, ap_10, ap_15``: share of the K nearest frames of other videos with the query's label, mean over all
-      frames (thinned to at most 4000 queries, never the frames searched). Uses all videos.
+      frames (thinned to at most 4000 queries, never the frames searched). Uses all videos that are scored.
 
     ``split`` fits on the part ``train`` of a published split and scores the others, ``tau`` and ``ap`` too; where there
     is no split it fits on videos 0, 2, 4, ... and scores on 1, 3, 5, ... of each activity. ``release`` fits and scores
@@ -98,7 +98,7 @@ def score_alignment(
         raise InputError(f"alignment needs 2 or more videos with foreground frames of every activity, got {sizes or 0}")
     scores = []
     for activity, group in groups.items():
-        fit, test, found = _parts(activity, group, trained[activity], protocol)
+        fit, test, found = _parts(activity, group, trained[activity], protocol, any(published))
         score: dict[str, float | None] = {f"acc_{share}": _accuracy(fit, test, share, seed) for share in FRACTIONS}
         score["progress"] = _progress(fit, test) if ordered else None
         score["tau"] = _tau(found, stride) if ordered else None
@@ -190,20 +190,20 @@ def _foreground(
 
 
 def _parts(
-    activity: str, videos: list[_Frames], trained: list[bool], protocol: str
+    activity: str, videos: list[_Frames], trained: list[bool], protocol: str, split: bool
 ) -> tuple[list[_Frames], list[_Frames], list[_Frames]]:
     """Those to fit on, those to score what was fitted, and those to score what needs no fitting."""
     if protocol == "release":
         return videos, videos, videos
-    if not any(trained):
+    if not split:
         return videos[::2], videos[1::2], videos
     fit, test = (
         [video for video, own in zip(videos, trained, strict=True) if own == wanted] for wanted in (True, False)
     )
-    if len(test) < 2:
+    if not fit or len(test) < 2:
         raise InputError(
-            f"the split leaves {len(test)} videos of activity {activity!r} to score, of {len(videos)}; at least 2 are "
-            "needed, bring the others or use protocol='release'"
+            f"the split leaves {len(fit)} videos of activity {activity!r} to fit on and {len(test)} to score; at least "
+            "1 and 2 are needed, bring the others or use protocol='release'"
         )
     return fit, test, test
 

@@ -38,10 +38,10 @@ def evaluate(method: Method, dataset: Dataset, protocol: str = "split") -> Score
     Args:
         method: trained, on any device.
         dataset: with labels; where it has a published split, its tested videos are scored.
-        protocol: of the scores that are fitted, see ``score_alignment``; ``release`` looks at no split.
+        protocol: of the scores from embeddings, see ``score_alignment``.
     """
     scores: Scores = {}
-    tested = dataset if protocol == "release" else dataset.tested
+    tested = dataset.tested
     if "segmentation" in method.tasks:
         predictions = [method.segment(video).cpu().numpy() for video in tested.videos]
         found = score_segmentation(predictions, _labels(tested), dataset.background)
@@ -57,7 +57,8 @@ def baseline_rows(dataset: Dataset, seed: int = 0) -> list[Scores]:
     """One row per baseline that learns nothing, with ``dataset``, ``method``, ``seed`` and its scores.
 
     Equal split and K-means segment; raw features and relative time are embedded and scored like a method; DTW on raw
-    features and the straight line match frames; the uniform plan matches every frame with all of them.
+    features and the straight line match frames; the uniform plan matches every frame with all of them. K-means
+    clusters the videos that are scored.
     """
     tested = dataset.tested
     rows = [

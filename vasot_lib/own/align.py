@@ -11,6 +11,7 @@ import numpy as np
 from vasot_lib.data.pixels.media import probe
 from vasot_lib.data.pixels.motion import CELLS, Motion, MotionMaps
 from vasot_lib.data.pixels.recordings import Describer, Recording, read_recordings
+from vasot_lib.data.video import standardise
 from vasot_lib.errors import InputError
 from vasot_lib.figures import plot_alignment
 from vasot_lib.own.inputs import MAX_FRAMES, by_name, check_rate, describer, rate_of
@@ -62,7 +63,7 @@ def align_films(
         if moving:
             match = match_motion(_moving(reference, fps), _moving(other, fps), how)
         else:
-            match = match_films(reference.standardised(), other.standardised(), how=how)
+            match = match_films(standardise(reference.features), standardise(other.features), how=how)
         _write(outputs, reference, other, match, f"{other.name}-" if len(films) > 2 else "")
         found.append(match)
     return found

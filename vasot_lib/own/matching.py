@@ -21,7 +21,7 @@ class FilmMatching:
     Attributes:
         alpha, radius, rho, epsilon: as in :class:`vasot_lib.transport.Alignment`; the window of a short film is one
             frame.
-        weight: of a frame in the mean path, see :func:`vasot_lib.transport.paths.mean_path`.
+        weight: of a frame in the mean path, see :func:`vasot_lib.transport.paths.mean_path`; half of it in the rounds.
         motion_mass: frames have the mass of their motion and the temporal prior runs on that clock, where the features
             say how much moves; otherwise every frame weighs the same.
         rounds: how often the second film is brought to the tempo of the first and matched again, see
@@ -100,7 +100,7 @@ def match_motion(x: Moving, y: Moving, how: FilmMatching | None = None) -> FilmM
 
     Features of motion look at windows of time, and the same seconds of a film at another tempo show something else. So
     what was found is put to use: Y is resampled to show at each moment what X shows, described again and matched
-    again, from step to step nearer.
+    again, from step to step nearer. A path goes at 1/2 to 2 times the mean tempo; matched again, it goes beyond that.
 
     Args:
         x: of N frames, at least 2.

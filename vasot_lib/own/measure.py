@@ -70,13 +70,13 @@ def warped_pairs(
         rows with ``pair``, ``warp``, ``method``, ``error`` and ``p90`` (mean and 90th percentile of the distance from
         the true frame, in frames of the warped film).
     """
-    described = {name: describe(pictures, fps) for name, pictures in films.items()}
+    shown = {name: describe(pictures, fps) for name, pictures in films.items()}
     for title, warp_of in warps.items():
         for first, second in permutations(films, 2):
             warp = warp_of(len(films[second]))
             copy = describe(films[second][warp.shows], fps)
             place = np.interp(between(first, second), np.arange(len(warp.truth)), warp.truth)
-            yield from _rows(described[first], copy, place, {"pair": f"{first} → {second}", "warp": title}, train, seed)
+            yield from _rows(shown[first], copy, place, {"pair": f"{first} → {second}", "warp": title}, train, seed)
 
 
 def own_copies(films: Mapping[str, np.ndarray], fps: float, seeds: Sequence[int]) -> Iterator[dict[str, Any]]:

@@ -390,9 +390,3 @@ def test_the_name_of_a_folder_has_no_suffix(folder: Path) -> None:
     root = labelled(folder, "frames", {"take.1": 12, "take.2": 15})
     dataset = load_recordings(root, Numbers())
     assert [(video.name, len(video)) for video in dataset.videos] == [("take.1", 12), ("take.2", 15)]
-
-
-def test_features_are_standardised_column_by_column(tmp_path: Path) -> None:
-    features = torch.tensor([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0]])
-    recording = Recording(tmp_path / "film.mp4", np.arange(3.0), np.arange(3), features)
-    assert recording.standardised().tolist() == [[-1, 0], [0, 0], [1, 0]]  # a column that says nothing says 0

@@ -190,6 +190,13 @@ def picture(source: Path, number: int) -> Path:
     return images(source, FIRST) / f"{number:06d}.jpg"
 
 
+def other_subset(source: Path) -> None:
+    text = annotations(source).read_text()
+    entries = json.loads(text)
+    entries["database"][f"{KALLAX}/{FIRST}"]["subset"] = "validation"
+    annotations(source).write_text(json.dumps(entries))
+
+
 ODD = {f"{KALLAX}/a": {"subset": "training", "annotation": [{"label": NA, "segment": [1.5]}]}}
 
 
@@ -202,6 +209,7 @@ ODD = {f"{KALLAX}/a": {"subset": "training", "annotation": [{"label": NA, "segme
         (lambda s: annotations(s).write_text('{"database": []}'), "is damaged or another file"),
         (lambda s: write_segments(s, {}), f"names no scan of {KALLAX}"),
         (lambda s: write_segments(s, ODD), "has the entry .* expected a subset, a label, a first and a last frame"),
+        (lambda s: other_subset(s), f"{FIRST} is of subset 'validation', expected training or testing"),
         (lambda s: images(s, FIRST).parents[2].rename(s / "x"), f"holds no {KALLAX}/<scan>/dev3/images"),
         (lambda s: images(s, THIRD).rename(s / "x"), f"1 annotated scans have no film .* e.g. {KALLAX}/{THIRD}"),
         (lambda s: cut(film(s, THIRD), 0.01), "scan_video.avi is damaged or not a film"),

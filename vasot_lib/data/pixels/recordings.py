@@ -72,11 +72,6 @@ class Recording:
         """File name without suffix, or folder name."""
         return _name(self.path)
 
-    def standardised(self) -> Tensor:
-        """(N, D) features with mean 0 and standard deviation 1 in each column."""
-        rows = self.features - self.features.mean(0)
-        return rows / rows.std(0).clamp_min(1e-6)
-
 
 def _name(film: Path) -> str:
     return film.name if film.is_dir() else film.stem  # folders have no suffix: take.1 and take.2 are two

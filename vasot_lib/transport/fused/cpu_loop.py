@@ -63,13 +63,14 @@ def solve(cost, plan, kernel, z, vectors, scheme, alpha, x, y, sizes, scratch, m
     Leaves a plan that is still to be scaled by r and b.
     """
     p, r, b = vectors.p, vectors.r, vectors.b
+    structured = alpha > f32(0.0)
     r_before, b_before = r.copy(), b.copy()
     for k in range(iterations):
         last = k == iterations - 1
         if k > 0 and scheme.end_on_rows:
             kernels.sweep(kernel, b, r, p, sizes, scratch.sums)
-        if alpha > f32(0.0):
-            kernels.blur(kernel, r, b, z, scratch.rows, scratch.running, y, sizes, True)
+        if structured:  # and so relative; for a constant True Numba would compile `blur` once more
+            kernels.blur(kernel, r, b, z, scratch.rows, scratch.running, y, sizes, structured)
         if last:
             r_before[:], b_before[:] = r, b
         # The last kernel goes over log T, so that the plan before it is still there to compare with.
@@ -94,8 +95,9 @@ def solve(cost, plan, kernel, z, vectors, scheme, alpha, x, y, sizes, scratch, m
 def finish(cost, plan, z, vectors, alpha, epsilon, x, y, sizes, scratch, measured):
     """Scale the plan by r and b and measure it."""
     r, b = vectors.r, vectors.b
-    if alpha > f32(0.0):
-        kernels.blur(plan, r, b, z, scratch.rows, scratch.running, y, sizes, False)
+    structured = alpha > f32(0.0)
+    if structured:
+        kernels.blur(plan, r, b, z, scratch.rows, scratch.running, y, sizes, not structured)
     kernels.scale(plan, r, b, sizes)
     kernels.measure(
         cost, plan, z, alpha, epsilon, x, sizes, scratch.window, scratch.sums, measured.rows, scratch.totals

@@ -8,8 +8,11 @@ copied from them. The kernels and their order are those of :mod:`vasot_lib.trans
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
+from threading import get_ident
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +23,7 @@ from vasot_lib.transport.reference import Outcome, Schedule
 
 LARGEST = 2**22  # entries of all plans of a batch; larger ones are not waited for, and their buffers would stay
 AFTER = 8  # solves of a kind: recording takes as long as a few of them
-MOST = 8  # recordings that are kept
+MOST = 4  # recordings that are kept, each with about ten arrays of the size of its plans: 640 MiB at most
 MOST_KINDS = 256  # that are counted
 
 _KINDS: OrderedDict[Hashable, int | Recording] = OrderedDict()  # the last used one comes last
@@ -33,21 +36,30 @@ def run(problem: Problem, schedule: Schedule) -> Outcome:
         return gpu.run(problem, schedule)
     found = _KINDS.pop(kind, 0)
     if isinstance(found, int):
-        found = Recording(problem, schedule) if found + 1 >= AFTER else found + 1
+        found = _recorded(problem, schedule) if found + 1 >= AFTER else found + 1
     _KINDS[kind] = found
     _forget()
     return gpu.run(problem, schedule) if isinstance(found, int) else found(problem)
 
 
+def _recorded(problem: Problem, schedule: Schedule) -> int | Recording:
+    """The recording, or 0, to count again, where there is no room for its buffers now."""
+    try:
+        return Recording(problem, schedule)
+    except torch.cuda.OutOfMemoryError:
+        return 0
+
+
 def _kind(problem: Problem, schedule: Schedule) -> Hashable | None:
-    """All that a recording fixes; None where nothing can be recorded."""
+    """All that a recording fixes, and who may use its buffers; None where nothing can be recorded."""
     cost, sides = problem.cost, problem.structure or ()
     if cost.numel() > LARGEST:
         return None
     if any(len(set(side.windows)) > 1 for side in sides):  # measuring J of those needs the host
         return None
     others = (getattr(problem, field.name) for field in fields(problem) if field.name not in ("cost", "p", "q"))
-    return (tuple(cost.shape), cost.device, schedule, *others)
+    stream = torch.cuda.current_stream(cost.device).cuda_stream if cost.is_cuda else 0
+    return (get_ident(), stream, tuple(cost.shape), cost.device, schedule, *others)
 
 
 def _forget() -> None:
@@ -63,19 +75,22 @@ class Recording:
     """The launches of one kind of problem; called with a problem of that kind, it solves it."""
 
     def __init__(self, problem: Problem, schedule: Schedule):
-        with torch.cuda.device_of(problem.cost):
+        with torch.cuda.device_of(problem.cost), _usual_tensors():
             buffers = {name: getattr(problem, name).clone().contiguous() for name in ("cost", "p", "q")}
             self.problem = replace(problem, **buffers)
             gpu.run(self.problem, schedule)  # whatever is still to be compiled or loaded cannot be while recording
             self.solver = gpu.Solver(self.problem, schedule)
-            self.solver.iterate = record(self.solver.iterate)  # type: ignore[method-assign]
+            # One pool of memory for all three graphs, which take turns.
+            pool = torch.cuda.graph_pool_handle() if problem.cost.is_cuda else None
+            device = problem.cost.device
+            self.solver.iterate = record(self.solver.iterate, device, pool)  # type: ignore[method-assign]
             if self.solver.finishes:
-                self.solver.sweep_on = record(self.solver.sweep_on)  # type: ignore[method-assign]
-            self.measure = record(self._measure)
+                self.solver.sweep_on = record(self.solver.sweep_on, device, pool)  # type: ignore[method-assign]
+            self.measure = record(self._measure, device, pool)
 
     def __call__(self, problem: Problem) -> Outcome:
         """Copy in, replay, copy out."""
-        with torch.cuda.device_of(problem.cost):
+        with torch.cuda.device_of(problem.cost), _usual_tensors():
             for name in ("cost", "p", "q"):
                 getattr(self.problem, name).copy_(getattr(problem, name))
             self.solver.run()
@@ -87,10 +102,19 @@ class Recording:
         self.outcome = gpu.measure(self.problem, self.solver.kernel, self.solver.residual)
 
 
-def record(function: Callable[[], None]) -> Callable[[], None]:
+@contextmanager
+def _usual_tensors() -> Iterator[None]:
+    """Buffers are written to again: those that ``torch.inference_mode`` makes cannot be, outside of it."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
+def record(function: Callable[[], None], device: torch.device, pool: Any) -> Callable[[], None]:
     """The same without Python: what it launches now is launched at every call."""
     graph = torch.cuda.CUDAGraph()
-    # Other threads, such as those that pin batches, may go on while this one records.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    # A stream of this device, since torch keeps one of the first device that recorded. Other threads, such as those
+    # that pin batches, may go on meanwhile.
+    stream = torch.cuda.Stream(device)
+    with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
         function()
     return graph.replay
