@@ -1,4 +1,4 @@
-"""Generated films of a body that walks and gestures, each take from three cameras; on other takes of this kind weights were chosen.
+"""Generated films of a body that walks and gestures, each take from three cameras: a kind that weights were chosen on.
 
     python -m tests.own.walkers [TAKES [SEED]]
 
