@@ -110,15 +110,17 @@ def match_motion(x: Moving, y: Moving, how: FilmMatching | None = None) -> FilmM
     how = how or FilmMatching()
     (rows_x, mass_x), (rows_y, mass_y) = (described(film.maps, film.fps) for film in (x, y))
     match = match_films(rows_x, rows_y, mass_x, mass_y, how)
+    if not how.rounds:
+        return match
     again = replace(how, weight=how.weight / 2)  # at one tempo neighbours say less that is new
+    at = match.matches
     for _ in range(how.rounds):
-        shown = match.matches
+        shown = at
         rows, mass = described(retimed(y.maps, shown), x.fps)
-        found = match_films(rows_x, rows, mass_x, mass, again)
-        plan = _on_frames(found.plan, shown, len(y.maps))
-        share = plan / (plan.sum(1, keepdim=True) * plan.sum(0)).clamp_min(1e-30)
-        match = FilmMatch(plan, share, np.interp(found.matches, np.arange(len(shown)), shown))
-    return match
+        match = match_films(rows_x, rows, mass_x, mass, again)
+        at = np.asarray(np.interp(match.matches, np.arange(len(shown)), shown))
+    plan = _on_frames(match.plan, shown, len(y.maps))
+    return FilmMatch(plan, plan / (plan.sum(1, keepdim=True) * plan.sum(0)).clamp_min(1e-30), at)
 
 
 def _masses(mass: Tensor | None, n: int, how: FilmMatching) -> Tensor:

@@ -23,7 +23,7 @@ from vasot_lib.transport.reference import Outcome, Schedule
 
 LARGEST = 2**22  # entries of all plans of a batch; larger ones are not waited for, and their buffers would stay
 AFTER = 8  # solves of a kind: recording takes as long as a few of them
-MOST = 4  # recordings that are kept, each with about ten arrays of the size of its plans: 640 MiB at most
+MOST = 4  # recordings that are kept, each with about ten arrays of the size of its plans: some 640 MiB by count
 MOST_KINDS = 256  # that are counted
 
 _KINDS: OrderedDict[Hashable, int | Recording] = OrderedDict()  # the last used one comes last
