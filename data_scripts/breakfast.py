@@ -18,8 +18,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from vasot_lib.data.bring import layouts
-from vasot_lib.data.bring.script import Facts, Found, Options, Script, download, run
+from data_scripts.common import layouts
+from data_scripts.common.script import Facts, Found, Options, Script, download, run
 
 FEATURES = "https://drive.google.com/file/d/1DbYnU2GBb68CxEt2I50QZm17KGYKNR1L"
 LABELS = "https://drive.google.com/file/d/1RO8lrvLy4bVaxZ7C62R0jVQtclXibLXU"

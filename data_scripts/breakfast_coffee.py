@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from vasot_lib.data.bring.script import Facts, Found, Options, Recording, Script, run, write_folder
+from data_scripts.common.script import Facts, Found, Options, Recording, Script, run, write_folder
 from vasot_lib.data.folder import read_features, read_lines, read_mapping
 from vasot_lib.errors import DataError
 

@@ -18,8 +18,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from vasot_lib.data.bring import layouts
-from vasot_lib.data.bring.script import Facts, Found, Options, Script, download_folder, run
+from data_scripts.common import layouts
+from data_scripts.common.script import Facts, Found, Options, Script, download_folder, run
 
 FOLDER = "https://drive.google.com/drive/folders/1m7ljnnnd5kJ_Hi4Ir-sdNZRDFSqT1sHd"
 

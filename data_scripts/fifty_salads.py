@@ -23,8 +23,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from vasot_lib.data.bring import layouts
-from vasot_lib.data.bring.script import Facts, Found, Options, Script, download, run
+from data_scripts.common import layouts
+from data_scripts.common.script import Facts, Found, Options, Script, download, run
 from vasot_lib.errors import DataError
 
 FEATURES = "https://drive.google.com/open?id=17o0WfF970cVnazrRuOWE92-OiYHEXTT3"

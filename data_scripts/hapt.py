@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vasot_lib.data.bring.script import Facts, Found, Options, Recording, Script, run, verify, write_folder
+from data_scripts.common.script import Facts, Found, Options, Recording, Script, run, verify, write_folder
 from vasot_lib.data.folder import read_features
 from vasot_lib.errors import DataError
 

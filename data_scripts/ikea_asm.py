@@ -25,8 +25,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vasot_lib.data.bring.phases import Cuts, Recording, count_frames, differs, find, pictures, write_recordings
-from vasot_lib.data.bring.script import Facts, Found, Options, Script, run, verify
+from data_scripts.common.phases import Cuts, Recording, count_frames, differs, find, pictures, write_recordings
+from data_scripts.common.script import Facts, Found, Options, Script, run, verify
 from vasot_lib.errors import DataError
 
 ACTIVITY, CAMERA, FILM, NO_ACTION = "Kallax_Shelf_Drawer", "dev3", "scan_video.avi", "NA"

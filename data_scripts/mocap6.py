@@ -11,8 +11,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from data_scripts.common.script import Facts, Found, report, verify
 from vasot_lib.data import mocap6
-from vasot_lib.data.bring.script import Facts, Found, report, verify
 
 FACTS = Facts(
     videos=6,

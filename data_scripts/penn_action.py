@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
-from vasot_lib.data.bring.phases import Cuts, Recording, differs, find, pictures, write_recordings
-from vasot_lib.data.bring.script import Facts, Found, Options, Script, run, verify
+from data_scripts.common.phases import Cuts, Recording, differs, find, pictures, write_recordings
+from data_scripts.common.script import Facts, Found, Options, Script, run, verify
 from vasot_lib.errors import DataError
 
 # Key events between phases: table 2 of TCC (arXiv 1904.07846). Phase k ends with event k, the last one with the film.

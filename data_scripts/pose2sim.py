@@ -14,9 +14,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from vasot_lib.data import pose2sim
-from vasot_lib.data.bring.phases import Recording, find, write_recordings
-from vasot_lib.data.bring.script import Facts, Found, Options, Script, run
+from data_scripts.common.phases import Recording, find, write_recordings
+from data_scripts.common.script import Facts, Found, Options, Script, run
+from vasot_kit.datasets import pose2sim
 from vasot_lib.errors import DataError
 
 FACTS = Facts(

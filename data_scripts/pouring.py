@@ -20,8 +20,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from vasot_lib.data.bring.phases import Cuts, Recording, find, write_recordings
-from vasot_lib.data.bring.script import Facts, Found, Options, Script, download, run
+from data_scripts.common.phases import Cuts, Recording, find, write_recordings
+from data_scripts.common.script import Facts, Found, Options, Script, download, run
 from vasot_lib.errors import DataError
 
 URL = "https://storage.googleapis.com/tcc-pouring"

@@ -20,8 +20,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from vasot_lib.data.bring import layouts
-from vasot_lib.data.bring.script import Facts, Found, Options, Script, download, run
+from data_scripts.common import layouts
+from data_scripts.common.script import Facts, Found, Options, Script, download, run
 
 FEATURES = "https://drive.google.com/open?id=1HyF3_bwWgz1QNgzLvN4J66TJVsQTYFTa"
 LABELS = "https://drive.google.com/open?id=1ENgdHvwHj2vFwflVXosCkCVP9mfLL5lP"

@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
-from tests.data.pixels.films import make_folder, record
-from vasot_lib import cli
-from vasot_lib.cli import main
-from vasot_lib.data.registry import DATASETS
+from tests.films.films import make_folder, record
+from vasot_kit import cli
+from vasot_kit.cli import main
+from vasot_kit.datasets.registry import DATASETS
+from vasot_kit.own_films import align, segment
+from vasot_kit.own_films import features as describe
+from vasot_kit.runs import notebook as runner
+from vasot_kit.tables import report
 from vasot_lib.errors import DataError
-from vasot_lib.experiments import report, runner
 from vasot_lib.methods import METHODS
-from vasot_lib.own import align, describe, segment
 
 COMMANDS = ("run", "sweep", "train", "align", "segment", "features", "data", "methods", "bench", "tutorial")
 
@@ -64,7 +66,7 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
 
 def test_help_names_every_command_and_loads_no_torch() -> None:
     code = (
-        "import sys; from vasot_lib.cli import main\ntry: main(['--help'])\nfinally: sys.exit('torch' in sys.modules)"
+        "import sys; from vasot_kit.cli import main\ntry: main(['--help'])\nfinally: sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

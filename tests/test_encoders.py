@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vasot_kit.experiments.config import Config, build, make_config
 from vasot_lib import encoders
 from vasot_lib.data import Context, Dataset, Video, toy
 from vasot_lib.encoders import PixelEncoder
 from vasot_lib.errors import DataError, InputError
-from vasot_lib.experiments.config import Config, build, make_config
 from vasot_lib.methods import VAOT, Method
 from vasot_lib.training import History, fit
 from vasot_lib.vision import MEAN, STD, torchvision

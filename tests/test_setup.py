@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import vasot_lib
-from vasot_lib.experiments.runner import effective_parameters
+from vasot_kit.runs.notebook import effective_parameters
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -92,7 +92,7 @@ def test_only_one_file_imports_torchvision() -> None:
         return [value.value for value in node.args if isinstance(value, ast.Constant)] if called else []
 
     found = set()
-    for folder in ("vasot_lib", "tests", "data_scripts"):
+    for folder in ("vasot_lib", "vasot_kit", "tests", "data_scripts"):
         for file in (ROOT / folder).rglob("*.py"):
             nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
             if any(str(name).partition(".")[0] == "torchvision" for node in nodes for name in names(node)):

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import torch
 
+from vasot_kit.explorers import Explorer, explore_dummy, explore_pair, explore_structure
 from vasot_lib.data import Video, toy
-from vasot_lib.explore import Explorer, explore_dummy, explore_pair, explore_structure
 from vasot_lib.transport import Far, Near, cosine_cost, solve, temporal_prior
 
 

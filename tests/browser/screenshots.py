@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tests.browser import explorers
 from tests.browser.lab import Lab, chromium, open_browser
-from vasot_lib.explore import Explorer
-from vasot_lib.explore.explorer import DPI
+from vasot_kit.explorers import Explorer
+from vasot_kit.explorers.explorer import DPI
 
 FOLDER = Path("outputs/screenshots")
 DRAWS = 10

@@ -14,9 +14,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.browser import explorers
+from vasot_kit.explorers import Explorer, Shown
+from vasot_kit.explorers.explorer import DPI
 from vasot_lib.errors import InputError
-from vasot_lib.explore import Explorer, Shown
-from vasot_lib.explore.explorer import DPI
 
 if TYPE_CHECKING:
     from tests.browser.lab import Lab, OpenNotebook

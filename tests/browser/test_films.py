@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.own.toys import SIDE, record_toys
-from vasot_lib.data.pixels.media import stream
-from vasot_lib.own.align import align_films
-from vasot_lib.own.outputs import GAP
+from tests.own_films.toys import SIDE, record_toys
+from vasot_kit.films.media import stream
+from vasot_kit.own_films.align import align_films
+from vasot_kit.own_films.outputs import GAP
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -8,14 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vasot_kit.datasets.registry import DATASETS, data_root, load_dataset
 from vasot_lib.data.folder import load_folder
-from vasot_lib.data.registry import DATASETS, data_root, load_dataset
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import InputError
 from vasot_lib.evaluation import (
     baseline_embeddings,
     baseline_segmentations,
-    dtw,
     equal_split,
     kmeans_segmentation,
     label_transfer,
@@ -23,6 +22,7 @@ from vasot_lib.evaluation import (
     straight_line,
     uniform_label_transfer,
 )
+from vasot_lib.paths import dtw
 
 
 def small_dataset() -> Dataset:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vasot_lib.errors import InputError
-from vasot_lib.evaluation import plan_report, viterbi
+from vasot_lib.evaluation import plan_report
+from vasot_lib.paths import viterbi
 
 LABELS = np.array([0, 0, 1, 2])
 

@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
+from vasot_kit.experiments.config import build, known_parameters, make_config
+from vasot_kit.experiments.presets import PRESETS
 from vasot_lib.data import toy
 from vasot_lib.errors import InputError
-from vasot_lib.experiments.config import build, known_parameters, make_config
-from vasot_lib.experiments.presets import PRESETS
 from vasot_lib.methods import METHODS
 
 

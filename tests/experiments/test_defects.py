@@ -8,9 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from vasot_kit.experiments.config import changed, make_config
+from vasot_kit.experiments.defects import DEFECTS, BatchWideStep, ShiftedDummy, with_defect
 from vasot_lib.errors import InputError
-from vasot_lib.experiments.config import changed, make_config
-from vasot_lib.experiments.defects import DEFECTS, BatchWideStep, ShiftedDummy, with_defect
 from vasot_lib.transport import Alignment, Segmentation
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from vasot_kit.experiments.evaluate import baseline_rows, evaluate
 from vasot_lib.data import Dataset, Video, correspondence, toy
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import DataError
-from vasot_lib.experiments.evaluate import baseline_rows, evaluate
 from vasot_lib.methods import AlignmentTerm, JointTerms, Method
 
 SEGMENTATION = {"mof", "f1", "miou"}

@@ -11,12 +11,12 @@ import torch
 from scipy.stats import multivariate_normal
 from torch import Tensor, nn
 
+from vasot_kit.experiments.config import build, make_config
+from vasot_kit.experiments.evaluate import evaluate
 from vasot_lib.data import Batch, Dataset, Video, collate, toy
 from vasot_lib.errors import InputError
-from vasot_lib.experiments.config import build, make_config
-from vasot_lib.experiments.evaluate import evaluate
 from vasot_lib.methods import METHODS
-from vasot_lib.methods.cte import CTE, TemporalEmbedding
+from vasot_lib.methods.compared.cte import CTE, TemporalEmbedding
 from vasot_lib.training import fit, load_checkpoint
 
 

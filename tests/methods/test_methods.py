@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from vasot_kit.experiments.config import build, make_config
+from vasot_kit.experiments.evaluate import evaluate
 from vasot_lib.data import Batch, Dataset, collate, epoch_batches, toy
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
-from vasot_lib.experiments.config import build, make_config
-from vasot_lib.experiments.evaluate import evaluate
 from vasot_lib.methods import METHODS, ActionEmbeddings, Method, find_method
 from vasot_lib.training import fit
 

@@ -11,7 +11,7 @@ import torch
 from vasot_lib.data import Batch
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
-from vasot_lib.methods.tcc import TCC, CycleBack
+from vasot_lib.methods.compared.tcc import TCC, CycleBack
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

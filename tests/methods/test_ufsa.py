@@ -14,7 +14,7 @@ from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
 from vasot_lib.evaluation import score_segmentation
 from vasot_lib.losses import matching_loss
-from vasot_lib.methods.ufsa import (
+from vasot_lib.methods.compared.ufsa import (
     UFSA,
     FrameToSegment,
     TranscriptDecoder,

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from vasot_lib.data import Batch, Dataset, toy
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
-from vasot_lib.methods.vava import VAVA, PriorTransport
+from vasot_lib.methods.compared.vava import VAVA, PriorTransport
 
 WIDTH = 8
 STEP = 400

@@ -9,7 +9,7 @@ import nbformat
 from nbclient import NotebookClient
 from tqdm import tqdm
 
-from vasot_lib.experiments.runner import without_widgets
+from vasot_kit.runs.notebook import without_widgets
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"

@@ -13,8 +13,8 @@ import pytest
 from nbformat import NotebookNode
 
 from tests.notebooks.refresh import NOTEBOOKS
-from vasot_lib.experiments.records import collect
-from vasot_lib.experiments.runner import WIDGET_VIEW, run_notebook
+from vasot_kit.runs.notebook import WIDGET_VIEW, run_notebook
+from vasot_kit.runs.records import collect
 
 CHAPTERS = sorted(NOTEBOOKS.glob("*.ipynb"))
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))

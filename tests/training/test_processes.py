@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from vasot_kit.experiments.config import Config, build, make_config
+from vasot_kit.runs.train import train_and_score
 from vasot_lib.data import Dataset, collate, epoch_batches, epoch_shares, toy
 from vasot_lib.errors import DataError, InputError
-from vasot_lib.experiments.config import Config, build, make_config
-from vasot_lib.experiments.train import train_and_score
 from vasot_lib.methods import METHODS, Method
 from vasot_lib.training import History, fit, is_first_process
 

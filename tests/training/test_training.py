@@ -14,9 +14,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from vasot_kit.experiments.config import Config, build, make_config
 from vasot_lib.data import Dataset, toy
 from vasot_lib.errors import DataError, InputError
-from vasot_lib.experiments.config import Config, build, make_config
 from vasot_lib.methods import Method
 from vasot_lib.training import History, TrainingSettings, fit, load_checkpoint
 

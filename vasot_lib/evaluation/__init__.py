@@ -4,21 +4,19 @@ from vasot_lib.evaluation.alignment import frame_error, label_transfer, score_al
 from vasot_lib.evaluation.baselines import (
     baseline_embeddings,
     baseline_segmentations,
-    dtw,
     equal_split,
     kmeans_segmentation,
     straight_line,
     uniform_label_transfer,
 )
 from vasot_lib.evaluation.collapse import collapse
-from vasot_lib.evaluation.plans import plan_report, viterbi
+from vasot_lib.evaluation.plans import plan_report
 from vasot_lib.evaluation.segmentation import f1_sampled, hungarian, score_segmentation, segments
 
 __all__ = [
     "baseline_embeddings",
     "baseline_segmentations",
     "collapse",
-    "dtw",
     "equal_split",
     "f1_sampled",
     "frame_error",
@@ -31,5 +29,4 @@ __all__ = [
     "segments",
     "straight_line",
     "uniform_label_transfer",
-    "viterbi",
 ]

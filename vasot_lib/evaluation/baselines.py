@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import StandardScaler
 
@@ -41,47 +40,6 @@ def kmeans_segmentation(features: Sequence[np.ndarray], k: int, seed: int) -> li
     """
     found = KMeans(k, n_init=10, random_state=seed).fit_predict(np.concatenate(features))
     return np.split(found, np.cumsum([len(rows) for rows in features])[:-1])
-
-
-def dtw(x: np.ndarray, y: np.ndarray, metric: str = "cosine") -> np.ndarray:
-    """Dynamic time warping: the frame of Y for each frame of X on the cheapest monotone path from end to end.
-
-    Where the path pairs a frame of X with several frames of Y, the middle one is given.
-    Own lines, as the libraries for it bring a compiler or numba along:
-    ``D[i, j] = c[i, j] + min(D[i-1, j], D[i-1, j-1], D[i, j-1])``, one row at a time, because the step along the row is
-    a running minimum of ``m - S`` (m: best of the row above, S: cost of the row so far). O(NM) time and memory.
-
-    Args:
-        x: (N, D).
-        y: (M, D).
-        metric: of ``scipy.spatial.distance.cdist``. With ``cosine`` an all-zero row costs 1 everywhere.
-
-    Returns:
-        (N,) indices into Y, non-decreasing.
-
-    Raises:
-        InputError: not two matrices of the same width with at least one row, or NaN or infinite values.
-    """
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or 0 in (len(x), len(y)):
-        raise InputError(f"dtw needs sequences (N, D) and (M, D), got {x.shape} and {y.shape}")
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise InputError("dtw got NaN or infinite features; clean or drop those frames")
-    cost = np.nan_to_num(cdist(x, y, metric), nan=1.0)
-    n, m = cost.shape
-    total = np.empty((n, m))
-    total[0] = cost[0].cumsum()
-    for i in range(1, n):
-        above = np.minimum(total[i - 1], np.concatenate([[np.inf], total[i - 1, :-1]]))
-        along = cost[i].cumsum()
-        total[i] = along + np.minimum.accumulate(above - along + cost[i])
-    first, last = np.full(n, m), np.zeros(n, dtype=int)
-    i, j = n - 1, m - 1
-    while i >= 0:
-        first[i], last[i] = min(first[i], j), max(last[i], j)
-        steps = [(i - 1, j - 1), (i - 1, j), (i, j - 1)]
-        inside = [step for step in steps if min(step) >= 0]
-        i, j = min(inside, key=lambda step: total[step]) if inside else (-1, -1)
-    return (first + last) // 2
 
 
 def straight_line(n: int, m: int) -> np.ndarray:

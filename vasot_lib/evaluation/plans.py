@@ -1,8 +1,8 @@
-"""Does the transport do anything? A plan beside plans that know nothing, and labels decoded from it."""
+"""What a transport plan says, beside plans that know nothing: mass kept, sharpness, right matches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -62,58 +62,3 @@ def plan_report(
         row["from uniform"] = 0.5 * np.abs(share - 1 / m).sum(1)[full].mean()
         rows[name] = row
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def viterbi(scores: ArrayLike, switch: float = 0.0, order: Sequence[int] | None = None) -> np.ndarray:
-    """The labelling of best total score: ``max sum_i scores[i, z_i] - switch * (number of changes)``.
-
-    Args:
-        scores: (N, K) log-probabilities of each action at each frame, e.g. the log of a plan's rows.
-        switch: cost in nats of every change of action; 0 without an order gives the argmax of every frame.
-        order: actions that occur one after another, each for at least one frame (a transcript, SPEC section 10);
-            None lets every action follow every other.
-
-    Returns:
-        (N,) actions.
-
-    Raises:
-        InputError: scores that are not (N, K) or hold NaN, a negative switch cost, a transcript longer than N frames
-            or with an unknown action.
-    """
-    table = np.asarray(scores, dtype=float)
-    if table.ndim != 2 or np.isnan(table).any():
-        raise InputError(f"the scores have shape {table.shape}; expected (frames, actions) without NaN")
-    if not switch >= 0:
-        raise InputError(f"switch is {switch}; a change of action costs 0 or more")
-    n, k = table.shape
-    if order is not None:
-        if not 0 < len(order) <= n or not set(order) <= set(range(k)):
-            raise InputError(f"order has {len(order)} actions {list(order)}; expected 1 to {n} numbers below {k}")
-        path = _best_path(table[:, list(order)], switch, in_order=True)
-        return np.asarray(order)[path]
-    return _best_path(table, switch, in_order=False)
-
-
-def _best_path(table: np.ndarray, switch: float, in_order: bool) -> np.ndarray:
-    """States through the (N, S) table: stay, or move to the next one (in order) or to any other."""
-    n, s = table.shape
-    total = table[0].copy()
-    if in_order:
-        total[1:] = -np.inf
-    came_from = np.empty((n, s), dtype=int)
-    states = np.arange(s)
-    for i in range(1, n):
-        if in_order:
-            source = states - 1
-            moved = np.append(-np.inf, total[:-1]) - switch
-        else:
-            source = np.full(s, total.argmax())
-            moved = np.full(s, total.max() - switch)
-        stays = total >= moved
-        came_from[i] = np.where(stays, states, source)
-        total = np.where(stays, total, moved) + table[i]
-    path = np.empty(n, dtype=int)
-    path[-1] = s - 1 if in_order else total.argmax()
-    for i in range(n - 1, 0, -1):
-        path[i - 1] = came_from[i, path[i]]
-    return path

@@ -3,16 +3,16 @@
 from vasot_lib.errors import unknown_name
 from vasot_lib.methods.asot import ASOT, SegmentationTerm
 from vasot_lib.methods.base import ActionEmbeddings, Method
-from vasot_lib.methods.cte import CTE
-from vasot_lib.methods.gtcc import GTCC
-from vasot_lib.methods.lav import LAV
-from vasot_lib.methods.tcc import TCC
-from vasot_lib.methods.tot import TOT
-from vasot_lib.methods.tw_finch import TWFinch
-from vasot_lib.methods.ufsa import UFSA
+from vasot_lib.methods.compared.cte import CTE
+from vasot_lib.methods.compared.gtcc import GTCC
+from vasot_lib.methods.compared.lav import LAV
+from vasot_lib.methods.compared.tcc import TCC
+from vasot_lib.methods.compared.tot import TOT
+from vasot_lib.methods.compared.tw_finch import TWFinch
+from vasot_lib.methods.compared.ufsa import UFSA
+from vasot_lib.methods.compared.vava import VAVA
 from vasot_lib.methods.vaot import VAOT, AlignmentTerm
 from vasot_lib.methods.vasot import VASOT, JointTerms
-from vasot_lib.methods.vava import VAVA
 
 # In the order in which tables list them: both tasks, alignment, segmentation.
 METHODS: dict[str, type[Method]] = {

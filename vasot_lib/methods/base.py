@@ -19,7 +19,7 @@ class Method(nn.Module):
     """A learner: ``forward(batch)`` gives its loss, ``embed``, ``align`` and ``segment`` use what it learnt.
 
     A new method is one file: a frozen dataclass of hyper-parameters, a subclass that names it in ``Hyper`` and defines
-    ``terms``, an entry in ``vasot_lib.methods.METHODS`` and its presets in ``vasot_lib.experiments.presets``.
+    ``terms``, an entry in ``vasot_lib.methods.METHODS`` and its presets in ``vasot_kit.experiments.presets``.
 
     Attributes:
         name: as in the registry.

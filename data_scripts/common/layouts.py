@@ -1,0 +1,208 @@
+"""Find features, labels and mapping in a folder as the ASOT, CTE, TOT and MS-TCN repositories lay it out, and convert.
+
+<anywhere>/features/[<any folders>/]<video>.npy | .txt      (N, D); (D, N) as in MS-TCN is turned round
+<anywhere>/groundTruth/[<any folders>/]<video>[.txt]        one class name per line, or "first-last name" per segment
+<anywhere>/mapping.txt                                      "id name"; beside or below groundTruth
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from data_scripts.common.script import NAMED, Facts, Found, Options, Recording, verify, write_folder
+from vasot_lib.data.folder import read_features, read_lines, read_mapping, read_pairs
+from vasot_lib.errors import DataError
+
+# CTE cuts silently up to this many frames and gives up beyond (its Video._check_gt).
+TRIM_LIMIT = 50
+SEGMENT = re.compile(r"(\d+)-(\d+)\s+(\S+)")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What differs from data set to data set.
+
+    Attributes:
+        facts: what is published.
+        activity: of a video, by its name; empty where there is one activity only.
+        ignore: label files that are not part of the data set, by their name.
+        classes: where the download has no mapping; by default the labels that occur, sorted.
+        variants: further mappings, file name -> (the one to write where the download has none, its number of ids).
+    """
+
+    facts: Facts
+    activity: Callable[[str], str] = lambda _: ""
+    ignore: Callable[[str], bool] = lambda _: False
+    classes: Sequence[str] | None = None
+    variants: Mapping[str, tuple[Mapping[str, int], int]] = field(default_factory=dict)
+
+
+def convert(source: Path, target: Path, options: Options, layout: Layout) -> Found:
+    """Write a labelled feature folder from a downloaded one.
+
+    Labels of all videos are looked at before the first features are read.
+
+    Raises:
+        DataError: a part is missing, damaged, of another length, unknown to the mapping, or not as published.
+    """
+    truths = {
+        name: file for name, file in _files(source, "groundTruth", ("", ".txt")).items() if not layout.ignore(name)
+    }
+    features = _files(source, "features", (".npy", ".txt"))
+    found = Found()
+    names = _matched(truths, features, options, found)
+    keys = {name: "/".join(filter(None, (layout.activity(name), name))) for name in names}
+    found.lengths = dict.fromkeys(keys.values())
+    verify(found, layout.facts, options)
+    labels_seen: dict[str, None] = {}
+    for name in names:
+        labels = read_labels(truths[name])
+        labels_seen |= dict.fromkeys(labels)
+        found.seen.setdefault(layout.activity(name), set()).update(labels)
+    classes = _classes(source, list(labels_seen), layout, found)
+    found.classes = classes
+    verify(found, layout.facts, options)
+
+    def recordings() -> Iterator[Recording]:
+        for name in names:
+            yield keys[name], *_recording(features[name], truths[name], options, layout.facts, found)
+
+    variants = {f"mapping/{name}": _variant(source, name, classes, *layout.variants[name]) for name in layout.variants}
+    written = write_folder(target, recordings(), classes, layout.facts, options, extra=variants, total=len(names))
+    written.notes = list(dict.fromkeys([*found.notes, *written.notes]))
+    return written
+
+
+def read_labels(file: Path) -> list[str]:
+    """Class names per frame, from one name per line or from segments ``first-last name`` that count from 1.
+
+    Raises:
+        DataError: empty, not text, or segments that overlap or leave a gap.
+    """
+    lines = read_lines(file)
+    if not lines:
+        raise DataError(f"{file} is empty; copy it again")
+    if not SEGMENT.fullmatch(lines[0]):
+        return lines
+    labels: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        match = SEGMENT.fullmatch(line)
+        if match is None:
+            raise DataError(f"{file} line {number} reads {line!r}; expected 'first-last name' as in the lines before")
+        first, last, name = int(match[1]), int(match[2]), match[3]
+        if first != len(labels) + 1 or last < first:
+            raise DataError(
+                f"{file} line {number} reads {line!r}; expected a segment that begins with frame {len(labels) + 1}, "
+                "correct it by hand"
+            )
+        labels += [name] * (last - first + 1)
+    return labels
+
+
+def _files(source: Path, folder: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """Video name -> file, of all below folders of that name."""
+    roots = [path for path in sorted(source.rglob("*")) if path.is_dir() and path.name.lower() == folder.lower()]
+    if source.name.lower() == folder.lower():
+        roots.insert(0, source)
+    if not roots:
+        raise DataError(
+            f"{source} holds no folder {folder}/; expected features/, groundTruth/ and mapping/, unpack all parts there"
+        )
+    files: dict[str, Path] = {}
+    for root in roots:
+        for file in sorted(root.rglob("*")):
+            inner = file.relative_to(root).parts[:-1]
+            if not file.is_file() or file.name.startswith(".") or "mapping" in inner:
+                continue
+            name = file.stem
+            if file.suffix not in suffixes or name.startswith("mapping"):
+                continue
+            if name in files and files[name] != file:
+                raise DataError(f"{source} holds {name!r} twice: {files[name]} and {file}; keep one of them")
+            files[name] = file
+    if not files:
+        raise DataError(f"{roots[0]} holds no files of videos; unpack or copy it again")
+    return files
+
+
+def _matched(truths: Mapping[str, Path], features: Mapping[str, Path], options: Options, found: Found) -> list[str]:
+    """Videos that have both; those that have one only are an error, or a note where a part will do."""
+    for what, names in (
+        ("feature file but no labels", sorted(set(features) - set(truths))),
+        ("labels but no feature file", sorted(set(truths) - set(features))),
+    ):
+        if not names:
+            continue
+        listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        line = f"{len(names)} videos have a {what}: {listed}".replace("a labels", "labels")
+        if not options.partial:
+            raise DataError(f"{line}; copy what is missing, or pass --partial to leave them out")
+        found.notes.append(f"{line}; left out")
+    names = sorted(set(truths) & set(features))
+    if not names:
+        raise DataError("no video has both a feature file and labels; take both from one download")
+    return names
+
+
+def _classes(source: Path, seen: Sequence[str], layout: Layout, found: Found) -> Sequence[str]:
+    file = _mapping_file(source, "mapping.txt")
+    if file is None:
+        classes = list(layout.classes or sorted(seen))
+        where = "the known classes of this data set"
+        found.notes.append("the download has no mapping.txt; classes are numbered here, which changes no score")
+    else:
+        classes = read_mapping(file)
+        where = str(file)
+    unknown = [label for label in seen if label not in classes]
+    if unknown:
+        raise DataError(
+            f"label(s) {', '.join(map(repr, unknown[:NAMED]))} are not in {where}; take both from one download"
+        )
+    return classes
+
+
+def _mapping_file(source: Path, name: str) -> Path | None:
+    """The one nearest to the top."""
+    return min(source.rglob(name), key=lambda file: (len(file.parts), str(file)), default=None)
+
+
+def _variant(source: Path, name: str, classes: Sequence[str], default: Mapping[str, int], expected: int) -> str:
+    """The text of a mapping that gives several classes one id."""
+    file = _mapping_file(source, name)
+    ids = default if file is None else {label: int(number) for number, label in read_pairs(file)}
+    missing = [label for label in classes if label not in ids]
+    if missing:
+        raise DataError(f"{file or name} gives no id to {', '.join(missing)}; take it and mapping.txt from one place")
+    if len(set(ids.values())) != expected:
+        raise DataError(f"{file or name} has {len(set(ids.values()))} ids; expected {expected}")
+    return "".join(f"{number} {label}\n" for label, number in ids.items())
+
+
+def _recording(file: Path, truth: Path, options: Options, facts: Facts, found: Found) -> tuple[np.ndarray, list[str]]:
+    features, labels = read_features(file).numpy(), read_labels(truth)
+    if len(features) != len(labels) and features.shape[1] == len(labels):
+        features = features.T  # MS-TCN keeps (D, N)
+        found.notes.append("features were stored as (channels, frames) and are turned round")
+    if facts.dim is not None and features.shape[1] == facts.dim + 1 and np.all(np.diff(features[:, 0]) == 1):
+        features = features[:, 1:]
+        found.notes.append("the first channel only counted the frames and is left out")
+    difference = len(labels) - len(features)
+    if difference == 0:
+        return features, labels
+    shorter = min(len(labels), len(features))
+    rows = f"{truth} has {len(labels)} labels but {file.name} has {len(features)} feature rows"
+    said = f"{rows} (difference {difference:+d})"
+    if abs(difference) > TRIM_LIMIT:
+        ratio = max(len(labels), len(features)) / shorter
+        raise DataError(
+            f"{said}, {ratio:.2f} times as many: another video or another frame rate; take both from one download"
+        )
+    if not options.trim:
+        raise DataError(f"{said}; pass --trim to cut both to {shorter}, or take both from one download")
+    found.notes.append(f"{file.stem} was cut to {shorter} frames (difference {difference:+d})")
+    return features[:shorter], labels[:shorter]

@@ -1,0 +1,96 @@
+"""The benchmarks measure what they name: peers solve the same problem, rows tell goals from figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from vasot_kit.benchmarks import solver as bench
+from vasot_kit.benchmarks import timing
+from vasot_kit.benchmarks.peers import convolution, pot
+from vasot_kit.benchmarks.solver import ACTIONS, FRAMES, bench_solver, pair_cost
+from vasot_kit.benchmarks.timing import Row, in_turns, peak_memory
+from vasot_kit.benchmarks.training import bench_training, step_costs
+from vasot_kit.cli import main
+from vasot_lib.methods import METHODS
+from vasot_lib.transport import solve
+
+
+def test_the_published_scheme_restated_gives_our_mirror_plan() -> None:
+    """Same step rule on one sample, so the speeds compare one computation and not two."""
+    cost = pair_cost(1, 200, 12)
+    ours = solve(cost, ACTIONS, alpha=0.3, relax_y=0.1, scheme="mirror").matrix
+    torch.testing.assert_close(convolution(cost, 0.04, relax_y=0.1), ours, rtol=1e-3, atol=1e-7)
+    cost = pair_cost(1, 90, 75)
+    ours = solve(cost, FRAMES, alpha=0.3, scheme="mirror", finish=False).matrix
+    torch.testing.assert_close(convolution(cost, 0.04, far=True), ours, rtol=1e-3, atol=1e-7)
+
+
+def test_pot_solves_the_same_problem() -> None:
+    """With its inner problems solved out; after one sweep each side's marginals are open in another way."""
+    cost, few = pair_cost(1, 60, 50), dict(alpha=0.3, epsilon=0.15, iterations=4)
+    ours = solve(cost.double(), FRAMES, scheme="mirror", sweeps=500, tolerance=1e-9, **few).matrix[0]
+    theirs = pot(cost[0].double(), 0.04, sweeps=500, **few)
+    assert (ours - theirs).abs().sum() < 1e-3
+
+
+def test_a_row_knows_whether_its_goal_is_met() -> None:
+    assert Row("a", 7.0, "x", "<= 8").met is True
+    assert Row("a", 7.0, "x", ">= 12").met is False
+    assert Row("a", None, "x", ">= 12").met is None and Row("a", 7.0, "x").met is None
+
+
+def test_functions_run_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "TURN", 0.0)
+    calls: list[str] = []
+    times = in_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, seconds=0.0)
+    assert calls == ["a", "a", "b", "b"] * 3 and set(times) == {"a", "b"}  # the first of each turn is not timed
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from /proc")
+def test_peak_memory_sees_what_is_freed_again() -> None:
+    used = peak_memory(lambda: torch.ones(2**26).sum())  # 256 MiB, gone when it returns
+    assert used is not None and 2**27 < used < 2**29
+
+
+def test_every_row_of_the_solver_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "SCALING", (64, 128, 256))
+    rows = list(bench_solver(seconds=0.0, largest=256))
+    assert len({row.name for row in rows}) == len(rows)
+    assert all(row.value is None or row.value > 0 for row in rows)
+    goals = [row.name for row in rows if row.goal]
+    for part in ("exp passes", "POT", "published scheme", "exponent", "buffers"):
+        assert any(part in name for name in goals), part
+
+
+def test_training_benchmark_and_the_command(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch) -> None:
+    rows = list(bench_training(seconds=0.0, epochs=0))
+    assert {row.unit for row in rows} == {"ms", "x", "%"} and rows[0].goal == "<= 40"
+    learners = {name for name, method in METHODS.items() if method.learns}
+    assert learners <= {row.name.removeprefix("step of ") for row in rows}
+    monkeypatch.setenv("VASOT_DATA", str(tmp_path))
+    file = tmp_path / "bench.json"
+    assert main(["bench", "training", "--json", str(file), "--seconds", "0"]) == 0
+    report = json.loads(file.read_text())
+    assert report["machine"]["threads"] >= 1 and report["benchmark"] == "training"
+    hapt = next(row for row in report["rows"] if "HAPT" in row["name"])
+    assert hapt["value"] is None and "bring it with" in hapt["note"]
+    assert "VASOT step" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from /proc")
+def test_a_step_that_holds_n_squared_numbers_costs_more_memory_than_one_that_holds_n() -> None:
+    costs = step_costs(["tcc", "cte"], seconds=0.0)
+    assert costs["tcc"]["mib"] > 2 * costs["cte"]["mib"] > 0
+    assert costs["tcc"]["ms"] > 0 and costs["cte"]["weights"] > costs["tcc"]["weights"]
+
+
+def test_bench_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["bench", "training", "--json", str(tmp_path / "absent" / "bench.json")]) == 2
+    assert "is no folder to write bench.json into" in capsys.readouterr().err
+    if not torch.cuda.is_available():
+        assert main(["bench", "training", "--device", "cuda"]) == 2
+        assert "no CUDA device" in capsys.readouterr().err

@@ -1,0 +1,64 @@
+"""What the pictures of many runs draw: places, colours and numbers with known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.colors import same_color
+
+from vasot_kit.figures import plot_grid, plot_intervals, plot_sensitivity
+from vasot_kit.figures.style import ACCENT, SOFT
+from vasot_kit.tables.comparison import intervals
+from vasot_kit.tables.scores import paired_differences
+from vasot_lib.errors import InputError
+
+TITLES = {"mof": "MoF", "f1": "F1"}
+ROWS = [
+    {"line": line, "seed": seed, "mof": base + (wobble if seed % 2 else -wobble), "f1": None}
+    for line, base, wobble in (("reference", 0.5, 0.0), ("clear", 0.7, 0.01), ("odd", 0.5, 0.1))
+    for seed in range(6)
+]
+
+
+def test_a_difference_is_drawn_where_it_is_and_filled_where_its_interval_excludes_0() -> None:
+    table = intervals(paired_differences(ROWS, TITLES, "reference"))
+    figure = plot_intervals(table, TITLES, reference="reference")
+    (axes,) = figure.axes  # F1 has no values and gets no panel
+    assert axes.get_title() == "MoF" and [t.get_text() for t in axes.get_yticklabels()] == ["clear", "odd"]
+    points = [line for line in axes.lines if line.get_marker() == "o"]
+    assert points[0].get_xdata()[0] == pytest.approx(20.0) and points[1].get_xdata()[0] == pytest.approx(0.0)
+    assert same_color(points[0].get_markerfacecolor(), ACCENT) and same_color(points[1].get_color(), SOFT)
+    spans = [line for line in axes.lines if len(line.get_xdata()) == 2 and line.get_linewidth() == 2]
+    assert spans[0].get_xdata()[0] > 18 and spans[1].get_xdata()[0] < 0 < spans[1].get_xdata()[1]
+    with pytest.raises(InputError, match="none of the scores edit"):
+        plot_intervals(table, {"edit": "Edit"}, reference="reference")
+
+
+def test_sensitivity_shows_means_per_value_and_the_chosen_value() -> None:
+    rows = [
+        {"setting": setting, "value": value, "seed": seed, "mof": value + 0.01 * seed}
+        for setting in ("r", "alpha")
+        for value in (0.1, 0.3)
+        for seed in (0, 2)
+    ]
+    figure = plot_sensitivity(rows, TITLES, {"r": 0.3}, {"r": 0.1})
+    assert [axes.get_title() for axes in figure.axes] == ["r", "alpha"]
+    curve, *marks = figure.axes[0].lines
+    np.testing.assert_allclose(curve.get_xdata(), [0.1, 0.3])
+    np.testing.assert_allclose(curve.get_ydata(), [11.0, 31.0])
+    assert [mark.get_xdata()[0] for mark in marks] == [0.3, 0.1]
+    assert [mark.get_xdata()[0] for mark in figure.axes[1].lines[1:]] == []
+
+
+def test_the_grid_prints_the_mean_of_each_cell_and_leaves_what_was_not_run_empty() -> None:
+    cells = {(0.0, 1.0): 0.2, (1.0, 0.0): 0.4, (1.0, 1.0): 0.5}
+    rows = [
+        {"w_align": a, "w_seg": s, "seed": seed, "mof": value + shift}
+        for (a, s), value in cells.items()
+        for seed, shift in ((0, 0.1), (1, -0.1))
+    ]
+    (axes,) = plot_grid(rows, {"mof": "MoF"}).axes
+    shown = {(round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in axes.texts}
+    assert shown == {(0, 1): "20.0", (1, 0): "40.0", (1, 1): "50.0"}
+    assert [t.get_text() for t in axes.texts if t.get_weight() == "bold"] == ["50.0"]
+    assert axes.get_xlabel() == "w_seg" and axes.get_ylabel() == "w_align"

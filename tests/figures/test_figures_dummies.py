@@ -1,0 +1,116 @@
+"""Figures of dummy frames: what is drawn is what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.colors import to_rgba
+from matplotlib.patches import Rectangle
+
+from vasot_kit.figures import action_look, plot_detection, plot_dummy, plot_kept, plot_room
+from vasot_kit.figures.dummies import ACCENT, DROPPED, STRIP
+from vasot_lib.data import Video, toy
+from vasot_lib.errors import InputError
+
+LABELS_X, LABELS_Y = torch.tensor([0, 0, 1, 1, 2]), torch.tensor([0, 1, 1])
+X = Video("x", torch.zeros(5, 2), LABELS_X, frames=np.arange(5 * 4 * 4 * 3, dtype=np.uint8).reshape(5, 4, 4, 3))
+Y = Video("y", torch.zeros(3, 2), LABELS_Y)
+PLAN = np.full((6, 4), 0.02)
+PLAN[0, 0], PLAN[1:, 0], PLAN[0, 1:] = 0.1, 0.04, 0.05
+KEPT = np.array([0.9, 0.6, 0.1, 0.4, 0.0])
+TARGETS = np.outer(KEPT, [1.0, 0.0, 0.0])
+LOST = np.array([False, False, False, True, True])
+TABLE = pd.DataFrame(
+    {
+        "zeta": [0.3, 0.3, 0.9, 0.9],
+        "dummy mass": [0.1, 0.2, 0.1, 0.2],
+        "precision": [np.nan, 0.8, 0.7, 0.9],
+        "recall": [0.2, 0.4, 0.1, 0.3],
+        "average precision": [0.5, 0.6, 0.7, 0.8],
+    }
+)
+
+
+def panel(figure, label):
+    return next(axes for axes in figure.axes if axes.get_label() == label)
+
+
+def test_the_four_masses_are_those_of_the_plan() -> None:
+    texts = panel(plot_dummy(PLAN, TARGETS, LOST, X, Y), "masses").texts
+    assert [text.get_text() for text in texts] == [
+        "X to Y\n0.300", "X to dummy\n0.200", "dummy to Y\n0.150", "corner\n0.100",
+    ]  # fmt: skip
+
+
+def test_dropped_frames_are_shown_from_least_to_most_kept_in_the_colour_of_their_step() -> None:
+    axes = panel(plot_dummy(PLAN, TARGETS, LOST, X, Y, background=2), "dropped")
+    assert axes.get_title(loc="left").startswith("dropped: 3 of 5 frames")
+    assert [text.get_text() for text in axes.texts] == ["4: 0.00", "2: 0.10", "3: 0.40"]
+    for image, frame in zip(axes.images, (4, 2, 3), strict=True):
+        np.testing.assert_array_equal(image.get_array(), X.frames[frame])
+    edges = [patch.get_edgecolor() for patch in axes.patches if isinstance(patch, Rectangle)]
+    assert edges == [to_rgba(action_look(action, 2).colour) for action in (2, 1, 1)]
+
+
+def test_many_dropped_frames_are_thinned_and_none_leaves_the_strip_empty() -> None:
+    x = toy(2, style=0.0, render=True).videos[0]
+    plan = np.full((len(x) + 1, len(x) + 1), 1.0)
+    for kept, count in ((np.zeros(len(x)), STRIP), (np.ones(len(x)), 0)):
+        figure = plot_dummy(plan, np.diag(kept), np.zeros(len(x)), x, x)
+        assert len(panel(figure, "dropped").images) == count
+
+
+def test_without_pictures_the_strip_counts_dropped_frames_per_step() -> None:
+    bars = panel(plot_dummy(PLAN, TARGETS, LOST, replace(X, frames=None), Y), "dropped").patches
+    assert [bar.get_height() for bar in bars] == [0, 1, 1]
+
+
+def test_kept_shares_are_drawn_per_frame_over_the_truth() -> None:
+    top, bottom, bar = plot_kept({"a": KEPT, "b": 1 - KEPT}, LOST, LABELS_X).axes
+    for axes, kept in ((top, KEPT), (bottom, 1 - KEPT)):
+        areas = {tuple(np.round(area.get_facecolor()[0], 3)): area.get_paths()[0] for area in axes.collections}
+        for colour, chosen in ((ACCENT, kept >= 0.5), (DROPPED, kept < 0.5)):
+            heights = areas[tuple(np.round(to_rgba(colour), 3))].vertices[:, 1]
+            assert heights.max() == pytest.approx(np.where(chosen, kept, 0).max())
+        (shade,) = axes.patches
+        assert (shade.get_x(), shade.get_x() + shade.get_width()) == (2.5, 4.5)
+    assert bar.get_xlabel() == "time in X (frames)"
+
+
+def test_room_shows_the_cap_as_a_line_and_every_setting_as_points() -> None:
+    figure = plot_room([0, 10], {"one": [0.01, 0.02], "more": [0.1, 0.2]}, [0.01, 0.02], {"need": [0.0, 0.3]})
+    need, one, more, cap = figure.axes[0].lines
+    assert [line.get_linestyle() for line in (need, one, more, cap)] == ["--", "-", "-", ":"]
+    assert one.get_xydata().tolist() == [[0, 0.01], [10, 0.02]] and one.get_marker() == "o"
+    assert cap.get_ydata().tolist() == [0.01, 0.02] and cap.get_marker() == "None"
+
+
+def test_detection_draws_a_line_per_zeta_in_every_panel() -> None:
+    figure = plot_detection(TABLE, background=0.15)
+    assert [axes.get_title() for axes in figure.axes] == ["precision", "recall", "average precision"]
+    for axes, score in zip(figure.axes, ("precision", "recall", "average precision"), strict=True):
+        low, high, share = axes.lines
+        np.testing.assert_array_equal(low.get_ydata(), TABLE[score][:2])
+        np.testing.assert_array_equal(high.get_ydata(), TABLE[score][2:])
+        assert share.get_xdata()[0] == 0.15
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: plot_dummy(PLAN[1:], TARGETS, LOST, X, Y), r"the plan is \(5, 4\) and the targets are \(5, 3\)"),
+        (lambda: plot_dummy(PLAN, TARGETS, LOST[1:], X, Y), r"lost have shape \(4,\)"),
+        (lambda: plot_kept({}, LOST, LABELS_X), "got no shares"),
+        (lambda: plot_kept({"a": KEPT, "b": KEPT[1:]}, LOST, LABELS_X), r"shares 'b' have shape \(4,\)"),
+        (lambda: plot_room([1, 2], {"one": [1]}, [1, 2], {}), r"given 'one' have shape \(1,\)"),
+        (lambda: plot_detection(TABLE.drop(columns=["zeta", "recall"])), "the table lacks zeta, recall; its columns"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(call, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,129 @@
+"""Figures of own films: paths, bars and clocks lie where the numbers are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import same_color
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from vasot_kit.figures import action_look, plot_alignment, plot_clock, plot_timelines
+from vasot_lib.errors import InputError
+
+N, M = 9, 13
+RNG = np.random.default_rng(0)
+PLAN = RNG.random((N, M))
+MATCHES = np.linspace(0, M - 1, N) ** 1.2 / (M - 1) ** 0.2
+X_FRAMES, Y_FRAMES = (RNG.integers(0, 256, (n, 4, 6, 3), dtype=np.uint8) for n in (N, M))
+TIMES = {
+    "first": (np.array([0.0, 0.5, 1.0, 2.0, 2.5]), np.array([1, 1, 0, 2])),
+    "second": (np.array([0.0, 1.0, 2.0]), np.array([2, 2])),
+}
+ACTIONS = ("action 1", "action 2", "action 3", "action 4")
+
+
+def panel(figure: Figure, label: str) -> Axes:
+    (axes,) = (axes for axes in figure.axes if axes.get_label() == label)
+    return axes
+
+
+def bars(axes: Axes) -> list[Rectangle]:
+    return [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+
+
+def drawn(axes: Axes) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Line by name."""
+    return {str(line.get_label()): (np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in axes.lines}
+
+
+# ---- plot_alignment
+
+
+def test_the_path_lies_on_the_plan_where_the_matches_are() -> None:
+    figure = plot_alignment(PLAN, MATCHES, X_FRAMES, Y_FRAMES, truth=MATCHES + 1, names=("left", "right"))
+    axes = panel(figure, "plan")
+    lines = drawn(axes)
+    assert lines["matches"][0] == pytest.approx(MATCHES) and lines["matches"][1] == pytest.approx(np.arange(N))
+    assert lines["truth"][0] == pytest.approx(MATCHES + 1) and lines["truth"][1] == pytest.approx(np.arange(N))
+    assert [list(part) for part in lines["straight line"]] == [[0, M - 1], [0, N - 1]]
+    assert np.asarray(axes.images[0].get_array()).shape[:2] == (N, M)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("frames of right", "frames of left")
+    assert {text.get_text() for text in axes.get_legend().get_texts()} == {"straight line", "truth", "matches"}
+    assert "truth" not in drawn(panel(plot_alignment(PLAN, MATCHES, X_FRAMES, Y_FRAMES), "plan"))
+
+
+def test_pictures_below_each_other_are_matches() -> None:
+    figure = plot_alignment(PLAN, MATCHES, X_FRAMES, Y_FRAMES, names=("left", "right"))
+    moments = np.linspace(0, N - 1, 7).round().astype(int)
+    for column, i in enumerate(moments):
+        upper, lower = (panel(figure, f"moment_{row}_{column}") for row in range(2))
+        j = round(MATCHES[i])
+        assert np.array_equal(upper.images[0].get_array(), X_FRAMES[i]) and upper.get_xlabel() == str(i)
+        assert np.array_equal(lower.images[0].get_array(), Y_FRAMES[j]) and lower.get_xlabel() == str(j)
+    assert [panel(figure, f"moment_{row}_0").get_ylabel() for row in range(2)] == ["left", "right"]
+
+
+def test_matches_and_truth_of_another_length_are_refused() -> None:
+    with pytest.raises(InputError, match=r"matches have shape \(8,\); expected \(9,\), one per frame"):
+        plot_alignment(PLAN, MATCHES[1:], X_FRAMES, Y_FRAMES)
+    with pytest.raises(InputError, match=r"truth have shape \(13,\); expected \(9,\), one per frame"):
+        plot_alignment(PLAN, MATCHES, X_FRAMES, Y_FRAMES, truth=np.zeros(M))
+
+
+# ---- plot_timelines
+
+
+def test_bars_begin_and_end_at_their_seconds() -> None:
+    (axes,) = plot_timelines(TIMES, ACTIONS).axes
+    found = [(bar.get_x(), bar.get_x() + bar.get_width(), bar.get_y() + bar.get_height() / 2) for bar in bars(axes)]
+    assert np.array(found) == pytest.approx(
+        np.array([(0.0, 1.0, 0), (1.0, 2.0, 0), (2.0, 2.5, 0), (0.0, 2.0, 1)]), abs=1e-9
+    )
+    for bar, action in zip(bars(axes), (1, 0, 2, 2), strict=True):
+        assert same_color(bar.get_facecolor(), action_look(action).colour)
+    assert axes.get_xlim() == (0, 2.5) and axes.get_xlabel() == "seconds"
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["first", "second"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first film on top
+
+
+def test_bars_carry_the_numbers_and_the_legend_the_names_of_what_occurs() -> None:
+    figure = plot_timelines(TIMES, ACTIONS)
+    (axes,) = figure.axes
+    assert [(text.get_text(), text.get_position()) for text in axes.texts] == [
+        ("2", (0.5, 0)), ("1", (1.5, 0)), ("3", (2.25, 0)), ("3", (1.0, 1)),
+    ]  # fmt: skip
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["action 1", "action 2", "action 3"]
+
+
+def test_no_films_and_edges_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(InputError, match=r"plot_timelines\(\) got no films"):
+        plot_timelines({}, ACTIONS)
+    with pytest.raises(InputError, match=r"actions of 'a' have shape \(2,\); expected \(1,\)"):
+        plot_timelines({"a": ([0.0, 1.0], [0, 1])}, ACTIONS)
+
+
+# ---- plot_clock
+
+
+def test_the_clock_is_the_share_of_the_motion_so_far() -> None:
+    mass, clock = plot_clock({"even": np.full(5, 3.0), "late": [0.0, 0.0, 1.0, 3.0]}, fps=2.0).axes
+    even, late = mass.lines
+    assert even.get_xdata() == pytest.approx(np.arange(5) / 2) and even.get_ydata() == pytest.approx(np.full(5, 0.2))
+    assert late.get_ydata() == pytest.approx([0, 0, 0.25, 0.75])
+    lines = drawn(clock)
+    assert lines["even"][0] == pytest.approx(np.linspace(0, 1, 5)) and lines["even"][1] == pytest.approx(
+        np.arange(1, 6) / 5
+    )
+    assert lines["late"][1] == pytest.approx([0, 0, 0.25, 1])
+    assert [text.get_text() for text in clock.get_legend().get_texts()] == ["even", "late"]
+    assert same_color(late.get_color(), clock.lines[1].get_color()) and not same_color(
+        late.get_color(), even.get_color()
+    )
+
+
+def test_a_clock_needs_a_film() -> None:
+    with pytest.raises(InputError, match=r"plot_clock\(\) got no films"):
+        plot_clock({}, 25.0)

@@ -1,0 +1,181 @@
+"""`vasot align`: what it writes belongs together, and its film shows its table."""
+
+from __future__ import annotations
+
+import csv
+import json
+from itertools import islice
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.films.films import cut
+from tests.own_films.toys import SIDE
+from vasot_kit.films.media import probe, stream
+from vasot_kit.own_films.align import align_films
+from vasot_kit.own_films.matching import FilmMatching
+from vasot_kit.own_films.outputs import GAP
+from vasot_lib.errors import DataError, InputError
+
+FILES = ["alignment.png", "config.json", "correspondence.csv", "plan.npz", "side_by_side.mp4"]
+N, M = 50, 57  # frames of the two films
+
+
+def align(films: list[Path], out: Path, **options) -> list:
+    return align_films(films, out, progress=False, **options)
+
+
+def table(file: Path) -> dict[str, np.ndarray]:
+    """Column -> values; the last one as text."""
+    header, *rows = csv.reader(file.open())
+    columns = zip(header, np.array(rows).T, strict=True)
+    return {name: column if name == "config" else column.astype(float) for name, column in columns}
+
+
+def pictures(film: Path) -> np.ndarray:
+    return np.array([frame.picture for frame in stream(film)], dtype=float)
+
+
+def listed(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+# ---- what is written
+
+
+def test_every_result_names_the_same_configuration(aligned: Path) -> None:
+    assert listed(aligned) == FILES
+    mark = json.loads((aligned / "config.json").read_text())["config"]
+    assert set(table(aligned / "correspondence.csv")["config"]) == {mark}
+    with np.load(aligned / "plan.npz", allow_pickle=False) as stored:
+        assert str(stored["config"]) == mark
+    with Image.open(aligned / "alignment.png") as image:
+        assert image.info["Description"] == f"config {mark}"
+    with av.open(str(aligned / "side_by_side.mp4")) as container:
+        assert container.metadata["comment"] == f"config {mark}"
+
+
+def test_the_table_has_a_row_for_every_frame(aligned: Path) -> None:
+    rows = table(aligned / "correspondence.csv")
+    with np.load(aligned / "plan.npz") as stored:
+        plan, matches = stored["plan"], stored["matches"]
+    assert rows["frame_x"].tolist() == list(range(N)) and rows["seconds_x"] == pytest.approx(np.arange(N) / 25)
+    assert np.diff(rows["frame_y"]).min() >= 0 and (rows["frame_y"][0], rows["frame_y"][-1]) == (0, M - 1)
+    assert plan.shape == (N, M) and plan.sum() == pytest.approx(1, abs=1e-3)
+    assert rows["frame_y"].tolist() == np.round(matches).tolist()
+    assert rows["seconds_y"] == pytest.approx(matches / 25, abs=1e-4)
+    assert rows["spread_seconds"].min() > 0 and rows["spread_seconds"].max() < M / 25
+
+
+def test_the_film_shows_what_the_table_says(aligned: Path, films: list[Path]) -> None:
+    rows, both = table(aligned / "correspondence.csv"), pictures(aligned / "side_by_side.mp4")
+    assert both.shape == (N, SIDE, 2 * SIDE + GAP, 3)
+    halves = {"frame_x": both[:, :, :SIDE], "frame_y": both[:, :, SIDE + GAP :]}
+    for (name, half), film in zip(halves.items(), films, strict=True):
+        original, told = pictures(film), rows[name].astype(int)
+        apart = np.array([np.abs(original - picture).mean((1, 2, 3)) for picture in half])  # (N, frames of the film)
+        assert apart[np.arange(N), told].max() < 6  # of 255: compression
+        assert apart.argmin(1).tolist() == told.tolist()
+    clip = probe(aligned / "side_by_side.mp4")
+    assert (clip.fps, clip.duration) == (25, pytest.approx(N / 25))
+
+
+def test_config_says_what_was_asked_for(aligned: Path, films: list[Path]) -> None:
+    config = json.loads((aligned / "config.json").read_text())
+    assert (config["command"], config["features"], config["fps"]) == ("align", "motion", None)
+    assert config["matching"] == FilmMatching().__dict__
+    assert [film["name"] for film in config["recordings"]] == [film.name for film in films]
+
+
+def test_the_same_again_gives_the_same_and_anything_else_is_refused(aligned: Path, films: list[Path]) -> None:
+    mark = json.loads((aligned / "config.json").read_text())["config"]
+    before = {name: (aligned / name).read_bytes() for name in ("correspondence.csv", "side_by_side.mp4")}
+    align(films, aligned)
+    assert listed(aligned) == FILES and all((aligned / name).read_bytes() == old for name, old in before.items())
+    for other in (dict(fps=5), dict(how=FilmMatching(motion_mass=False)), dict(features="appearance")):
+        with pytest.raises(DataError, match=rf"holds {mark}; choose another folder for [0-9a-f]{{8}}, or remove it"):
+            align(films, aligned, **other)
+    with pytest.raises(DataError, match=f"holds {mark}; choose"):  # the other way round is another question
+        align(films[::-1], aligned)
+    with pytest.raises(DataError, match="holds other files"):
+        align(films, films[0].parent)
+
+
+# ---- what is given
+
+
+def test_a_folder_of_pictures_is_a_film(films: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for frame in islice(stream(films[1]), 30):
+        Image.fromarray(frame.picture).save(folder / f"{frame.index}.png")
+    (match,) = align([films[0], folder], tmp_path / "out")
+    assert match.plan.shape == (N, 30)
+    rows = table(tmp_path / "out" / "correspondence.csv")
+    assert rows["seconds_y"] == pytest.approx(match.matches / 30, abs=1e-4)  # the rate of folders
+    (same,) = align([folder, folder], tmp_path / "itself", fps=10)
+    assert same.matches == pytest.approx(np.arange(10), abs=0.5)
+
+
+def test_samples_are_matched_at_the_rate_that_is_asked_for(films: list[Path], tmp_path: Path) -> None:
+    (match,) = align(films, tmp_path / "out", fps=12.5)
+    rows = table(tmp_path / "out" / "correspondence.csv")
+    assert match.plan.shape == (25, 29)
+    assert rows["frame_x"].tolist() == list(range(0, N, 2)) and rows["seconds_x"] == pytest.approx(np.arange(25) / 12.5)
+    assert set(rows["frame_y"] % 2) == {0} and rows["frame_y"][-1] == 56
+    clip = probe(tmp_path / "out" / "side_by_side.mp4")
+    assert (clip.fps, clip.frames) == (12.5, 25)
+
+
+def test_more_films_are_aligned_with_the_first_and_go_by_name(films: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    third, twin = (tmp_path / place for place in ("third.mp4", "b/third.mp4"))
+    for copy in (third, twin):
+        copy.write_bytes(films[0].read_bytes())
+    found = align([*films, third], tmp_path / "out", fps=12.5)
+    assert [match.plan.shape for match in found] == [(25, 29), (25, 25)]
+    results = [file for file in FILES if file != "config.json"]
+    names = (f"{name}-{file}" for name in ("third", "toy_01") for file in results)
+    assert listed(tmp_path / "out") == ["config.json", *sorted(names)]
+    with pytest.raises(DataError, match="have one name, and results are named by it"):
+        align([films[0], third, twin], tmp_path / "twins")
+    align([third, twin], tmp_path / "pair", fps=12.5)  # two need no names
+    assert not (tmp_path / "twins").exists() and listed(tmp_path / "pair") == FILES
+
+
+@pytest.mark.parametrize("fps", [1.0, 5.0])
+def test_short_films_are_aligned_as_well(films: list[Path], tmp_path: Path, fps: float) -> None:
+    """The window of the structural prior would be 0 frames, which it refuses."""
+    (match,) = align(films, tmp_path / "out", fps=fps)
+    n, m = round(2 * fps), int(np.ceil(57 / 25 * fps))
+    assert match.plan.shape == (n, m) and match.matches[[0, -1]] == pytest.approx([0, m - 1])
+    with pytest.raises(DataError, match="gives 1 frame at 0.1 fps; raise the rate"):
+        align(films, tmp_path / "shorter", fps=0.1)
+
+
+@pytest.mark.parametrize("fps", [0, -1, float("nan")])
+def test_a_rate_that_is_none_leaves_nothing(films: list[Path], tmp_path: Path, fps: float) -> None:
+    with pytest.raises(InputError, match="fps is .*; give a positive number of frames per second"):
+        align(films, tmp_path / "out", fps=fps)
+    assert listed(tmp_path) == []
+
+
+def test_one_film_is_refused(films: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="1 film was given; an alignment takes at least two"):
+        align(films[:1], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_film_leaves_nothing(films: list[Path], tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(films[1].read_bytes())
+    cut(damaged, 2 * damaged.stat().st_size // 3)
+    with pytest.raises(DataError, match=r"damaged\.mp4") as refused:
+        align([films[0], damaged], tmp_path / "out")
+    assert "\n" not in str(refused.value) and listed(tmp_path) == ["damaged.mp4"]
+    with pytest.raises(DataError, match=r"none\.mp4 does not exist"):
+        align([films[0], tmp_path / "none.mp4"], tmp_path / "out")
+    assert listed(tmp_path) == ["damaged.mp4"]

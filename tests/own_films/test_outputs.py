@@ -1,0 +1,221 @@
+"""A folder of results names its configuration in every file, and a film side by side shows the frames it is told to."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from pympi.Elan import Eaf
+
+from tests.films.films import HEIGHT, WIDTH, make_folder, number, record
+from vasot_kit.films.appearance import Appearance
+from vasot_kit.films.backbones import Backbone
+from vasot_kit.films.media import Clip, probe, stream
+from vasot_kit.films.motion import Motion
+from vasot_kit.films.recordings import Recording, read_recordings
+from vasot_kit.own_films import inputs
+from vasot_kit.own_films.inputs import by_name, describer, films_in, rate_of
+from vasot_kit.own_films.outputs import CONFIG, GAP, Outputs, frame_edges, spans
+from vasot_lib.errors import DataError, InputError
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    return record(tmp_path / "a.mp4", n=30)
+
+
+def outputs(folder: Path, films: list[Path], **config: object) -> Outputs:
+    return Outputs(folder, {"command": "test", **config}, films)
+
+
+def read(film: Path, **options) -> Recording:
+    return read_recordings([film], Appearance(), progress=False, **options)[0]
+
+
+def moments(times: list[float]) -> Recording:
+    rows = len(times)
+    return Recording(Path("film.mp4"), np.array(times), np.arange(rows), torch.zeros(rows, 1))
+
+
+# ---- the folder
+
+
+def test_every_kind_of_file_names_the_configuration(film: Path, tmp_path: Path) -> None:
+    out = outputs(tmp_path / "out", [film], fps=5)
+    assert len(out.mark) == 8 and int(out.mark, 16) >= 0
+    table = out.table("t.csv", ("a", "b"), [(1, "x, y"), (2, "z")])
+    picture = out.figure("f.png", Figure(figsize=(1, 1)))
+    arrays = out.arrays("p.npz", plan=np.eye(2))
+    document = out.elan("e.eaf", moments([0.0, 0.5, 1.0]), np.array([0, 0, 1]), ["one", "two"])
+    rows = list(csv.reader(table.open()))
+    assert rows == [["a", "b", "config"], ["1", "x, y", out.mark], ["2", "z", out.mark]]
+    with Image.open(picture) as image:
+        assert image.info["Description"] == f"config {out.mark}"
+    with np.load(arrays, allow_pickle=False) as stored:
+        assert str(stored["config"]) == out.mark and np.array_equal(stored["plan"], np.eye(2))
+    assert ("config", out.mark) in Eaf(str(document)).get_properties()
+    config = json.loads((out.folder / CONFIG).read_text())
+    assert (config["config"], config["command"], config["fps"]) == (out.mark, "test", 5)
+    assert config["recordings"] == [{"name": "a.mp4", "hash": config["recordings"][0]["hash"]}]
+    assert {"python", "torch", "vasot"} <= config["versions"].keys()
+    assert sorted(file.name for file in out.folder.iterdir()) == [CONFIG, "e.eaf", "f.png", "p.npz", "t.csv"]
+
+
+def test_nothing_is_there_before_the_first_result(film: Path, tmp_path: Path) -> None:
+    out = outputs(tmp_path / "out", [film])
+    assert not out.folder.exists()
+    out.table("t.csv", ("a",), [])
+    assert sorted(file.name for file in out.folder.iterdir()) == [CONFIG, "t.csv"]
+
+
+def test_the_same_again_may_write_and_another_may_not(film: Path, tmp_path: Path) -> None:
+    first = outputs(tmp_path / "out", [film], fps=5)
+    first.table("t.csv", ("a",), [(1,)])
+    again = outputs(tmp_path / "out", [film], fps=5)
+    assert again.mark == first.mark
+    with pytest.raises(DataError) as refused:
+        outputs(tmp_path / "out", [film], fps=6)
+    other = outputs(tmp_path / "elsewhere", [film], fps=6)
+    assert str(refused.value) == (
+        f"{tmp_path / 'out'} holds {first.mark}; choose another folder for {other.mark}, or remove it"
+    )
+
+
+@pytest.mark.parametrize("content", ["notes", "{}", "[1]", '"text"'])
+def test_a_folder_with_something_else_is_left_alone(film: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "out").mkdir()
+    assert outputs(tmp_path / "out", [film]).mark  # empty: fine
+    for name in ("notes.txt", CONFIG):
+        (tmp_path / "out" / name).write_text(content)
+        with pytest.raises(DataError, match="out holds other files; choose another folder for"):
+            outputs(tmp_path / "out", [film])
+        (tmp_path / "out" / name).unlink()
+    with pytest.raises(DataError, match=r"a\.mp4 holds other files"):
+        outputs(film, [film])
+
+
+def test_names_contents_and_order_of_the_recordings_are_in_the_mark(film: Path, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    other, twin = record(tmp_path / "b.mp4", n=20), record(tmp_path / "b" / "a.mp4", n=20)
+    listed = ([film], [other], [twin], [film, other], [other, film], [film, twin], [twin, film], [twin, twin])
+    assert len({outputs(tmp_path / "out", films).mark for films in listed}) == len(listed)
+
+
+# ---- moments
+
+
+def test_a_frame_lasts_until_the_next_and_the_last_as_long_as_most() -> None:
+    recording = moments([0.0, 0.1, 0.2, 0.5, 0.6])
+    assert frame_edges(recording) == pytest.approx([0.0, 0.1, 0.2, 0.5, 0.6, 0.7])
+    found = list(spans(recording, np.array([2, 2, 0, 2, 2])))
+    assert [action for action, _, _ in found] == [2, 0, 2]
+    assert [edge for _, *edges in found for edge in edges] == pytest.approx([0.0, 0.2, 0.2, 0.5, 0.5, 0.7])
+
+
+def test_elan_gets_milliseconds_and_names(film: Path, tmp_path: Path) -> None:
+    out = outputs(tmp_path / "out", [film])
+    file = out.elan("e.eaf", moments([0.0, 0.1004, 0.2]), np.array([1, 0, 0]), ["stir", "pour"])
+    document = Eaf(str(file))
+    assert sorted(document.get_annotation_data_for_tier("actions")) == [(0, 100, "pour"), (100, 300, "stir")]
+    assert list(document.get_tier_names()) == ["actions"]
+    assert document.get_linked_files()[0]["RELATIVE_MEDIA_URL"] == "./film.mp4"
+
+
+# ---- the film side by side
+
+
+def numbers_side_by_side(file: Path, left: int = WIDTH, right: int = WIDTH) -> list[tuple[int, int]]:
+    """The numbers that both halves show; between them lie white pixels."""
+    pairs = []
+    for frame in stream(file):
+        assert frame.picture.shape[1] == left + GAP + right
+        assert frame.picture[:, left + 1 : left + GAP - 1].min() > 200
+        pairs.append((number(frame.picture[:, :left]), number(frame.picture[:, left + GAP :])))
+    return pairs
+
+
+def test_each_frame_stands_beside_its_match(film: Path, tmp_path: Path) -> None:
+    other = record(tmp_path / "b.mp4", n=50)
+    matches = np.array([0, 0, 0, 4, 9, *range(10, 34), 49])
+    out = outputs(tmp_path / "out", [film, other])
+    file = out.side_by_side("s.mp4", read(film), read(other), matches)
+    assert numbers_side_by_side(file) == list(zip(range(30), matches.tolist(), strict=True))
+    clip = probe(file)
+    assert (clip.fps, clip.frames, clip.height) == (30, 30, HEIGHT) and clip.duration == pytest.approx(1.0)
+
+
+def test_samples_and_folders_of_pictures_stand_beside_theirs(film: Path, tmp_path: Path) -> None:
+    pictures = make_folder(tmp_path / "b", range(40, 80))
+    x, y = read(film, fps=10), read(pictures, fps=6)
+    assert x.index.tolist() == list(range(0, 30, 3)) and y.index.tolist() == list(range(0, 40, 5))
+    matches = np.array([0, 0, 1, 2, 3, 4, 5, 6, 7, 7])
+    out = outputs(tmp_path / "out", [film, pictures])
+    file = out.side_by_side("s.mp4", x, y, matches)
+    assert numbers_side_by_side(file) == list(zip(range(0, 30, 3), (40 + 5 * matches).tolist(), strict=True))
+    assert probe(file).fps == 10
+
+
+def test_a_film_that_is_sampled_above_its_rate_shows_frames_twice(film: Path, tmp_path: Path) -> None:
+    x = read(film, fps=60)
+    assert x.index.tolist() == [k // 2 for k in range(60)]
+    out = outputs(tmp_path / "out", [film])
+    file = out.side_by_side("s.mp4", x, x, np.arange(60))
+    assert numbers_side_by_side(file) == [(k // 2, k // 2) for k in range(60)]
+    assert probe(file).fps == 60
+
+
+def test_both_halves_are_as_high_as_the_lower_film(film: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    for k, frame in enumerate(stream(film, size=(24, WIDTH // 2))):
+        Image.fromarray(frame.picture).save(folder / f"{k}.png")
+    out = outputs(tmp_path / "out", [film, folder])
+    file = out.side_by_side("s.mp4", read(film), read(folder), np.arange(30))
+    assert numbers_side_by_side(file, WIDTH // 2, WIDTH // 2) == [(k, k) for k in range(30)]
+    assert probe(file).height == 24
+
+
+# ---- inputs
+
+
+def test_features_go_by_name() -> None:
+    assert isinstance(describer("motion"), Motion) and isinstance(describer("appearance"), Appearance)
+    with pytest.raises(InputError, match=r"features are 'resnet50'; use motion, appearance or library:model, e\.g\."):
+        describer("resnet50")
+
+
+def test_a_network_is_made_with_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Backbone, "__init__", lambda self, *given: self.__dict__.update(given=given))
+    assert describer("timm:vit", "cuda").given == ("timm:vit", "cuda")
+
+
+def test_rate_gives_no_film_more_samples_than_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = {"a": Clip(Path("a"), 30.0, 8, 8, 300, 10.0), "b": Clip(Path("b"), 25.0, 8, 8, 1000, 40.0)}
+    monkeypatch.setattr(inputs, "probe", lambda film: clips[film.name])
+    both = [Path("a"), Path("b")]
+    assert rate_of(both, 1000) is None
+    assert rate_of(both, 999) == pytest.approx(999 / 40)
+    assert rate_of(both[:1], 100) == pytest.approx(10.0)
+
+
+def test_films_of_a_folder_go_by_name(tmp_path: Path) -> None:
+    record(tmp_path / "b10.mp4", n=3), record(tmp_path / "b2.mp4", n=3)
+    for folder in ("take.1", "take.2", "out"):
+        make_folder(tmp_path / folder, range(2))
+    (tmp_path / "notes.txt").write_text("no film")
+    assert list(films_in(tmp_path, tmp_path / "x" / ".." / "out")) == ["b2", "b10", "take.1", "take.2"]
+    assert films_in(tmp_path)["out"] == tmp_path / "out"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty holds no films; put video files or folders of pictures there"):
+        films_in(tmp_path / "empty")
+
+
+def test_two_films_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.mp4 and .*a\.mov have one name, .*; rename one of them"):
+        by_name([tmp_path / "a.mp4", tmp_path / "a.mov"])

@@ -1,0 +1,206 @@
+"""`vasot segment`: actions are found without labels, and table, timeline and ELAN file say the same about them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+from pympi.Elan import Eaf
+
+from tests.films.films import make_folder
+from tests.own_films.toys import record_toys
+from vasot_kit.films.motion import Motion
+from vasot_kit.films.recordings import read_recordings
+from vasot_kit.own_films import segment as module
+from vasot_kit.own_films.segment import segment_films
+from vasot_lib.data import Dataset
+from vasot_lib.errors import DataError, InputError
+from vasot_lib.evaluation import equal_split, score_segmentation
+
+K = 4
+
+
+class Segmented(NamedTuple):
+    dataset: Dataset
+    films: list[Path]
+    labels: list[np.ndarray]
+    out: Path
+
+
+@pytest.fixture(scope="module")
+def segmented(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segmented]:
+    """Four films whose steps change places and come twice, by defaults."""
+    folder = tmp_path_factory.mktemp("segmented")
+    dataset, films = record_toys(folder, 4, n_steps=K, background=0, swaps=0.5, repeats=0.3)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("VASOT_CACHE", str(own_cache))
+        for pair in (films[:2], films[2:]):  # two are decoded in this process, four in processes that take longer
+            read_recordings(pair, Motion(), progress=False)
+        labels = segment_films(films, K, folder / "out", progress=False)
+    yield Segmented(dataset, films, labels, folder / "out")
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(file.open()))
+
+
+def segment(films: list[Path], k: int, out: Path, **options) -> list[np.ndarray]:
+    return segment_films(films, k, out, progress=False, **options)
+
+
+@pytest.mark.slow
+def test_actions_are_found_where_their_order_varies(segmented: Segmented) -> None:
+    """Without one label. Seen: MoF .48, F1 .65; an equal split .38 and .42."""
+    truth = [video.labels.numpy() for video in segmented.dataset.videos]
+    found = score_segmentation(segmented.labels, truth)
+    split = score_segmentation([equal_split(len(labels), K) for labels in truth], truth)
+    assert found["mof"] > split["mof"] + 0.04 and found["f1"] > split["f1"] + 0.1
+
+
+@pytest.mark.slow
+def test_every_result_is_there_and_names_the_configuration(segmented: Segmented) -> None:
+    names = [film.stem for film in segmented.films]
+    files = [
+        "config.json",
+        "segments.csv",
+        "timelines.png",
+        *(f"{name}.{kind}" for name in names for kind in ("csv", "eaf")),
+    ]
+    assert sorted(file.name for file in segmented.out.iterdir()) == sorted(files)
+    config = json.loads((segmented.out / "config.json").read_text())
+    assert (config["command"], config["actions"], config["method"], config["training"]["seed"]) == (
+        "segment",
+        K,
+        "vasot",
+        0,
+    )
+    marks = {row["config"] for file in segmented.out.glob("*.csv") for row in rows(file)}
+    with Image.open(segmented.out / "timelines.png") as image:
+        marks.add(image.info["Description"].removeprefix("config "))
+        assert image.size[0] > image.size[1] > 100
+    for name in names:
+        marks.add(dict(Eaf(str(segmented.out / f"{name}.eaf")).get_properties())["config"])
+    assert marks == {config["config"]}
+
+
+@pytest.mark.slow
+def test_tables_have_every_frame_and_every_segment(segmented: Segmented) -> None:
+    segments = defaultdict(list)
+    for row in rows(segmented.out / "segments.csv"):
+        segments[row["recording"]].append((int(row["action"]), float(row["start_seconds"]), float(row["end_seconds"])))
+    assert list(segments) == [film.stem for film in segmented.films]
+    for film, labels in zip(segmented.films, segmented.labels, strict=True):
+        frames = rows(segmented.out / f"{film.stem}.csv")
+        assert [int(row["frame"]) for row in frames] == list(range(len(labels)))
+        assert [float(row["seconds"]) for row in frames] == pytest.approx(np.arange(len(labels)) / 25, abs=1e-4)
+        assert [int(row["action"]) for row in frames] == (labels + 1).tolist()
+        again = np.concatenate(
+            [np.full(round(25 * (end - start)), action) for action, start, end in segments[film.stem]]
+        )
+        assert again.tolist() == (labels + 1).tolist()
+        assert all(before[0] != after[0] for before, after in pairwise(segments[film.stem]))
+
+
+@pytest.mark.slow
+def test_elan_gets_the_same_segments_without_gaps(segmented: Segmented) -> None:
+    table = rows(segmented.out / "segments.csv")
+    for film, labels in zip(segmented.films, segmented.labels, strict=True):
+        document = Eaf(str(segmented.out / f"{film.stem}.eaf"))
+        found = sorted(document.get_annotation_data_for_tier("actions"))
+        expected = [
+            (
+                round(1000 * float(row["start_seconds"])),
+                round(1000 * float(row["end_seconds"])),
+                f"action {row['action']}",
+            )
+            for row in table
+            if row["recording"] == film.stem
+        ]
+        assert found == expected
+        assert found[0][0] == 0 and found[-1][1] == 40 * len(labels)
+        assert all(before[1] == after[0] for before, after in pairwise(found))
+        assert document.get_linked_files()[0]["RELATIVE_MEDIA_URL"] == f"./{film.name}"
+
+
+@pytest.mark.slow
+def test_actions_are_numbered_in_the_order_of_their_mean_time(segmented: Segmented) -> None:
+    time = np.concatenate([np.arange(len(labels)) / len(labels) for labels in segmented.labels])
+    together = np.concatenate(segmented.labels)
+    found = np.unique(together)
+    assert found.tolist() == list(range(len(found)))
+    assert np.diff([time[together == action].mean() for action in found]).min() > 0
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_or_two_films_are_cut_without_training(
+    films: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    trained = []
+    fit = module.fit
+    monkeypatch.setattr(module, "fit", lambda *given, **named: trained.append(given[2].epochs) or fit(*given, **named))
+    labels = segment(films[:count], 3, tmp_path / "out")
+    assert trained == [0]
+    assert [len(each) for each in labels] == [50, 57][:count]
+    assert set(np.concatenate(labels).tolist()) == {0, 1, 2}
+    assert {row["recording"] for row in rows(tmp_path / "out" / "segments.csv")} == {f.stem for f in films[:count]}
+
+
+def test_the_same_seed_gives_the_same_and_another_needs_another_folder(films: list[Path], tmp_path: Path) -> None:
+    first = segment(films, 3, tmp_path / "out")
+    again = segment(films, 3, tmp_path / "out")
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    for change in (dict(seed=1), dict(epochs=2), dict(features="appearance"), dict(fps=5)):
+        with pytest.raises(DataError, match="out holds .*; choose another folder"):
+            segment(films, 3, tmp_path / "out", **change)
+    with pytest.raises(DataError, match="out holds .*; choose another folder"):
+        segment(films, 2, tmp_path / "out")
+
+
+def test_samples_of_a_folder_of_pictures(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "pictures", range(90))
+    (labels,) = segment([folder], 2, tmp_path / "out", features="appearance", fps=10)
+    assert len(labels) == 30
+    table = rows(tmp_path / "out" / "pictures.csv")
+    assert [int(row["frame"]) for row in table] == list(range(0, 90, 3))
+    assert float(rows(tmp_path / "out" / "segments.csv")[-1]["end_seconds"]) == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    ("k", "message"),
+    [
+        (1, "2 films and actions 1; give at least one film and 2 actions"),
+        (51, "n_actions is 51 but .*toy_00.* 50 frames"),
+    ],
+)
+def test_too_few_and_too_many_actions_are_refused(films: list[Path], tmp_path: Path, k: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        segment(films, k, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_film_that_is_too_short_is_named(films: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"toy_00\.mp4 gives 20 frames, actions take at least 25; raise fps"):
+        segment(films, 3, tmp_path / "out", fps=10)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_films_and_two_of_one_name_are_refused(films: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="0 films and actions 3; give at least one film"):
+        segment([], 3, tmp_path / "out")
+    twin = tmp_path / "toy_00.mp4"
+    twin.write_bytes(films[1].read_bytes())
+    with pytest.raises(DataError, match="have one name"):
+        segment([films[0], twin], 3, tmp_path / "out")
+    table = tmp_path / "segments.mp4"
+    table.write_bytes(films[1].read_bytes())
+    with pytest.raises(DataError, match="a film is called 'segments', as is the table of all films; rename it"):
+        segment([films[0], table], 3, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

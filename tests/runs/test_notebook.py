@@ -1,0 +1,264 @@
+"""The strict runner on small notebooks: what it refuses, what it leaves behind, what it does not do twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+import yaml
+
+from vasot_kit.runs.notebook import effective_parameters, run_notebook
+from vasot_lib.errors import DataError, InputError, VasotError
+
+PARAMETERS = 'dataset = "toy"  # by name\nseed = 0\nlr = 1e-3\nepochs = None\nscales = [1, 2]\nverbose = False'
+# Appends a line per execution, so that a test sees how often the notebook ran.
+COUNT = 'from pathlib import Path\nlog = Path("executed.txt")\nlog.open("a").write(f"{seed}\\n")'
+RECORD = (
+    "from vasot_kit.runs.records import record\n"
+    'record([{"dataset": dataset, "method": "m", "seed": seed, "mof": lr}], {"lr": lr}, '
+    'dataset_checksums={dataset: "ab"}, notebook="small")'
+)
+
+
+def write_notebook(path: Path, *code: str, parameters: str | None = PARAMETERS) -> Path:
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata.kernelspec = {"name": "no-such-kernel", "display_name": "Python 3", "language": "python"}
+    notebook.metadata.language_info = {"name": "python"}
+    notebook.cells = [nbformat.v4.new_markdown_cell("# Small")]
+    if parameters is not None:
+        notebook.cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    notebook.cells += [nbformat.v4.new_code_cell(cell) for cell in code]
+    path.parent.mkdir(exist_ok=True)
+    nbformat.write(notebook, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """A notebook, the folder of a finished run of it with seed 3, and the notebook's checksum before."""
+    base = tmp_path_factory.mktemp("runner")
+    kernel = 'import os, sys\nprint(sys.executable)\nprint(os.getcwd())\nprint(os.environ["VASOT_DATA"])'
+    notebook = write_notebook(base / "books" / "small.ipynb", COUNT, RECORD, kernel)
+    before = hashlib.sha256(notebook.read_bytes()).hexdigest()
+    return notebook, run_notebook(notebook, {"seed": 3, "lr": 1}, base / "out", progress=False), before
+
+
+def executions(notebook: Path) -> int:
+    log = notebook.parent / "executed.txt"
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+# What is refused, before anything is written
+
+
+def test_unknown_parameter_is_refused_and_the_known_ones_are_listed(tmp_path: Path) -> None:
+    notebook = write_notebook(tmp_path / "small.ipynb")
+    with pytest.raises(InputError, match=r"'sed' \(did you mean 'seed'\?\); known: dataset, epochs, lr") as caught:
+        run_notebook(notebook, {"sed": 1}, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seed", 1.5), ("seed", "1"), ("seed", True), ("seed", None), ("lr", "1e-3"), ("dataset", 3), ("verbose", 1)],
+)
+def test_value_of_another_type_is_refused(tmp_path: Path, name: str, value: object) -> None:
+    notebook = write_notebook(tmp_path / "small.ipynb")
+    with pytest.raises(InputError, match=f"'{name}' of small.ipynb is {value!r}"):
+        run_notebook(notebook, {name: value}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_int_is_taken_for_float_and_anything_for_none(tmp_path: Path) -> None:
+    notebook = write_notebook(tmp_path / "small.ipynb")
+    values = effective_parameters(notebook, {"lr": 1, "epochs": "many"})
+    assert values == {"dataset": "toy", "seed": 0, "lr": 1.0, "epochs": "many", "scales": [1, 2], "verbose": False}
+    assert isinstance(values["lr"], float)
+
+
+def test_notebook_without_parameters_cell_is_refused(tmp_path: Path) -> None:
+    notebook = write_notebook(tmp_path / "bare.ipynb", "print(1)", parameters=None)
+    with pytest.raises(InputError, match="no cell tagged 'parameters'"):
+        run_notebook(notebook, {}, tmp_path / "out")
+
+
+def test_default_that_is_no_literal_is_refused(tmp_path: Path) -> None:
+    notebook = write_notebook(tmp_path / "derived.ipynb", parameters="epochs = 2 * 5")
+    with pytest.raises(InputError, match="plain literal"):
+        run_notebook(notebook, {}, tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", [None, "", "no json", "{}", "[1]"])
+def test_what_is_not_a_notebook_is_refused(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "small.ipynb"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(DataError, match=r"give the path of an \.ipynb file"):
+        run_notebook(path, {}, tmp_path / "out")
+
+
+# What a run leaves behind
+
+
+def test_run_leaves_the_whole_folder(finished: tuple[Path, Path, str]) -> None:
+    _, folder, _ = finished
+    assert folder.parent.name == "small"
+    assert len(folder.name) == 12
+    assert {path.name for path in folder.iterdir()} == {
+        "notebook.ipynb",
+        "metrics.json",
+        "params.yaml",
+        "environment.txt",
+    }
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    assert params["parameters"] == {
+        "dataset": "toy", "seed": 3, "lr": 1.0, "epochs": None, "scales": [1, 2], "verbose": False
+    }  # fmt: skip
+    rows = json.loads((folder / "metrics.json").read_text())["rows"]
+    assert rows == [{"dataset": "toy", "method": "m", "seed": 3, "mof": 1.0}]
+    assert f"papermill=={papermill.__version__}" in (folder / "environment.txt").read_text().splitlines()
+
+
+def test_kernel_is_this_interpreter_in_the_folder_of_the_notebook(finished: tuple[Path, Path, str]) -> None:
+    notebook, folder, _ = finished
+    executed = nbformat.read(folder / "notebook.ipynb", as_version=4)
+    executable, cwd, data = executed.cells[-1].outputs[0].text.split()
+    assert executable == sys.executable
+    assert Path(cwd) == notebook.parent
+    assert Path(data) == Path(os.environ.get("VASOT_DATA") or "data").resolve()
+
+
+def test_explorers_leave_their_picture_and_no_widget(tmp_path: Path) -> None:
+    show = (
+        "import ipywidgets\n"
+        "class Slider(ipywidgets.IntSlider):\n"
+        "    def _repr_mimebundle_(self, **options):\n"
+        "        return {**super()._repr_mimebundle_(**options), 'image/png': 'cGljdHVyZQ=='}\n"
+        "Slider()"
+    )
+    folder = run_notebook(write_notebook(tmp_path / "small.ipynb", show), {}, tmp_path / "out", progress=False)
+    executed = nbformat.read(folder / "notebook.ipynb", as_version=4)
+    assert set(executed.cells[-1].outputs[0].data) == {"text/plain", "image/png"}
+    assert "widgets" not in executed.metadata
+
+
+def test_input_notebook_is_untouched(finished: tuple[Path, Path, str]) -> None:
+    notebook, _, before = finished
+    assert hashlib.sha256(notebook.read_bytes()).hexdigest() == before
+
+
+# What is not done twice, and what is
+
+
+def test_finished_run_is_not_run_again(finished: tuple[Path, Path, str]) -> None:
+    notebook, folder, _ = finished
+    count = executions(notebook)
+    # The same effective parameters, written differently.
+    again = run_notebook(notebook, {"lr": 1.0, "seed": 3, "dataset": "toy"}, folder.parents[1], progress=False)
+    assert again == folder
+    assert executions(notebook) == count
+
+
+def test_killed_run_is_run_again(tmp_path: Path) -> None:
+    wait = 'import time\nif Path("slow").exists():\n    time.sleep(120)'
+    notebook = write_notebook(tmp_path / "small.ipynb", COUNT, wait)
+    (tmp_path / "slow").touch()
+    call = f"from vasot_kit.runs.notebook import run_notebook; run_notebook({str(notebook)!r}, {{}}, 'out')"
+    process = subprocess.Popen([sys.executable, "-c", call], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while not executions(notebook):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    (folder,) = (tmp_path / "out" / "small").iterdir()
+    assert not (folder / "notebook.ipynb").exists()
+
+    (tmp_path / "slow").unlink()
+    assert run_notebook(notebook, {}, tmp_path / "out", progress=False) == folder
+    assert executions(notebook) == 2
+    assert (folder / "notebook.ipynb").exists()
+    assert not (folder / "running.ipynb").exists()
+
+
+def test_orphaned_kernel_is_waited_for(tmp_path: Path) -> None:
+    # Through PyDLL the sleep keeps all of Python waiting, also the thread that would end a kernel without a parent.
+    work = (
+        "import ctypes, os, time\n"
+        'with open("begun.txt", "a") as log:\n'
+        '    log.write(f"{time.monotonic()}\\n")\n'
+        'if not os.path.exists("fast"):\n'
+        "    ctypes.PyDLL(None).sleep(4)"
+    )
+    notebook = write_notebook(tmp_path / "small.ipynb", work)
+    begun = tmp_path / "begun.txt"
+    call = f"from vasot_kit.runs.notebook import run_notebook; run_notebook({str(notebook)!r}, {{}}, 'out')"
+    process = subprocess.Popen([sys.executable, "-c", call], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while not (begun.exists() and begun.read_text()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    (tmp_path / "fast").touch()
+    folder = run_notebook(notebook, {}, tmp_path / "out", progress=False)
+    first, second = map(float, begun.read_text().split())
+    assert second - first >= 4
+    assert not (folder / ".lock").exists()
+
+
+def test_two_processes_run_a_notebook_once(tmp_path: Path) -> None:
+    notebook = write_notebook(tmp_path / "small.ipynb", COUNT, "import time\ntime.sleep(2)")
+    call = f"from vasot_kit.runs.notebook import run_notebook; run_notebook({str(notebook)!r}, {{}}, 'out')"
+    pair = [subprocess.Popen([sys.executable, "-c", call], cwd=tmp_path, stderr=subprocess.PIPE) for _ in range(2)]
+    errors = [process.communicate()[1].decode() for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], errors
+    assert executions(notebook) == 1
+    assert sum("waiting for another process that runs the same into out/small/" in text for text in errors) == 1
+
+
+def test_run_left_unfinished_is_repeated_and_keeps_its_checkpoint(tmp_path: Path) -> None:
+    notebook = write_notebook(tmp_path / "small.ipynb", COUNT)
+    folder = run_notebook(notebook, {}, tmp_path / "out", progress=False)
+    params = folder / "params.yaml"
+    params.write_text(params.read_text().replace("finished", "started"))  # as a kill leaves it
+    (folder / "checkpoint").write_text("half way")
+    assert run_notebook(notebook, {}, tmp_path / "out", progress=False) == folder
+    assert executions(notebook) == 2
+    assert (folder / "checkpoint").exists()
+    assert "status: finished" in params.read_text()
+
+
+def test_notebook_with_changed_code_is_run_again_from_an_empty_folder(tmp_path: Path) -> None:
+    notebook = write_notebook(tmp_path / "small.ipynb", COUNT)
+    folder = run_notebook(notebook, {}, tmp_path / "out", progress=False)
+    (folder / "checkpoint").write_text("of the old code")
+    write_notebook(notebook, COUNT, "print(1)")
+    assert run_notebook(notebook, {}, tmp_path / "out", progress=False) == folder
+    assert executions(notebook) == 2
+    assert not (folder / "checkpoint").exists()
+
+
+def test_failing_cell_is_one_line_and_keeps_the_notebook(tmp_path: Path) -> None:
+    notebook = write_notebook(tmp_path / "small.ipynb", COUNT, "raise ValueError('first\\nsecond')")
+    with pytest.raises(
+        VasotError, match=r"small\.ipynb: cell \d raised ValueError: first second; see .*failed\.ipynb"
+    ) as e:
+        run_notebook(notebook, {}, tmp_path / "out", progress=False)
+    assert "\n" not in str(e.value)
+    (folder,) = (tmp_path / "out" / "small").iterdir()
+    assert (folder / "failed.ipynb").exists()
+    assert not (folder / "notebook.ipynb").exists()
+
+
+def test_dying_kernel_is_one_line(tmp_path: Path) -> None:
+    notebook = write_notebook(tmp_path / "small.ipynb", "import os\nos._exit(1)")
+    with pytest.raises(VasotError, match=r"small\.ipynb: its kernel died"):
+        run_notebook(notebook, {}, tmp_path / "out", progress=False)

@@ -1,0 +1,368 @@
+"""Sweeps of a small notebook, for real: what is refused, what fails, what is killed, and what is never done twice."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+import yaml
+from distributed import LocalCluster
+
+from vasot_kit.cli import main
+from vasot_kit.runs import sweep as module
+from vasot_kit.runs.sweep import read_grid, sweep
+from vasot_lib.errors import DataError, InputError, VasotError
+
+ROOT = Path(__file__).parents[2]
+PARAMETERS = 'seed = 0\nlr = 1e-3\ndoes = "fine"\nseconds = 0.0'
+# A line at the start, one every now and then, one at the end; each with the seed and the kernel's number.
+WORK = """
+import os, signal, time
+from pathlib import Path
+def say(what):
+    with Path("log.txt").open("a") as log:
+        log.write(f"{does}-{seed} {what} {os.getpid()}\\n")
+def first_time():
+    return sum(f"{does}-{seed} start" in line for line in Path("log.txt").read_text().splitlines()) == 1
+say("start")
+if does == "kills" or (does == "kills once" and first_time()):
+    os.kill(os.getppid(), signal.SIGKILL)
+    seconds = 30
+end = time.monotonic() + seconds
+while time.monotonic() < end:
+    say("works")
+    time.sleep(0.02)
+if does == "raises":
+    raise ValueError("one that\\nfails")
+from vasot_kit.runs.records import record
+record([{"dataset": "toy", "method": "m", "seed": seed, "mof": lr}, {"dataset": "toy", "method": "base", "seed": None}],
+       {}, dataset_checksums={}, notebook="tiny")
+say("end")
+"""
+KIT = 'dataset = "toy"\nmethod = "asot"\npreset = "kit"\nseed = 0\nepochs = None\noverrides = {}'
+
+
+def write_notebook(path: Path, parameters: str = PARAMETERS, code: str = WORK) -> Path:
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata.kernelspec = {"name": "any", "display_name": "Python 3", "language": "python"}
+    notebook.metadata.language_info = {"name": "python"}
+    tags = {"tags": ["parameters"]}
+    notebook.cells = [nbformat.v4.new_code_cell(parameters, metadata=tags), nbformat.v4.new_code_cell(code)]
+    nbformat.write(notebook, path)
+    return path
+
+
+def write_grid(folder: Path, text: str, parameters: str = PARAMETERS) -> Path:
+    write_notebook(folder / "tiny.ipynb", parameters)
+    path = folder / "grid.yaml"
+    path.write_text("notebook: tiny.ipynb\n" + text)
+    return path
+
+
+def start(folder: Path, *options: str) -> subprocess.Popen[str]:
+    """``vasot sweep grid.yaml`` as a process group of its own, as a shell starts it."""
+    command = [sys.executable, "-m", "vasot_kit.cli", "sweep", "grid.yaml", *options]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TQDM_DISABLE": ""}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, cwd=folder, stdout=pipe, stderr=pipe, text=True, env=environment, start_new_session=True
+    )
+
+
+def log(folder: Path) -> list[list[str]]:
+    """Cell, what it says, process; in the order in which it was said."""
+    path = folder / "log.txt"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line.replace("kills once", "kills_once").split() for line in lines]
+
+
+def said(folder: Path, what: str) -> list[str]:
+    return [line[0] for line in log(folder) if line[1] == what]
+
+
+def finished(folder: Path) -> set[str]:
+    """Cells whose runs are recorded as finished."""
+    states = [yaml.safe_load(path.read_text()) for path in folder.glob("outputs/tiny/*/params.yaml")]
+    values = [state["parameters"] for state in states if state["status"] == "finished"]
+    return {f"{value['does']}-{value['seed']}" for value in values}
+
+
+def wait_for(folder: Path, what: str, times: int, process: subprocess.Popen[str]) -> None:
+    while len(said(folder, what)) < times:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """Sweeps, workers and kernels that work in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if Path(process.cwd()) == folder and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def assert_no_two_at_once(folder: Path) -> None:
+    """Between the first and the last line of a kernel stands no line of another kernel of the same cell."""
+    lines = log(folder)
+    for cell in {line[0] for line in lines}:
+        kernels = [line[2] for line in lines if line[0] == cell]
+        changes = sum(one != other for one, other in zip(kernels, kernels[1:], strict=False))
+        assert changes == len(set(kernels)) - 1, cell
+
+
+# Grids
+
+
+def test_cells_are_all_combinations_and_lists_are_joined(tmp_path: Path) -> None:
+    grid = write_grid(tmp_path, "fixed: {does: fine}\ngrid:\n- {lr: [1e-3, .5], seed: [0, 1]}\n- seed: [2]\n")
+    cells = read_grid(grid, tmp_path / "out")
+    assert [str(cell) for cell in cells] == [
+        "lr=0.001 seed=0", "lr=0.001 seed=1", "lr=0.5 seed=0", "lr=0.5 seed=1", "seed=2"
+    ]  # fmt: skip
+    assert cells[2].run.parameters == {"seed": 0, "lr": 0.5, "does": "fine", "seconds": 0.0}
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("grid: [", "not YAML: line 2"),
+        ("fixed: {seed: 1, seed: 2}\ngrid: {lr: [1]}", "not YAML: line 2: 'seed' stands twice"),
+        ("grids: {seed: [1]}", r"unknown key of .*grid.yaml 'grids' \(did you mean 'grid'\?\)"),
+        ("fixed: {seed: 1}", "has no 'grid'"),
+        ("fixed: [seed]\ngrid: {seed: [1]}", r"fixed is \['seed'\]; expected parameters with one value"),
+        ("grid: 3", "grid holds 3"),
+        ("grid:", "grid holds None"),
+        ("grid: []", "has no cells"),
+        ("grid: {}", "empty mapping"),
+        ("grid: [{seed: [1]}, 3]", "grid holds 3"),
+        ("grid: {seed: []}", "seed is an empty list"),
+        ("grid: {seed: 1}", r"seed is 1; expected a list, for example \[1\]"),
+        ("grid: {seed: [0, 1.5]}", r"seed=1.5: parameter 'seed' of tiny.ipynb is 1.5 \(float\); expected int"),
+        ("grid: {sed: [0]}", r"unknown parameter of tiny.ipynb 'sed' \(did you mean 'seed'\?\)"),
+        ("fixed: {sed: 0}\ngrid: {lr: [1]}", "unknown parameter of tiny.ipynb 'sed'"),
+        ("fixed: {seed: 0}\ngrid: {seed: [1]}", "seed stands under fixed and under grid"),
+        ("grid: {seed: [1, 2, 1]}", "seed=1 stands twice"),
+        ("grid: [{seed: [0, 1]}, {lr: [1e-3]}]", "lr=0.001 stands twice, defaults of the notebook included"),
+    ],
+)
+def test_bad_grid_is_refused_with_one_line(
+    tmp_path: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = write_grid(tmp_path, text)
+    with pytest.raises(InputError, match=message):
+        sweep(grid, tmp_path / "out")
+    assert main(["sweep", str(grid), "--out", str(tmp_path / "out")]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("method: [asot, vast]", r"method=vast: unknown method 'vast' \(did you mean"),
+        ("dataset: [toys]", r"unknown data set 'toys' \(did you mean 'toy'\?\)"),
+        ("preset: [kit, best]", "preset=best: unknown preset 'best'"),
+        ("overrides: [{training.lrr: 1e-3}]", "unknown parameter 'training.lrr'"),
+        ("overrides: [{training.lr: fast}]", "training.lr is 'fast'; expected float"),
+        ("epochs: [many]", "training.epochs is 'many'"),
+    ],
+)
+def test_what_the_kit_would_refuse_is_refused_before_anything_runs(tmp_path: Path, text: str, message: str) -> None:
+    grid = write_grid(tmp_path, f"grid: {{{text}}}", KIT)
+    with pytest.raises(InputError, match=message):
+        read_grid(grid, tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", ["3", "text", "", "notebook: 3\ngrid: {seed: [0]}"])
+def test_what_is_no_grid_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"grid is a mapping|expected a path"):
+        read_grid(path, tmp_path / "out")
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cannot read the grid .*none.yaml"):
+        read_grid(tmp_path / "none.yaml", tmp_path)
+    path = tmp_path / "grid.yaml"
+    path.write_text("notebook: none.ipynb\ngrid: {seed: [0]}")
+    with pytest.raises(DataError, match=r"there is no notebook .*none.ipynb"):
+        read_grid(path, tmp_path)
+
+
+@pytest.mark.parametrize("grid", sorted((ROOT / "grids").glob("*.yaml")), ids=lambda path: path.stem)
+def test_grids_of_the_repository_are_valid(grid: Path, tmp_path: Path) -> None:
+    assert read_grid(grid, tmp_path)
+
+
+def test_number_of_workers_is_checked(tmp_path: Path) -> None:
+    grid = write_grid(tmp_path, "grid: {seed: [0]}")
+    with pytest.raises(InputError, match="workers is 0"):
+        sweep(grid, tmp_path, workers=0)
+    with pytest.raises(InputError, match="give one"):
+        sweep(grid, tmp_path, workers=1, scheduler="tcp://127.0.0.1:8786")
+
+
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main(["sweep", "--help"])
+    assert exit.value.code == 0
+    assert "example: vasot sweep" in " ".join(capsys.readouterr().out.split())
+
+
+# Failures and deaths
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str, str]:
+    """Folder, exit code, output and errors of a sweep in which cells fail and kill their workers."""
+    folder = tmp_path_factory.mktemp("sweep")
+    write_grid(folder, "grid:\n- does: [kills, raises, kills once]\n- {does: [fine], seed: [0, 1], seconds: [0.5]}\n")
+    process = start(folder, "--workers", "2")
+    out, errors = process.communicate()
+    return folder, process.returncode, out, errors
+
+
+def test_every_other_cell_has_run_once(ended: tuple[Path, int, str, str]) -> None:
+    folder, code, out, _ = ended
+    assert sorted(said(folder, "end")) == ["fine-0", "fine-1", "kills_once-0"]
+    starts = said(folder, "start")
+    counts = {cell: starts.count(cell) for cell in starts}
+    assert counts.pop("kills-0") in (3, 4)  # a death of the worker may count though another cell was running
+    # On a busy machine a worker can die before it has told that the cell before had failed: that one runs again.
+    assert counts.pop("raises-0") in (1, 2)
+    assert counts == {"fine-0": 1, "fine-1": 1, "kills_once-0": 2}
+    assert code == 1
+    assert "3 run, 0 there already, 2 failed" in out
+
+
+def test_cell_of_a_killed_worker_waits_for_the_orphaned_kernel(ended: tuple[Path, int, str, str]) -> None:
+    assert_no_two_at_once(ended[0])
+
+
+def test_failures_are_reported_with_parameters_reason_and_notebook(ended: tuple[Path, int, str, str]) -> None:
+    folder, _, out, errors = ended
+    reported = re.search(r"failed: does=raises\n  tiny.ipynb: cell 2 raised ValueError: one that fails; see (.*)", out)
+    assert reported
+    assert (folder / reported[1]).name == "failed.ipynb"
+    assert (folder / reported[1]).exists()
+    assert re.search(r"failed: does=kills\n  its worker died again and again", out)
+    assert errors.splitlines()[-1] == "vasot: 2 of 5 runs failed; the same command again runs only these"
+
+
+def test_terminal_shows_the_bar_and_the_results_only(ended: tuple[Path, int, str, str]) -> None:
+    _, _, out, errors = ended
+    *bar, _ = re.split(r"[\r\n]+", errors.strip())
+    assert [line for line in bar if line and not re.search(r"% \|.*\| \d of 5 runs, \S+ gone, \S+ to go", line)] == []
+    assert out.splitlines()[0] == "5 runs of tiny.ipynb; on 2 workers"
+    assert len(out.splitlines()) == 1 + 4 + 2
+
+
+def test_rows_are_those_of_the_finished_cells(ended: tuple[Path, int, str, str]) -> None:
+    folder = ended[0]
+    text = (folder / "outputs" / "rows.csv").read_text()
+    assert text.splitlines()[0] == "dataset,method,seed,mof,does,seconds,notebook,run"
+    rows = list(csv.DictReader(text.splitlines()))
+    assert len(rows) == 6
+    assert {row["does"] for row in rows} == {"fine", "kills once"}
+    assert [row["seed"] for row in rows if row["method"] == "base"] == ["", "", ""]
+    assert all((folder / "outputs" / row["run"] / "metrics.json").exists() for row in rows)
+
+
+def test_no_process_is_left(ended: tuple[Path, int, str, str]) -> None:
+    assert processes_in(ended[0]) == []
+
+
+def test_finished_cells_start_no_worker(
+    ended: tuple[Path, int, str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = ended[0]
+    grid = folder / "again.yaml"
+    grid.write_text("notebook: tiny.ipynb\nfixed: {seconds: 0.5}\ngrid: {seed: [1, 0]}\n")
+    monkeypatch.delattr(module, "LocalCluster")
+    out = folder / "outputs"
+    (out / "rows.csv").rename(folder / "before.csv")
+    sweep(grid, out)
+    assert "0 run, 2 there already, 0 failed" in capsys.readouterr().out
+    assert len((out / "rows.csv").read_text().splitlines()) == 5  # only of the cells of this grid
+    (folder / "before.csv").rename(out / "rows.csv")
+
+
+# Stopped and started again
+
+
+@pytest.mark.slow
+def test_stopped_and_killed_sweep_repeats_no_finished_cell(tmp_path: Path) -> None:
+    write_grid(tmp_path, "fixed: {seconds: 1}\ngrid: {seed: [0, 1, 2]}\n")
+    process = start(tmp_path, "--workers", "2")
+    wait_for(tmp_path, "start", 3, process)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal
+    out, errors = process.communicate()
+    assert process.returncode == 130
+    assert out.splitlines()[-1] == "stopped; the same command again goes on from here"
+    assert errors.splitlines()[-1] == "vasot: interrupted"
+    assert "Traceback" not in errors
+    assert processes_in(tmp_path) == []
+    before = finished(tmp_path)
+    assert before
+
+    starts = len(said(tmp_path, "start"))
+    process = start(tmp_path, "--workers", "1")
+    wait_for(tmp_path, "start", starts + 1, process)
+    process.kill()
+    process.communicate()
+    before |= finished(tmp_path)
+
+    process = start(tmp_path, "--workers", "1")  # the orphans of the last one may still be there
+    out, errors = process.communicate()
+    assert (process.returncode, "Traceback" in errors) == (0, False)
+    assert finished(tmp_path) == {"fine-0", "fine-1", "fine-2"}
+    assert [said(tmp_path, "start").count(cell) for cell in before] == [1] * len(before)
+    assert_no_two_at_once(tmp_path)
+    while processes_in(tmp_path):
+        time.sleep(0.1)
+
+
+# Other schedulers
+
+
+@pytest.fixture
+def scheduler() -> Iterator[str]:
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_runs_on_the_workers_of_another_scheduler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], scheduler: str
+) -> None:
+    grid = write_grid(tmp_path, "grid: {seed: [0], does: [fine, raises]}")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(VasotError, match="1 of 2 runs failed"):
+        sweep(grid, Path("out"), scheduler=scheduler)
+    assert sorted(said(tmp_path, "end")) == ["fine-0"]
+    assert f"on the workers of {scheduler}" in capsys.readouterr().out
+    assert (tmp_path / "out" / "rows.csv").exists()
+
+
+def test_scheduler_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ANSWERS_WITHIN", 0.5)
+    grid = write_grid(tmp_path, "grid: {seed: [0]}")
+    with pytest.raises(InputError, match="no dask scheduler answers at tcp://127.0.0.1:1"):
+        sweep(grid, tmp_path / "out", scheduler="tcp://127.0.0.1:1")

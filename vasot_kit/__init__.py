@@ -1,0 +1,1 @@
+"""The kit around ``vasot_lib``: the command ``vasot``, experiments, runs, figures, explorers, films, benchmarks."""

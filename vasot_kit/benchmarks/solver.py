@@ -1,0 +1,166 @@
+"""``vasot bench solver``: the solver against one exponential pass, POT and the published convolution scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.util import find_spec
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vasot_kit.benchmarks.peers import convolution, pot
+from vasot_kit.benchmarks.timing import Row, in_turns, peak_memory
+from vasot_lib.transport import Distinct, Far, Near, cosine_cost, make_problem, reference, solve, temporal_prior
+from vasot_lib.transport.reference import Schedule, Scheme
+
+ITERATIONS, RADIUS, ALPHA, RELAX = 25, 0.04, 0.3, 0.1
+FRAMES = (Near(RADIUS), Far(RADIUS))
+ACTIONS = (Near(RADIUS), Distinct())
+SCALING = (256, 512, 1024, 2048, 4096, 8192)
+LONG = 10_000
+
+
+def bench_solver(device: str = "cpu", seconds: float = 2.0, largest: int = LONG) -> Iterator[Row]:
+    """Measure row by row.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        seconds: spent on each comparison.
+        largest: frames on either side of the largest plan.
+    """
+    yield from _floor(device, seconds)
+    yield from _recorded(device, seconds)
+    yield from _against_reference(device, seconds)
+    yield from _against_pot(device, seconds)
+    yield from _against_convolution(device, seconds)
+    yield from _scaling(device, seconds, largest)
+    if device == "cpu":
+        yield from _memory(largest)
+
+
+def pair_cost(batch: int, n: int, m: int, device: str = "cpu") -> Tensor:
+    """(batch, n, m) cost of pairs of random walks with a temporal prior: smooth in time, as videos are."""
+    generator = torch.Generator().manual_seed(0)
+    walk = torch.randn(batch, n, 40, generator=generator).mul(0.3).cumsum(1)
+    other = walk[:, torch.linspace(0, n - 1, m).long()] + 0.2 * torch.randn(batch, m, 40, generator=generator)
+    cost = cosine_cost(F.normalize(walk, dim=-1), F.normalize(other, dim=-1))
+    return cost.add_(temporal_prior(n, m), alpha=0.35).to(device)
+
+
+def _solver(cost: Tensor, finish: bool = False, iterations: int = ITERATIONS) -> Callable[[], object]:
+    return partial(solve, cost, FRAMES, alpha=ALPHA, finish=finish, iterations=iterations)
+
+
+def _segmenter(cost: Tensor) -> Callable[[], object]:
+    return partial(solve, cost, ACTIONS, alpha=ALPHA, relax_y=RELAX, scheme="mirror")
+
+
+def _floor(device: str, seconds: float) -> Iterator[Row]:
+    for n in (257, 1024):
+        cost = pair_cost(1, n, n, device)
+        functions = {"solve": _solver(cost), "twice": _solver(cost, iterations=2 * ITERATIONS)}
+        time = in_turns({**functions, "exp": partial(torch.exp, cost)}, seconds, device)
+        note = f"solve {1e3 * time['solve']:.2f} ms, exp {1e6 * time['exp']:.0f} us"
+        size = f"{n} x {n}"
+        passes = time["solve"] / ITERATIONS / time["exp"]
+        yield Row(f"exp passes per iteration, whole call, {size}", passes, "exp passes", "<= 8", note)
+        passes = (time["twice"] - time["solve"]) / ITERATIONS / time["exp"]
+        yield Row(f"exp passes per further iteration, {size}", passes, "exp passes", "", note)
+
+
+def _recorded(device: str, seconds: float) -> Iterator[Row]:
+    """A solve that is replayed as one graph, and the same kernels launched one by one."""
+    if device != "cuda":
+        return
+    from vasot_lib.transport.fused import gpu
+
+    for batch, n in ((1, 257), (64, 256)):
+        cost = pair_cost(batch, n, n, device)
+        problem = make_problem(cost, FRAMES, alpha=ALPHA)
+        launched = partial(gpu.run, problem, Schedule("sinkhorn", ITERATIONS, 1, finish=False, tolerance=1e-3))
+        time = in_turns({"recorded": _solver(cost), "launched": launched}, seconds, device)
+        note = f"recorded {1e3 * time['recorded']:.2f} ms, launched {1e3 * time['launched']:.2f} ms"
+        yield Row(
+            f"recorded faster than launched, {batch} x {n} x {n}", time["launched"] / time["recorded"], "x", "", note
+        )
+
+
+def _against_reference(device: str, seconds: float) -> Iterator[Row]:
+    shapes = [(1, 257, 257), (2, 256, 12)] if device == "cpu" else [(64, 256, 256), (64, 256, 12)]
+    for batch, n, m in shapes:
+        cost = pair_cost(batch, n, m, device)
+        scheme: Scheme = "sinkhorn" if m > 100 else "mirror"
+        structure, relax = (FRAMES, None) if m > 100 else (ACTIONS, RELAX)
+        problem = make_problem(cost, structure, alpha=ALPHA, relax_y=relax)
+        eager = partial(reference.run, problem, Schedule(scheme, ITERATIONS, 1, finish=False, tolerance=1e-3))
+        fused = partial(solve, cost, structure, alpha=ALPHA, relax_y=relax, scheme=scheme, finish=False)
+        time = in_turns({"fused": fused, "eager": eager}, seconds, device)
+        note = f"fused {1e3 * time['fused']:.2f} ms, plain torch {1e3 * time['eager']:.2f} ms"
+        goal = ">= 20" if device == "cuda" and m > 100 else ""
+        yield Row(f"faster than plain torch, {batch} x {n} x {m}", time["eager"] / time["fused"], "x", goal, note)
+
+
+def _against_pot(device: str, seconds: float) -> Iterator[Row]:
+    if device != "cpu" or find_spec("ot") is None:
+        yield Row("faster than POT", None, "x", "", "skipped: needs the CPU and the package POT (pip install POT)")
+        return
+    for n, goal in ((257, ">= 12"), (1024, ">= 30")):
+        cost = pair_cost(1, n, n)
+        ours = {"solve": _solver(cost), "finished": _solver(cost, finish=True)}
+        time = in_turns({**ours, "pot": partial(pot, cost[0].double(), RADIUS)}, seconds)
+        note = f"solve {1e3 * time['solve']:.2f} ms, POT {1e3 * time['pot']:.1f} ms in float64, which it needs here"
+        yield Row(f"faster than POT, {n} x {n}", time["pot"] / time["solve"], "x", goal, note)
+        note = f"marginals met to 1e-3: {1e3 * time['finished']:.2f} ms; POT's are left open by one sweep"
+        yield Row(f"faster than POT, finished, {n} x {n}", time["pot"] / time["finished"], "x", "", note)
+
+
+def _against_convolution(device: str, seconds: float) -> Iterator[Row]:
+    for batch, n, m, goal in ((2, 256, 12, ""), (16, 256, 20, ">= 12"), (1, 5000, 20, ">= 100")):
+        cost = pair_cost(batch, n, m, device)
+        published = partial(convolution, cost, RADIUS, ALPHA, relax_y=RELAX)
+        time = in_turns({"solve": _segmenter(cost), "published": published}, seconds, device)
+        note = f"solve {1e3 * time['solve']:.2f} ms, convolutions {1e3 * time['published']:.1f} ms"
+        name = f"faster than the published scheme, segmentation {batch} x {n} x {m}"
+        yield Row(name, time["published"] / time["solve"], "x", goal if device == "cpu" else "", note)
+    cost = pair_cost(1, 257, 257, device)
+    time = in_turns(
+        {"solve": _solver(cost), "published": partial(convolution, cost, RADIUS, ALPHA, far=True)}, seconds, device
+    )
+    note = f"solve {1e3 * time['solve']:.2f} ms, convolutions {1e3 * time['published']:.1f} ms"
+    yield Row("faster than the published scheme, alignment 257 x 257", time["published"] / time["solve"], "x", "", note)
+
+
+def _scaling(device: str, seconds: float, largest: int) -> Iterator[Row]:
+    sizes = [n for n in SCALING if n <= largest]
+    taken = []
+    for n in sizes:
+        cost = pair_cost(1, n, n, device)
+        taken.append(in_turns({"solve": _solver(cost)}, seconds, device)["solve"])
+        yield Row(
+            f"alignment, {n} x {n}",
+            taken[-1],
+            "s",
+            "",
+            f"{1e9 * taken[-1] / ITERATIONS / n**2:.2f} ns per entry and iteration",
+        )
+        del cost
+    exponent = float(np.polyfit(2 * np.log(sizes), np.log(taken), 1)[0])
+    yield Row("exponent of time in NM", exponent, "", "<= 1.1", f"fitted over {sizes[0]} to {sizes[-1]} frames")
+
+
+def _memory(largest: int) -> Iterator[Row]:
+    n = largest
+    cost = pair_cost(1, n, n)
+    used = peak_memory(_solver(cost))
+    if used is None:
+        yield Row(
+            f"plan-sized buffers, {n} x {n}", None, "buffers", "", "skipped: peak memory can be read on Linux only"
+        )
+        return
+    size = cost.numel() * cost.element_size()
+    note = f"cost included; one is {size / 2**20:.0f} MiB"
+    yield Row(f"plan-sized buffers, {n} x {n}", round(1 + used / size, 1), "buffers", "<= 4.0", note)
+    yield Row(f"memory of the solve, {n} x {n}", (size + used) / 2**30, "GiB", "<= 8", note)

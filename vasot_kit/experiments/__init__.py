@@ -1,0 +1,1 @@
+"""What one experiment is: its configuration and presets, the method built from it, and its scores."""

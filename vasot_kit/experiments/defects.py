@@ -1,0 +1,137 @@
+"""The known defects of the released code, one by one: switch one on in a run that is right otherwise, and compare.
+
+What a defect changes is a setting where a setting can express it, and a recipe of its own where it cannot. Nothing else
+in the kit uses these recipes. Source: SPEC sections 3, 4, 7 and 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vasot_kit.experiments.config import Config, changed
+from vasot_lib.errors import InputError, unknown_name
+from vasot_lib.transport import Alignment, Distinct, Near, Segmentation, cosine_cost, temporal_prior
+from vasot_lib.transport.problem import make_problem
+from vasot_lib.transport.recipes import Matches
+from vasot_lib.transport.reference import Mirror
+
+
+class ShiftedDummy(Alignment):
+    """Targets one frame of Y early: the dummy's column comes last, but the first one is dropped. [VASOT release]"""
+
+    def match(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> Matches:
+        """As :meth:`Alignment.match`, with column j holding what belongs to frame j + 1 and the dummy's mass last."""
+        right = super().match(x, y, mask_x, mask_y)
+        early = right.x_to_y.roll(-1, dims=2)
+        kept = right.x_to_y.sum(2)
+        last = mask_y.sum(1) - 1  # of each sample: padding follows
+        rows = torch.arange(len(early), device=early.device)
+        early[rows, :, last] = 1.0 - kept
+        return Matches(early * mask_y.unsqueeze(1), right.y_to_x, right.plan)
+
+
+class BatchWideStep(Segmentation):
+    """Mirror descent with one step for the whole batch, from its largest gradient: a video feels its batch mates."""
+
+    def match(self, x: Tensor, actions: Tensor, mask: Tensor) -> tuple[Tensor, Any]:
+        """As :meth:`Segmentation.match`; instead of a :class:`Plan` the second value is the bare (B, N, K) matrix."""
+        n = mask.sum(1)
+        prior = temporal_prior(x.shape[1], len(actions), n, torch.full_like(n, len(actions)))
+        problem = make_problem(
+            cosine_cost(x, actions) + self.rho * prior, (Near(self.radius), Distinct()), alpha=self.alpha,
+            epsilon=self.epsilon, relax_x=None, relax_y=self.relax, mask_x=mask, mask_y=None, mass_x=None, mass_y=None,
+        )  # fmt: skip
+        descent = Mirror(problem)
+        descent.step_size = descent.step_size.amin(0, keepdim=True).expand_as(descent.step_size)
+        plan = problem.p.unsqueeze(2) * problem.q.unsqueeze(1)
+        for _ in range(self.iterations):
+            plan = descent.step(plan)
+        return plan * n[:, None, None], plan
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One defect.
+
+    Attributes:
+        about: what the released code does, in a few words.
+        task: whose scores it can change.
+        overrides: what switches it on, by dotted name in VASOT's configuration.
+        recipe: the recipe that switches it on where no setting can.
+        reference: values that the right run departs from its preset in as well.
+        protocol: of the scores that are fitted.
+    """
+
+    about: str
+    task: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    recipe: type | None = None
+    reference: Mapping[str, Any] = field(default_factory=dict)
+    protocol: str = "split"
+
+
+DEFECTS: dict[str, Defect] = {
+    "one inner sweep": Defect(
+        "balanced plans are not balanced: row masses are off by as much as their own size",
+        "Alignment",
+        {f"hyper.alignment.transport.{name}": value for name, value in (("scheme", "mirror"), ("finish", False))},
+    ),
+    "w = 0": Defect(
+        "20 frames and r = .02: the neighbourhood has no frame, the structural prior is silently off",
+        "Alignment",
+        # The gradient that is left, .7 C, gives the plans of alpha = 0 with epsilon / .7.
+        {"hyper.alignment.transport.alpha": 0.0, "hyper.alignment.transport.epsilon": 0.1},
+        reference={
+            "training.frames": 20,
+            "hyper.alignment.transport.alpha": 0.3,
+            "hyper.alignment.transport.epsilon": 0.07,
+            "hyper.alignment.transport.radius": 0.06,  # one frame to either side
+            "hyper.segmentation.transport.radius": 0.06,
+        },
+    ),
+    "shifted dummy column": Defect(
+        "pseudo-labels of the alignment are one frame of Y early", "Alignment", recipe=ShiftedDummy
+    ),
+    "random action embeddings": Defect(
+        "actions start as random directions instead of K-means centres",
+        "Segmentation",
+        {"hyper.segmentation.actions": "random"},
+    ),
+    "batch-wide step": Defect(
+        "the step of mirror descent comes from the largest gradient in the batch", "Segmentation", recipe=BatchWideStep
+    ),
+    "SVM fitted on the test videos": Defect(
+        "phase classification is fitted and scored on the same videos", "Alignment", protocol="release"
+    ),
+}
+
+
+def with_defect(config: Config, name: str) -> tuple[Config, str]:
+    """The configuration with a defect switched on, and the protocol that it is scored by.
+
+    Args:
+        config: of VASOT, the one method that every defect concerns.
+        name: a key of ``DEFECTS``; empty changes nothing.
+
+    Raises:
+        InputError: an unknown defect, or another method.
+    """
+    if not name:
+        return config, "split"
+    if name not in DEFECTS:
+        raise unknown_name("defect", name, DEFECTS)
+    if config.method != "vasot":
+        raise InputError(f"defects are those of VASOT's release, but the method is {config.method!r}; use 'vasot'")
+    defect = DEFECTS[name]
+    config = changed(config, defect.overrides)
+    if defect.recipe is not None:
+        part = defect.task.lower()
+        term = getattr(config.hyper, part)
+        recipe = defect.recipe(**{item.name: getattr(term.transport, item.name) for item in fields(term.transport)})
+        config = replace(config, hyper=replace(config.hyper, **{part: replace(term, transport=recipe)}))
+    return config, defect.protocol

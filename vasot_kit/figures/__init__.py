@@ -1,0 +1,55 @@
+"""Every plot of the kit as a pure function that returns a matplotlib Figure.
+
+One family: action k has the same look in every figure, the background class is grey, and methods stand apart from
+baselines. The colours are Paul Tol's ``muted`` scheme, which is safe for colour-blind readers, in an order that
+alternates dark and light so that neighbouring steps differ in grey as well; from the tenth action on they come again
+with hatching (bars) or another marker (points). Long segments also carry the number of their action.
+
+In every signature ``background`` is the number of the background class, or None. pyplot's global state is left
+alone; save a figure with ``vasot_kit.runs.records.save_figure``.
+"""
+
+from vasot_kit.figures.comparisons import plot_grid, plot_intervals, plot_sensitivity
+from vasot_kit.figures.dummies import plot_detection, plot_dummy, plot_kept, plot_room
+from vasot_kit.figures.films import plot_alignment, plot_clock, plot_timelines
+from vasot_kit.figures.pairs import plot_pair
+from vasot_kit.figures.plans import plot_convergence, plot_marginals, plot_matched_frames, plot_plan
+from vasot_kit.figures.runs import (
+    plot_curves,
+    plot_embedding_path,
+    plot_history,
+    plot_ratios,
+    plot_scores,
+    plot_segmentations,
+)
+from vasot_kit.figures.structures import plot_match_paths, plot_matrices, plot_structure, plot_weights
+from vasot_kit.figures.style import action_look
+
+__all__ = [
+    "action_look",
+    "plot_alignment",
+    "plot_clock",
+    "plot_convergence",
+    "plot_curves",
+    "plot_detection",
+    "plot_dummy",
+    "plot_embedding_path",
+    "plot_grid",
+    "plot_history",
+    "plot_intervals",
+    "plot_kept",
+    "plot_marginals",
+    "plot_match_paths",
+    "plot_matched_frames",
+    "plot_matrices",
+    "plot_pair",
+    "plot_plan",
+    "plot_ratios",
+    "plot_room",
+    "plot_scores",
+    "plot_segmentations",
+    "plot_sensitivity",
+    "plot_structure",
+    "plot_timelines",
+    "plot_weights",
+]

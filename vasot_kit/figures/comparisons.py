@@ -1,0 +1,146 @@
+"""Many runs in one picture: paired differences with intervals, sensitivity to a setting, a grid of two weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from vasot_kit.figures.style import ACCENT, BACKGROUND, INK, MARKERS, PUBLISHED, SOFT, open_axes
+from vasot_lib.errors import InputError
+
+LOOKS = ((ACCENT, "-"), ("#CC6677", "--"), ("#117733", "-."), (INK, ":"))
+
+
+def plot_intervals(table: pd.DataFrame, titles: Mapping[str, str], *, reference: str) -> Figure:
+    """Mean difference of every line from a reference with its interval; filled where the interval excludes 0.
+
+    Args:
+        table: as ``experiments.comparison.intervals`` gives it.
+        titles: score -> title of its panel; at most 4 are shown well.
+        reference: what was subtracted; it stands at 0.
+
+    Raises:
+        InputError: the table has none of the scores.
+    """
+    shown = [score for score in titles if score in table and table[score, "mean"].notna().any()]
+    if not shown:
+        raise InputError(f"the table has none of the scores {', '.join(titles)}")
+    figure = Figure(figsize=(1.9 + 2.1 * len(shown), 1.0 + 0.3 * len(table)), layout="constrained")
+    panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    for axes, score in zip(panels, shown, strict=True):
+        axes.axvline(0.0, color=SOFT, lw=1)
+        for place, (_, row) in enumerate(table.iterrows()):
+            mean, low, high = (100 * row[score, part] for part in ("mean", "low", "high"))
+            if np.isnan(mean):
+                continue
+            clear = low > 0 or high < 0
+            colour = ACCENT if clear else SOFT
+            if not np.isnan(low):
+                axes.plot([low, high], [place, place], color=colour, lw=2)
+            axes.plot(mean, place, "o", ms=6, color=colour, mfc=colour if clear else "white", mew=1.4)
+        axes.set_title(titles[score], fontsize=11)
+        axes.grid(axis="x", color=BACKGROUND, lw=0.6)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        open_axes(axes)
+    panels[0].set_yticks(range(len(table)), [str(line).replace("_", " ") for line in table.index])
+    panels[0].set_ylim(len(table) - 0.5, -0.5)
+    figure.supxlabel(f"points more (right) or fewer (left) than {reference}; 95 % bootstrap interval", fontsize=10)
+    return figure
+
+
+def plot_sensitivity(
+    rows: Sequence[Mapping[str, Any]],
+    titles: Mapping[str, str],
+    chosen: Mapping[str, float],
+    published: Mapping[str, float] | None = None,
+) -> Figure:
+    """Scores over the values of each setting, one panel per setting: mean and standard deviation over seeds.
+
+    Args:
+        rows: with ``setting``, ``value``, ``seed`` and scores.
+        titles: score -> its name in the legend, at most 4.
+        chosen: setting -> the value that the other panels keep, a dotted line.
+        published: the same of the papers, where it differs.
+
+    Raises:
+        InputError: rows without any of the scores.
+    """
+    frame = pd.DataFrame(rows)
+    shown = [score for score in titles if score in frame and frame[score].notna().any()]
+    if not shown:
+        raise InputError(f"the rows have none of the scores {', '.join(titles)}")
+    settings = list(dict.fromkeys(frame["setting"]))
+    columns = min(4, len(settings))
+    count = -(-len(settings) // columns)
+    figure = Figure(figsize=(0.8 + 2.2 * columns, 0.7 + 2.1 * count), layout="constrained")
+    panels = figure.subplots(count, columns, sharey=True, squeeze=False).ravel()
+    for axes in panels[len(settings) :]:
+        axes.set_visible(False)
+    for axes, setting in zip(panels, settings, strict=False):
+        some = frame[frame["setting"] == setting]
+        for score, (colour, style), marker in zip(shown, LOOKS, MARKERS, strict=False):
+            groups = some.groupby("value")[score]
+            mean, spread = 100 * groups.mean(), 100 * groups.std().fillna(0.0)
+            axes.fill_between(mean.index, mean - spread, mean + spread, color=colour, alpha=0.15, lw=0)
+            axes.plot(mean.index, mean, style, color=colour, marker=marker, ms=4, mfc="white")
+        for values, colour in ((chosen, SOFT), (published or {}, PUBLISHED)):
+            if setting in values:
+                axes.axvline(values[setting], color=colour, lw=1, ls=":")
+        axes.set_title(setting, fontsize=11)
+        ticks = sorted(some["value"].unique())
+        axes.set_xticks(ticks, [f"{value:.2g}" for value in ticks])
+        axes.tick_params(axis="x", labelsize=8)
+        axes.grid(axis="y", color=BACKGROUND, lw=0.6)
+        open_axes(axes)
+    keys = [
+        Line2D([], [], color=colour, ls=style, marker=marker, ms=4, mfc="white", label=titles[score])
+        for score, (colour, style), marker in zip(shown, LOOKS, MARKERS, strict=False)
+    ]
+    keys.append(Line2D([], [], color=SOFT, lw=1, ls=":", label="kept in the other panels"))
+    if published:
+        keys.append(Line2D([], [], color=PUBLISHED, lw=1, ls=":", label="published"))
+    figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=9)
+    figure.supylabel("score x 100", fontsize=10)
+    return figure
+
+
+def plot_grid(
+    rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], first: str = "w_align", second: str = "w_seg"
+) -> Figure:
+    """Mean score over seeds for every pair of two settings, one map per score; the best cell in bold.
+
+    Args:
+        rows: with both settings, ``seed`` and scores; cells that nobody computed stay empty.
+        titles: score -> title of its map.
+        first: the setting along the rows.
+        second: along the columns.
+    """
+    frame = pd.DataFrame(rows)
+    figure = Figure(figsize=(2.6 * len(titles) + 0.4, 2.7), layout="constrained")
+    panels = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
+    for axes, (score, title) in zip(panels, titles.items(), strict=True):
+        cells = 100 * frame.pivot_table(index=first, columns=second, values=score, aggfunc="mean")
+        values = cells.to_numpy()
+        axes.imshow(values, cmap="Blues", origin="lower", aspect="auto")
+        middle = np.nanmin(values) + 0.6 * (np.nanmax(values) - np.nanmin(values))
+        for i, j in np.ndindex(values.shape):
+            if not np.isnan(values[i, j]):
+                ink = "white" if values[i, j] > middle else INK
+                best = values[i, j] == np.nanmax(values)
+                axes.text(
+                    j, i, f"{values[i, j]:.1f}", ha="center", va="center", color=ink, weight="bold" if best else None
+                )
+        axes.set_xticks(range(len(cells.columns)), [f"{value:g}" for value in cells.columns])
+        axes.set_yticks(range(len(cells.index)), [f"{value:g}" for value in cells.index])
+        axes.set_title(title, fontsize=11)
+        axes.set_xlabel(second)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+    panels[0].set_ylabel(first)
+    return figure

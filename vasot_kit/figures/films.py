@@ -1,0 +1,123 @@
+"""Own films: how two of them go together, and where the actions of several lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from vasot_kit.figures.plans import draw_plan
+from vasot_kit.figures.style import ACCENT, COLOURS, SOFT, draw_bar, draw_legend, fitting, open_axes
+from vasot_lib.errors import InputError
+
+SHOWN = 7  # moments
+
+
+def plot_timelines(rows: Mapping[str, tuple[ArrayLike, ArrayLike]], actions: Sequence[str]) -> Figure:
+    """One bar of actions per film, on one time axis.
+
+    Args:
+        rows: name of the film -> (N + 1,) seconds between which its frames are shown, and (N,) actions from 0.
+        actions: names of the actions.
+
+    Raises:
+        InputError: no films, or edges and actions whose lengths do not fit.
+    """
+    if not rows:
+        raise InputError("plot_timelines() got no films; give at least one")
+    figure = Figure(figsize=(9, 1.4 + 0.38 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    seen, longest = set(), 0.0
+    for place, (name, (seconds, found)) in enumerate(rows.items()):
+        edges = np.asarray(seconds, dtype=float)
+        labels = fitting(f"actions of {name!r}", found, len(edges) - 1)
+        draw_bar(axes, labels, place, None, numbered=True, edges=edges)
+        seen |= set(labels.tolist())
+        longest = max(longest, float(edges[-1]))
+    axes.set(xlim=(0, longest), ylim=(len(rows) - 0.5, -0.5), xlabel="seconds")
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.tick_params(axis="y", length=0)
+    axes.spines[:].set_visible(False)
+    draw_legend(figure, np.array(sorted(seen)), actions, None)
+    return figure
+
+
+def plot_alignment(
+    matrix: ArrayLike,
+    matches: ArrayLike,
+    x_frames: np.ndarray,
+    y_frames: np.ndarray,
+    *,
+    truth: ArrayLike | None = None,
+    names: tuple[str, str] = ("X", "Y"),
+) -> Figure:
+    """The plan with the path that was read from it, and pictures that go together.
+
+    Args:
+        matrix: (N, M) transport plan, or targets made of it.
+        matches: (N,) frame of Y for each frame of X, need not be whole.
+        x_frames: (N, H, W, 3) uint8.
+        y_frames: (M, H, W, 3) uint8.
+        truth: (N,) true frames of Y, where they are known.
+        names: of the two films.
+
+    Raises:
+        InputError: matches or truth of another length than the plan.
+    """
+    plan = np.asarray(matrix, dtype=float)
+    n, m = plan.shape
+    path = fitting("matches", matches, n)
+    figure = Figure(figsize=(11.5, 4.2))
+    left = figure.add_gridspec(1, 1, left=0.075, right=0.4, top=0.93, bottom=0.14)
+    axes = figure.add_subplot(left[0], label="plan")
+    draw_plan(axes, plan, None, None, None)
+    axes.tick_params(length=3, pad=4)
+    axes.plot([0, m - 1], [0, n - 1], color=SOFT, lw=1, ls=":", label="straight line")
+    if truth is not None:
+        axes.plot(fitting("truth", truth, n), np.arange(n), color="#D55E00", lw=1.2, ls="--", label="truth")
+    axes.plot(path, np.arange(n), color=ACCENT, lw=1.8, label="matches")
+    axes.set(xlabel=f"frames of {names[1]}", ylabel=f"frames of {names[0]}")
+    axes.legend(loc="upper right", frameon=True, fontsize=8)
+    grid = figure.add_gridspec(2, SHOWN, left=0.45, right=0.99, top=0.95, bottom=0.12, wspace=0.06, hspace=0.16)
+    for column, i in enumerate(np.linspace(0, n - 1, SHOWN).round().astype(int).tolist()):
+        j = round(float(path[i]))
+        for row, (frames, now, name) in enumerate(((x_frames, i, names[0]), (y_frames, j, names[1]))):
+            panel = figure.add_subplot(grid[row, column], label=f"moment_{row}_{column}")
+            panel.imshow(frames[now])
+            panel.set(xticks=[], yticks=[])
+            panel.set_xlabel(now, fontsize=8, labelpad=2)
+            panel.spines[:].set_visible(False)
+            panel.set_anchor("N" if row else "S")
+            if column == 0:
+                panel.set_ylabel(name, fontsize=9)
+    return figure
+
+
+def plot_clock(motion: Mapping[str, ArrayLike], fps: float) -> Figure:
+    """How much moves in films, and the clock that follows from it.
+
+    Args:
+        motion: name of the film -> (N,) how much moves in each frame.
+        fps: frames per second.
+
+    Raises:
+        InputError: no films.
+    """
+    if not motion:
+        raise InputError("plot_clock() got no films; give at least one")
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    mass, clock = figure.subplots(1, 2)
+    for number, (name, values) in enumerate(motion.items()):
+        moved = np.asarray(values, dtype=float)
+        seconds, colour = np.arange(len(moved)) / fps, COLOURS[number % len(COLOURS)]
+        mass.plot(seconds, moved / moved.sum(), color=colour, lw=1.3)
+        clock.plot(seconds / seconds[-1], moved.cumsum() / moved.sum(), color=colour, lw=1.6, label=name)
+    clock.plot([0, 1], [0, 1], ":", color=SOFT, lw=1)
+    mass.set(xlabel="seconds", ylabel="mass $p_i$", ylim=(0, None), title="how much moves")
+    clock.set(xlabel="share of the frames", ylabel="share of the motion", xlim=(0, 1), ylim=(0, 1), title="the clock")
+    clock.legend(frameon=False, fontsize=9)
+    for axes in (mass, clock):
+        open_axes(axes)
+    return figure

@@ -1,0 +1,244 @@
+"""What a run found: label bars, loss curves, scores, timings, embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, NullLocator
+from numpy.typing import ArrayLike
+from sklearn.decomposition import PCA
+
+from vasot_kit.figures.style import (
+    ACCENT,
+    BACKGROUND,
+    INK,
+    MARKERS,
+    PUBLISHED,
+    SOFT,
+    action_look,
+    draw_bar,
+    draw_legend,
+    fitting,
+    open_axes,
+)
+from vasot_lib.errors import InputError
+
+PANELS = 4  # scores per row
+METER = {"mean_cosine": "mean cosine (1: collapsed)", "effective_rank": "effective rank (1: collapsed)"}
+
+
+def plot_segmentations(
+    rows: Mapping[str, ArrayLike], classes: Sequence[str], *, background: int | None = None, title: str = ""
+) -> Figure:
+    """Label bars of one video, one under another: the truth, methods, baselines.
+
+    Args:
+        rows: (N,) class per frame by name; clusters are mapped to classes by the caller (``evaluation.hungarian``),
+            those without a class are -1.
+        classes: class names; the legend shows the ones that occur.
+
+    Raises:
+        InputError: no rows, or rows of different lengths.
+    """
+    if not rows:
+        raise InputError("plot_segmentations() got no rows; give at least one, e.g. {'truth': labels}")
+    length = len(np.asarray(next(iter(rows.values()))))
+    labels = {name: fitting(f"row {name!r}", row, length) for name, row in rows.items()}
+    figure = Figure(figsize=(6.4, 1.3 + 0.42 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for place, row in enumerate(labels.values()):
+        draw_bar(axes, row, place, background, numbered=True)
+    axes.set(xlim=(-0.5, length - 0.5), ylim=(len(rows) - 0.5, -0.5), xlabel="time (frames)", title=title)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.tick_params(axis="y", length=0)
+    axes.spines[:].set_visible(False)
+    draw_legend(figure, np.unique(np.concatenate(list(labels.values()))), classes, background)
+    return figure
+
+
+def plot_history(history: Sequence[Mapping[str, float]]) -> Figure:
+    """Loss terms, and whether the embeddings collapse, per epoch.
+
+    Args:
+        history: as :func:`vasot_lib.training.fit` returns it.
+
+    Raises:
+        InputError: no epochs.
+    """
+    if not history:
+        raise InputError("the history is empty; train for at least one epoch")
+    table = pd.DataFrame(history).set_index("epoch")
+    figure = Figure(figsize=(7.6, 2.6), layout="constrained")
+    loss, *meters = figure.subplots(1, 3, sharex=True)
+    styles = zip((INK, ACCENT, "#CC6677", "#117733"), ("-", "--", "-.", ":"), strict=True)
+    for name, (colour, style) in zip(table.columns.drop(list(METER)), styles, strict=False):
+        loss.plot(table.index, table[name], style, color=colour, label="all terms" if name == "loss" else name)
+    loss.legend(fontsize=9, frameon=False)
+    loss.set_title("loss (nats)", fontsize=11)
+    for axes, (name, title) in zip(meters, METER.items(), strict=True):
+        axes.plot(table.index, table[name], color=INK)
+        axes.set_title(title, fontsize=11)
+    for axes in (loss, *meters):
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        open_axes(axes)
+    loss.set_ylim(0, 1.5 * table["loss"].max())  # room for the legend
+    meters[0].set_ylim(min(0.0, 1.1 * table["mean_cosine"].min()), 1)
+    meters[1].set_ylim(bottom=1)
+    return figure
+
+
+def plot_scores(
+    table: pd.DataFrame,
+    metrics: Mapping[str, str],
+    *,
+    baselines: Collection[str] = (),
+    published: Mapping[str, Mapping[str, float]] | None = None,
+) -> Figure:
+    """Scores of methods beside baselines: a dot per seed, the mean and the standard deviation over seeds.
+
+    Args:
+        table: one row per method and seed, columns ``method``, ``seed`` and the scores; empty cells are left out.
+        metrics: score column -> title of its panel, e.g. ``report.SCORES["Segmentation"]``.
+        baselines: methods that learn nothing: hollow grey squares, below the others.
+        published: method -> score -> value, drawn as a diamond; never in the place of a measured one.
+
+    Raises:
+        InputError: no row carries any of the metrics.
+    """
+    shown = [metric for metric in metrics if metric in table and table[metric].notna().any()]
+    if not shown:
+        raise InputError(f"the table has none of the scores {', '.join(metrics)}; its columns: {', '.join(table)}")
+    scored = table[table[shown].notna().any(axis=1)]
+    names = sorted(dict.fromkeys(scored["method"]), key=lambda name: name in baselines)
+    columns, rows = min(len(shown), PANELS), -(-len(shown) // PANELS)
+    figure = Figure(figsize=(1.6 + 1.8 * columns, 0.5 + rows * (0.6 + 0.3 * len(names))), layout="constrained")
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    for axes in panels[len(shown) :]:
+        axes.set_visible(False)
+    for axes, metric in zip(panels, shown, strict=False):
+        for place, name in enumerate(names):
+            values = scored.loc[scored["method"] == name, metric].dropna().to_numpy(dtype=float)
+            if len(values):
+                _draw_scores(axes, values, place, name in baselines)
+            reported = (published or {}).get(name, {}).get(metric)
+            if reported is not None:
+                axes.plot(reported, place, "D", ms=6, mfc="none", mec=PUBLISHED)
+        axes.set_title(metrics[metric])
+        axes.set_xlim(left=min(0.0, axes.get_xlim()[0] if scored[metric].min() < 0 else 0.0))
+        axes.grid(axis="x", color=BACKGROUND, lw=0.8)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        open_axes(axes)
+    panels[0].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    method = "method, mean ± sd over seeds" if scored["method"].duplicated().any() else "method, one seed"
+    looks = [("o", ACCENT, ACCENT, method), ("s", "white", SOFT, "learns nothing")]
+    looks += [("D", "none", PUBLISHED, "published")] if published else []
+    keys = [Line2D([], [], ls="none", ms=7, marker=m, mfc=fc, mec=ec, label=name) for m, fc, ec, name in looks]
+    figure.legend(handles=keys, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def plot_curves(
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike]], x_label: str, y_label: str, title: str = ""
+) -> Figure:
+    """Measured values over sizes, both axes logarithmic, so that a power of the size is a straight line.
+
+    Args:
+        curves: name -> sizes and values, all positive; a name that starts with ``~`` is a guide, dashed and grey.
+
+    Raises:
+        InputError: a curve whose sizes and values differ in number.
+    """
+    figure = Figure(figsize=(5.6, 3.4), layout="constrained")
+    axes = figure.subplots()
+    looks = zip((ACCENT, "#CC6677", "#117733", "#332288"), MARKERS, strict=True)
+    for name, (sizes, values) in curves.items():
+        x, y = np.asarray(sizes, float), np.asarray(values, float)
+        if x.shape != y.shape:
+            raise InputError(f"curve {name!r} has {len(x)} sizes and {len(y)} values; give one value per size")
+        if name.startswith("~"):
+            axes.plot(x, y, "--", color=SOFT, lw=1.2, label=name[1:])
+        else:
+            colour, marker = next(looks)
+            axes.plot(x, y, marker, ls="-", color=colour, ms=6, mfc="white", mew=1.4, label=name)
+    axes.set(xscale="log", yscale="log", xlabel=x_label, ylabel=y_label, title=title)
+    measured = sorted({float(size) for sizes, _ in curves.values() for size in np.asarray(sizes)})
+    axes.set_xticks(measured, [f"{size:,.0f}" for size in measured])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.grid(color=BACKGROUND, lw=0.6)
+    axes.legend(fontsize=9, frameon=False)
+    open_axes(axes)
+    return figure
+
+
+def plot_ratios(ratios: Mapping[str, float], goals: Mapping[str, float], x_label: str) -> Figure:
+    """How many times faster than each peer: bars on a logarithmic axis that starts at 1, a tick where the goal is.
+
+    Args:
+        ratios: peer -> times faster; below 1 the bar points to the left: slower.
+        goals: peer -> goal; may lack some.
+    """
+    figure = Figure(figsize=(7.2, 0.9 + 0.36 * len(ratios)), layout="constrained")
+    axes = figure.subplots()
+    for place, (name, ratio) in enumerate(ratios.items()):
+        axes.barh(place, ratio - 1, left=1, height=0.6, color=ACCENT)
+        axes.annotate(f"{ratio:.3g}x", (max(ratio, 1), place), xytext=(5, 0), textcoords="offset points", va="center")
+        if name in goals:
+            axes.plot([goals[name]] * 2, [place - 0.42, place + 0.42], color=PUBLISHED, lw=2.5)
+    axes.set(xscale="log", xlabel=x_label, ylim=(len(ratios) - 0.4, -0.6))
+    axes.set_xlim(min(1.0, *ratios.values()) / 1.1, 2.2 * max(*ratios.values(), *goals.values(), 1.0))
+    axes.set_yticks(range(len(ratios)), list(ratios))
+    axes.legend(handles=[Line2D([], [], color=PUBLISHED, lw=2.5, label="goal")], frameon=False, loc="lower right")
+    open_axes(axes)
+    return figure
+
+
+def plot_embedding_path(
+    embeddings: Sequence[ArrayLike], labels: Sequence[ArrayLike], classes: Sequence[str], background: int | None = None
+) -> Figure:
+    """Frame embeddings of several videos in the plane of their two principal components, joined in order of time.
+
+    Args:
+        embeddings: (N_v, D) per video.
+        labels: (N_v,) classes per video.
+        classes: class names; the legend shows the ones that occur.
+
+    Raises:
+        InputError: labels of another length than the embeddings.
+    """
+    rows = [np.asarray(video, dtype=float) for video in embeddings]
+    names = [fitting(f"labels of video {v}", row, len(rows[v])) for v, row in enumerate(labels)]
+    pca = PCA(2, svd_solver="full").fit(np.concatenate(rows))
+    figure = Figure(figsize=(5.2, 4.6), layout="constrained")
+    axes = figure.subplots()
+    paths = [pca.transform(row) for row in rows]
+    for path in paths:
+        axes.plot(*path.T, color=SOFT, lw=0.5, alpha=0.5, zorder=1)
+    points, action = np.concatenate(paths), np.concatenate(names)
+    for k in sorted(np.unique(action).tolist(), key=lambda k: k != background):  # background below
+        look, (x, y) = action_look(k, background), points[action == k].T
+        axes.plot(x, y, look.marker, ms=4.5, mfc=look.colour, mec="white", mew=0.4)
+        if k != background:
+            box = dict(boxstyle="circle,pad=0.2", fc="white", ec=look.colour, lw=1.5)
+            axes.text(np.median(x), np.median(y), str(k + 1), ha="center", va="center", bbox=box, zorder=3)
+    xlabel, ylabel = (
+        f"component {c} ({r:.0%} of the variance)" for c, r in enumerate(pca.explained_variance_ratio_, 1)
+    )
+    axes.set(xticks=[], yticks=[], xlabel=xlabel, ylabel=ylabel)
+    open_axes(axes)
+    draw_legend(figure, np.unique(action), classes, background)
+    return figure
+
+
+def _draw_scores(axes: Axes, values: np.ndarray, place: int, baseline: bool) -> None:
+    colour, marker = (SOFT, "s") if baseline else (ACCENT, "o")
+    if len(values) > 1:
+        axes.plot(values, np.full(len(values), place), "|", ms=9, color=colour, alpha=0.5)
+        axes.errorbar(values.mean(), place, xerr=values.std(ddof=1), color=colour, capsize=3, lw=1.4)
+    axes.plot(values.mean(), place, marker, ms=7, mec=colour, mfc="white" if baseline else colour, mew=1.4)

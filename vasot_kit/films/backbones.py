@@ -1,0 +1,106 @@
+"""Frozen networks that describe frames: any classifier of torchvision or timm, its last layer taken off.
+
+    torchvision:resnet50      timm:vit_small_patch14_dinov2.lvd142m      timm:resnet18@FILE
+
+The part behind @ is a file of weights for machines without a network. Batches are bounded, so films of any length fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from vasot_kit.films.media import content_hash
+from vasot_lib.errors import DataError, InputError, unknown_name
+from vasot_lib.vision import IMAGENET, imagenet_weights, load_weights, network, torchvision
+
+LIBRARIES = ("timm", "torchvision")
+BATCH = 32
+
+
+class Backbone:
+    """A :class:`vasot_kit.films.recordings.Describer`.
+
+    Args:
+        name: ``library:model``, with ``@FILE`` behind it for weights from a file, ``@random`` for none (tests).
+        device: where it runs.
+
+    Raises:
+        InputError: no such library or model.
+        DataError: the weights cannot be had, or timm is not installed.
+    """
+
+    side = 256
+    alone = True
+
+    def __init__(self, name: str, device: str = "cpu"):
+        library, colon, rest = name.partition(":")
+        if not colon or library not in LIBRARIES:
+            raise InputError(f"backbone is {name!r}; write library:model, for example torchvision:resnet50")
+        model, _, weights = rest.partition("@")
+        load = _from_timm if library == "timm" else _from_torchvision
+        self.name = name
+        self.device = torch.device(device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # features are cached by name, so @random is always the same network
+            self.model, self.prepare = load(model, {"": IMAGENET, "random": ""}.get(weights, weights))
+        self.model.eval().requires_grad_(False).to(self.device)
+        if Path(weights).is_file():
+            # Weights of one network are files of one size, often of one name.
+            self.name = f"{library}:{model}@{Path(weights).name}-{content_hash(weights)}"
+
+    @torch.inference_mode()
+    def __call__(self, pictures: Iterator[np.ndarray], fps: float) -> np.ndarray:
+        """(N, D) float32 from N pictures (H, W, 3) uint8."""
+        rows = []
+        for batch in _batches(pictures):
+            shown = torch.stack([self.prepare(Image.fromarray(picture)) for picture in batch])
+            rows.append(self.model(shown.to(self.device)).flatten(1).float().cpu().numpy())
+        return np.concatenate(rows)
+
+
+def _batches(pictures: Iterator[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    batch: list[np.ndarray] = []
+    for picture in pictures:
+        batch.append(picture)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _from_torchvision(name: str, weights: str) -> tuple[nn.Module, Callable[[Any], Tensor]]:
+    model = network(name, weights)
+    linear = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise InputError(f"backbone torchvision:{name} has no linear layer to take off; use another, such as resnet50")
+    model.set_submodule(linear[-1], nn.Identity())
+    return model, imagenet_weights(name).transforms()
+
+
+def _from_timm(name: str, weights: str) -> tuple[nn.Module, Callable[[Any], Tensor]]:
+    torchvision()  # timm imports it as well
+    try:
+        import timm
+    except ImportError as error:
+        raise DataError(f"backbone timm:{name} needs timm; pip install timm") from error
+    tagged = "." in name
+    if not (name in timm.list_pretrained() if tagged else timm.is_model(name)):
+        raise unknown_name("model of timm", name, timm.list_pretrained() if tagged else timm.list_models())
+    try:
+        model = timm.create_model(name, pretrained=weights == IMAGENET, num_classes=0)
+    except Exception as error:  # no network, no such pretrained weights
+        raise DataError(
+            f"weights of timm:{name} cannot be downloaded ({type(error).__name__}); on a machine with a network save "
+            "timm.create_model(..., pretrained=True, num_classes=0).state_dict(), and name that file behind an @"
+        ) from error
+    if weights not in (IMAGENET, ""):
+        load_weights(model, Path(weights))
+    return model, timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)

@@ -1,0 +1,327 @@
+"""Recordings on disk as data sets: decoded before training, in worker processes, and kept in a cache by content.
+
+A film's features, times and (where training needs them) pictures are stored under the hash of its bytes and of what was
+asked for. The same again is read from there; what was interrupted goes on with the films that are missing. Pictures lie
+in one plain file per film that is mapped into memory, so a batch reads only the frames that it draws.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from vasot_kit.films.media import content_hash, probe, stream, video_files
+from vasot_lib.data.folder import read_lines, read_mapping, read_parts
+from vasot_lib.data.mocap6 import cache_folder
+from vasot_lib.data.video import Dataset, Video
+from vasot_lib.errors import DataError, InputError
+from vasot_lib.files import whole_file
+
+FEW = 2  # films that are decoded in this process: FFmpeg uses all cores by itself
+
+
+class Describer(Protocol):
+    """What turns pictures into features, one film at a time.
+
+    Attributes:
+        name: with all that the features depend on; a part of the cache's key.
+        side: pixels of the longer side that pictures are scaled to.
+        alone: it holds a network, and runs in this process.
+    """
+
+    name: str
+    side: int
+    alone: bool
+
+    def __call__(self, pictures: Iterator[np.ndarray], fps: float) -> np.ndarray:
+        """(N, D) float32 from N pictures (H, W, 3) uint8, ``fps`` of them a second, looked at one after another."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A film that was read.
+
+    Attributes:
+        path: where it lies.
+        times: (N,) seconds since its first frame.
+        index: (N,) int64, which decoded frames of the film.
+        features: (N, D) float32.
+        frames: (N, H, W, 3) uint8, mapped from a file; None where they were not asked for.
+    """
+
+    path: Path
+    times: np.ndarray
+    index: np.ndarray
+    features: Tensor
+    frames: np.ndarray | None = None
+
+    @property
+    def name(self) -> str:
+        """File name without suffix, or folder name."""
+        return _name(self.path)
+
+
+def _name(film: Path) -> str:
+    return film.name if film.is_dir() else film.stem  # folders have no suffix: take.1 and take.2 are two
+
+
+@dataclass(frozen=True)
+class _Job:
+    path: Path
+    folder: Path  # of this film in the cache
+    describe: Describer
+    fps: float | None
+    size: tuple[int, int] | None
+
+    def run(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.features.is_file():
+            self._describe()
+        if self.size is not None and not self.pictures.is_file():
+            self._keep()
+
+    @property
+    def features(self) -> Path:
+        asked = json.dumps([self.describe.name, self.describe.side, self.fps])
+        return self.folder / f"features-{hashlib.sha256(asked.encode()).hexdigest()[:12]}.npz"
+
+    @property
+    def pictures(self) -> Path:
+        height, width = self.size or (0, 0)
+        return self.folder / f"pictures-{self.fps or 'all'}-{height}x{width}.rgb"
+
+    @property
+    def done(self) -> bool:
+        return self.features.is_file() and (self.size is None or self.pictures.is_file())
+
+    def _describe(self) -> None:
+        clip = probe(self.path)
+        scale = self.describe.side / max(clip.height, clip.width)
+        size = (max(1, round(clip.height * scale)), max(1, round(clip.width * scale)))
+        times: list[float] = []
+        index: list[int] = []
+
+        def pictures() -> Iterator[np.ndarray]:
+            for number, frame in enumerate(stream(self.path, self.fps, size)):
+                times.append(frame.time if self.fps is None else number / self.fps)
+                index.append(frame.index)
+                yield frame.picture
+
+        features = self.describe(pictures(), self.fps or clip.fps)
+        with whole_file(self.features) as beside, beside.open("wb") as file:
+            np.savez(file, features=features.astype(np.float32), times=np.array(times), index=np.array(index))
+
+    def _keep(self) -> None:
+        with whole_file(self.pictures) as beside, beside.open("wb") as file:
+            for frame in stream(self.path, self.fps, self.size):
+                file.write(frame.picture.tobytes())
+
+    def read(self) -> Recording:
+        with np.load(self.features, allow_pickle=False) as stored:
+            times, index, features = (stored[name] for name in ("times", "index", "features"))
+        frames = None
+        if self.size is not None:
+            frames = np.memmap(self.pictures, np.uint8, "r", shape=(len(times), *self.size, 3))
+        return Recording(self.path, times, index, torch.from_numpy(features), frames)
+
+
+def read_recordings(
+    paths: Sequence[str | Path],
+    describe: Describer,
+    *,
+    fps: float | None = None,
+    size: tuple[int, int] | None = None,
+    cache: Path | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> list[Recording]:
+    """Read films or folders of pictures; what was decoded before comes from the cache.
+
+    The first time a film is decoded once for its features, and once more where its pictures are kept.
+
+    Args:
+        paths: in the order of the result.
+        describe: makes the features.
+        fps: samples per second; every frame where None.
+        size: (height, width) of the pictures that are kept for an encoder; none are kept where None.
+        cache: folder of what was decoded; ``recordings`` in the kit's cache by default.
+        workers: processes that decode; by default as many as the machine has cores, none for one or two films.
+        progress: show a progress bar where anything has to be decoded.
+
+    Raises:
+        InputError: no paths, or ``workers`` below 1.
+        DataError: a film is missing, empty, unknown, damaged or truncated, or the disk is too small for the pictures.
+    """
+    if not paths or (workers is not None and workers < 1):
+        raise InputError(f"{len(paths)} recordings and workers {workers}; give at least one of each")
+    root = cache or cache_folder() / "recordings"
+    jobs = [_Job(Path(path), root / content_hash(path), describe, fps, size) for path in paths]
+    missing = list({job.folder: job for job in jobs if not job.done}.values())
+    if missing:
+        _check_room(missing, root)
+        _decode(missing, workers, progress)
+    recordings = [job.read() for job in jobs]
+    for recording in recordings:
+        if len(recording.times) < 2:
+            raise DataError(
+                f"{recording.path} gives {len(recording.times)} frame at {fps} fps; raise the rate or leave it out"
+            )
+    return recordings
+
+
+def _decode(jobs: list[_Job], workers: int | None, progress: bool) -> None:
+    bar = tqdm(total=len(jobs), desc="reading recordings", unit="film", disable=not progress)
+    workers = workers or (1 if len(jobs) <= FEW else min(os.cpu_count() or 1, len(jobs)))
+    with bar:
+        if jobs[0].describe.alone:
+            workers = 1
+        # joblib's processes end with this one, and need no guard in the script that calls.
+        for _ in Parallel(workers, return_as="generator_unordered")(delayed(job.run)() for job in jobs):
+            bar.update()
+
+
+def _check_room(jobs: Sequence[_Job], root: Path) -> None:
+    """Refuse before hours of decoding, not after them."""
+    need = 0.0
+    for job in jobs:
+        if job.size is not None:
+            clip = probe(job.path)
+            need += 3 * job.size[0] * job.size[1] * clip.duration * (job.fps or clip.fps)
+    root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(root).free
+    if need > 0.9 * free:
+        raise DataError(
+            f"pictures of {len(jobs)} recordings take {need / 1e9:.1f} GB but {root} has {free / 1e9:.1f} GB left; "
+            "lower fps or size, or set VASOT_CACHE to another disk"
+        )
+
+
+def gather(name: str, recordings: Sequence[Recording], n_actions: int = 0, activity: str = "") -> Dataset:
+    """Recordings without labels as one data set of one activity.
+
+    Raises:
+        DataError: two of them have the same name, or their features differ in width.
+    """
+    names = [recording.name for recording in recordings]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"two recordings are named {twice!r}; rename one of them")
+    videos = [Video(each.name, each.features, activity=activity, frames=each.frames) for each in recordings]
+    return Dataset(name, tuple(videos), n_actions=n_actions)
+
+
+def load_recordings(
+    folder: str | Path,
+    describe: Describer,
+    *,
+    name: str | None = None,
+    activity: str | None = None,
+    background: str | None = None,
+    n_actions: int | None = None,
+    ordered: bool = False,
+    fps: float | None = None,
+    size: tuple[int, int] | None = None,
+) -> Dataset:
+    """Read films or frame folders with labels per frame, the layout of the alignment data sets (SPEC section 8).
+
+    ``videos/[<activity>/]<video>.mp4`` or ``frames/[<activity>/]<video>/``, ``groundTruth/[<activity>/]<video>`` with
+    one name per frame, ``mapping/mapping.txt``, and ``splits/<part>.txt`` where a split is published. Where films are
+    sampled at ``fps`` the labels are as well.
+
+    Args:
+        folder: with these subfolders.
+        describe: makes the features.
+        name, activity, background, n_actions: as in :func:`vasot_lib.data.load_folder`.
+        ordered: see :class:`vasot_lib.data.Dataset`.
+        fps, size: as in :func:`read_recordings`.
+
+    Raises:
+        DataError: something is missing or damaged, a film and its labels differ in length, or the split has gaps.
+        InputError: ``background`` does not exist.
+    """
+    root = Path(folder)
+    films = labelled_films(root, activity)
+    parts = read_parts(root, list(films))
+    names = read_mapping(root / "mapping" / "mapping.txt")
+    if background is not None and background not in names:
+        raise InputError(f"background is {background!r}; the mapping has {', '.join(names)}")
+    recordings = read_recordings(list(films.values()), describe, fps=fps, size=size)
+    labels = {key: label_lines(root, key, each, names, fps) for key, each in zip(films, recordings, strict=True)}
+    seen = {label for found in labels.values() for label in found} | {background}
+    classes = tuple(label for label in names if label in seen)
+    index = {label: k for k, label in enumerate(classes)}
+    dataset = gather(name or root.resolve().name, recordings, n_actions or len(classes) - (background is not None))
+    videos = tuple(
+        replace(
+            video,
+            labels=torch.tensor([index[label] for label in labels[key]]),
+            activity=key.rpartition("/")[0],
+            part=part,
+        )
+        for key, part, video in zip(films, parts, dataset.videos, strict=True)
+    )
+    place = None if background is None else index[background]
+    return replace(dataset, videos=videos, classes=classes, background=place, ordered=ordered)
+
+
+def labelled_films(root: Path, activity: str | None = None) -> Mapping[str, Path]:
+    """``[activity/]video`` -> film or frame folder, of the layout of :func:`load_recordings`.
+
+    Raises:
+        DataError: neither ``videos/`` nor ``frames/``, nothing in it, or two recordings of one name.
+    """
+    home = next((root / kind for kind in ("videos", "frames") if (root / kind).is_dir()), None)
+    if home is None:
+        raise DataError(f"{root} has neither videos/ nor frames/; put the recordings there")
+    inner = sorted(entry for entry in home.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    folders = [home / activity] if activity else [home, *inner]
+    films: dict[str, Path] = {}
+    for folder in folders:
+        within = "" if folder == home else f"{folder.name}/"
+        for film in video_files(folder):
+            if folder != home or film.is_file() or not any(entry.is_dir() for entry in film.iterdir()):
+                key = within + _name(film)
+                if key in films:
+                    raise DataError(f"{films[key]} and {film.name} beside it have one name; keep one of them")
+                films[key] = film
+    if not films:
+        raise DataError(f"{home} holds no recordings{f' of {activity}' if activity else ''}; put them there")
+    return films
+
+
+def label_lines(root: Path, key: str, recording: Recording, names: Sequence[str], fps: float | None) -> list[str]:
+    """The names of the frames that were read of a recording.
+
+    Raises:
+        DataError: no labels, too few or too many, or one that is not in the mapping.
+    """
+    truth = root / "groundTruth"
+    file = next((place for place in (truth / key, truth / Path(key).name) if place.is_file()), None)
+    if file is None:
+        raise DataError(f"{truth / key} is missing; add the labels of {recording.path.name} or remove that recording")
+    labels = read_lines(file)
+    unknown = next((label for label in labels if label not in names), None)
+    if unknown is not None:
+        raise DataError(f"label {unknown!r} in {file} is not in the mapping; add it there or correct the label")
+    # Of a film that is sampled the labels are those of the frames that were taken; how many come after the last of
+    # them is known to a sample's breadth.
+    last = int(recording.index[-1])
+    rest = 1 if fps is None else int(np.diff(recording.index).max()) + 1
+    if not 0 < len(labels) - last <= rest:
+        raise DataError(
+            f"{file} has {len(labels)} labels but {recording.path.name} has {last + 1} frames "
+            f"(difference {len(labels) - last - 1:+d}); correct one of them"
+        )
+    return [labels[row] for row in recording.index.tolist()]

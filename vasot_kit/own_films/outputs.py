@@ -1,0 +1,157 @@
+"""What is written beside a person's recordings: one folder, every file of which names the configuration behind it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from pympi.Elan import Eaf
+
+from vasot_kit.films.media import content_hash, probe, stream, write_video
+from vasot_kit.films.recordings import Recording
+from vasot_kit.runs.records import to_json, versions, write_text
+from vasot_lib.errors import DataError
+from vasot_lib.evaluation import segments
+from vasot_lib.files import whole_file
+
+CONFIG = "config.json"
+HEIGHT = 360  # pixels of the pictures in a synchronised film, where the films have so many
+GAP = 4  # white pixels between them
+
+
+class Outputs:
+    """A folder of results of one configuration.
+
+    Args:
+        folder: made with the first file; may hold what the same configuration wrote before.
+        config: plain values: everything that the results depend on.
+        recordings: the inputs; their names, contents and order are a part of the configuration.
+
+    Attributes:
+        mark: eight hexadecimal digits of the configuration; in every file.
+
+    Raises:
+        DataError: the folder holds results of another configuration, or something else.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], recordings: Sequence[Path]):
+        self.folder = folder
+        # A list: films of two folders may share a name, and which one comes first matters.
+        inputs = [{"name": path.name, "hash": content_hash(path)} for path in recordings]
+        everything = {**config, "recordings": inputs}
+        self.mark = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:8]
+        found = self._found()
+        if found not in ("", self.mark):
+            raise DataError(f"{folder} holds {found}; choose another folder for {self.mark}, or remove it")
+        self._config: str | None = to_json({"config": self.mark, **everything, "versions": versions()})
+
+    def _place(self, name: str) -> Path:
+        """Where a file goes; the configuration comes with the first, so that a failure before it leaves nothing."""
+        if self._config is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / CONFIG, self._config)
+            self._config = None
+        return self.folder / name
+
+    def _found(self) -> str:
+        """The mark of what is there already, empty where there is nothing."""
+        if not self.folder.exists() or (self.folder.is_dir() and not any(self.folder.iterdir())):
+            return ""
+        try:
+            return str(json.loads((self.folder / CONFIG).read_text())["config"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return "other files"
+
+    def table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+        """A CSV file; its last column is the mark."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*columns, "config"])
+        writer.writerows([*row, self.mark] for row in rows)
+        target = self._place(name)
+        write_text(target, text.getvalue())
+        return target
+
+    def figure(self, name: str, figure: Figure) -> Path:
+        """A PNG file; the mark stands in its corner and in its metadata."""
+        figure.text(0.995, 0.005, f"config {self.mark}", ha="right", va="bottom", fontsize=7, color="#777777")
+        target = self._place(name)
+        with whole_file(target) as beside:
+            figure.savefig(beside, dpi=130, format="png", metadata={"Description": f"config {self.mark}"})
+        return target
+
+    def arrays(self, name: str, **arrays: np.ndarray) -> Path:
+        """An NPZ file; ``config`` in it is the mark."""
+        target = self._place(name)
+        with whole_file(target) as beside, beside.open("wb") as file:
+            np.savez_compressed(file, **{"config": np.array(self.mark), **arrays})  # type: ignore[arg-type]
+        return target
+
+    def side_by_side(self, name: str, x: Recording, y: Recording, matches: np.ndarray) -> Path:
+        """A film that browsers play: every frame of X beside its match in Y, at X's rate.
+
+        Args:
+            matches: (N,) non-decreasing frames of Y.
+        """
+        seconds = np.diff(x.times)
+        return write_video(
+            self._place(name), _pairs(x, y, matches), float(1 / np.median(seconds)), f"config {self.mark}", quality=24
+        )
+
+    def elan(self, name: str, recording: Recording, labels: np.ndarray, actions: Sequence[str]) -> Path:
+        """An annotation file of ELAN with one tier: who was found, from when to when, in milliseconds."""
+        document = Eaf(author=f"vasot, config {self.mark}")
+        document.add_linked_file(recording.path.name, relpath=f"./{recording.path.name}", mimetype="video/mp4")
+        document.add_property("config", self.mark)
+        document.add_tier("actions")
+        document.remove_tier("default")
+        for action, start, end in spans(recording, labels):
+            document.add_annotation("actions", round(1000 * start), round(1000 * end), actions[action])
+        target = self._place(name)
+        with whole_file(target) as beside:
+            document.to_file(str(beside))
+        return target
+
+
+def frame_edges(recording: Recording) -> np.ndarray:
+    """(N + 1,) seconds: frame i is shown from edge i to edge i + 1; the last as long as most are."""
+    return np.append(recording.times, recording.times[-1] + np.median(np.diff(recording.times)))
+
+
+def spans(recording: Recording, labels: np.ndarray) -> Iterator[tuple[int, float, float]]:
+    """Action, first and last second of every segment; a frame lasts until the next one comes."""
+    edges = frame_edges(recording)
+    for action, start, end in zip(*(part.tolist() for part in segments(labels)), strict=True):
+        yield action, float(edges[start]), float(edges[end])
+
+
+def _pairs(x: Recording, y: Recording, matches: np.ndarray) -> Iterator[np.ndarray]:
+    """Pictures side by side; both films are decoded once, from front to back, and only wanted frames are kept."""
+    height = min(HEIGHT, *(probe(recording.path).height for recording in (x, y)))
+    left, right = (_Player(recording, height) for recording in (x, y))
+    for i, j in enumerate(matches.tolist()):
+        a, b = left.show(i), right.show(j)
+        yield np.concatenate([a, np.full((height, GAP, 3), 255, np.uint8), b], axis=1)
+
+
+class _Player:
+    """Shows the sampled frames of a recording in order."""
+
+    def __init__(self, recording: Recording, height: int):
+        clip = probe(recording.path)
+        width = max(2, round(clip.width * height / clip.height / 2) * 2)
+        self.index = recording.index
+        self.frames = stream(recording.path, size=(height, width))
+        self.now = next(self.frames)
+
+    def show(self, sample: int) -> np.ndarray:
+        while self.now.index < self.index[sample]:
+            self.now = next(self.frames)
+        return self.now.picture

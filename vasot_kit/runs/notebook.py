@@ -1,0 +1,311 @@
+"""The strict notebook runner: papermill, but what is misspelt is refused and what is finished is not run again."""
+
+from __future__ import annotations
+
+import ast
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import yaml
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from vasot_kit.runs.records import OUTPUT_VARIABLE, write_text
+from vasot_lib.errors import DataError, InputError, VasotError, unknown_name
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+LOCK = ".lock"
+KERNEL_STARTS_WITHIN = 300  # seconds; many at once on a slow file system take their time
+
+
+@dataclass(frozen=True)
+class Run:
+    """A notebook with all of its parameters, and the folder that belongs to both.
+
+    Attributes:
+        notebook: absolute path.
+        code: checksum of its code.
+        parameters: its defaults, overlaid with what was given.
+        folder: ``out/<notebook>/<hash of notebook name and parameters>``, absolute.
+    """
+
+    notebook: Path
+    code: str
+    parameters: dict[str, Any]
+    folder: Path
+
+    def state(self, status: str) -> dict[str, Any]:
+        """What ``params.yaml`` says in a status, ``started`` or ``finished``."""
+        state = {"notebook": self.notebook.name, "code": self.code, "parameters": self.parameters, "status": status}
+        return json.loads(json.dumps(state))  # so that what is read again compares equal: YAML has no tuples
+
+    def is_finished(self) -> bool:
+        """Is it there already, run to its end with the code that the notebook has now?"""
+        return _read_state(self.folder) == self.state("finished") and (self.folder / "notebook.ipynb").exists()
+
+
+def find_run(notebook: Path | str, parameters: Mapping[str, Any], out: Path | str) -> Run:
+    """The run that :func:`run_notebook` would make or find; nothing is written.
+
+    Raises:
+        DataError, InputError: as :func:`run_notebook`.
+    """
+    source = Path(notebook).resolve()
+    effective = effective_parameters(source, parameters)
+    digest = hashlib.sha256(json.dumps([source.stem, effective], sort_keys=True).encode()).hexdigest()[:12]
+    folder = Path(out).resolve() / source.stem / digest
+    return Run(source, _code_checksum(source), effective, folder)
+
+
+def run_notebook(
+    notebook: Path | str,
+    parameters: Mapping[str, Any],
+    out: Path | str,
+    *,
+    progress: bool = True,
+) -> Path:
+    """Execute a notebook with parameters into a folder of its own; a run that is already there is not repeated.
+
+    The folder is ``out/<notebook>/<hash of notebook name and effective parameters>`` and holds ``notebook.ipynb``,
+    ``metrics.json`` (written by the notebook), ``params.yaml``, ``environment.txt`` and ``figures/``. The notebook
+    runs in its own folder, with this interpreter. A notebook whose code changed since is run again from an empty
+    folder; an interrupted run is run again in the folder as it was left, so that it can resume. A run that another
+    process works on is waited for.
+
+    Args:
+        notebook: the file; never written to.
+        parameters: by name; the others keep the default of the notebook's parameters cell.
+        out: the folder of all experiments.
+        progress: show a bar over the cells.
+
+    Returns:
+        The folder of the run.
+
+    Raises:
+        DataError: no such notebook, or not a notebook.
+        InputError: no parameters cell, an unknown parameter, a value of another type than the default.
+        VasotError: a cell failed; the notebook as far as it came is kept as ``failed.ipynb``.
+    """
+    run = find_run(notebook, parameters, out)
+    if run.is_finished():
+        return run.folder
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with _held(run.folder, progress) as lock:
+        if not run.is_finished():  # by the process that held the folder before
+            _clear(run)
+            write_text(run.folder / "environment.txt", _environment())
+            _write_state(run, "started")
+            _execute(run, lock, progress)
+            _write_state(run, "finished")
+    return run.folder
+
+
+@contextmanager
+def _held(folder: Path, progress: bool) -> Iterator[int]:
+    """Hold the folder of a run; whoever else wants it waits. Gives the descriptor of the lock.
+
+    The kernel inherits the descriptor: where the process that started it was killed, its last second still counts.
+    """
+    path = folder / LOCK
+    lock = _locked(path, progress)
+    while not _is_at(path, lock):  # whoever had the folder has removed the file that was waited for
+        os.close(lock)
+        lock = _locked(path, progress)
+    try:
+        yield lock
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _locked(path: Path, progress: bool) -> int:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if progress:
+            print(f"waiting for another process that runs the same into {_shown(path.parent)}", file=sys.stderr)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError:  # a network file system without locks; the run is more than the protection
+        pass
+    return lock
+
+
+def _is_at(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _clear(run: Run) -> None:
+    """Remove what an earlier run left, all of it where that had other code."""
+    if _read_state(run.folder).get("code", run.code) == run.code:
+        stale = [run.folder / name for name in ("notebook.ipynb", "failed.ipynb", "metrics.json")]
+    else:
+        stale = [path for path in run.folder.iterdir() if path.name != LOCK]
+    for path in stale:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def effective_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of a notebook's parameters cell, overlaid with the given values.
+
+    Raises:
+        DataError, InputError: as :func:`run_notebook`.
+    """
+    cells = _read_notebook(notebook).cells
+    if not any("parameters" in cell.metadata.get("tags", ()) for cell in cells):
+        raise InputError(f"{notebook.name} has no cell tagged 'parameters'; add one that holds plain literals")
+    try:
+        inspected = papermill.inspect_notebook(notebook)
+    except ValueError as error:
+        raise InputError(f"{notebook.name} names no kernel; save it once from Jupyter with a Python kernel") from error
+    values = {name: _default(notebook, name, found) for name, found in inspected.items()}
+    for name, value in parameters.items():
+        if name not in values:
+            raise unknown_name(f"parameter of {notebook.name}", name, values)
+        values[name] = _fitting(notebook, name, value, values[name])
+    return values
+
+
+def _default(notebook: Path, name: str, found: Mapping[str, Any]) -> Any:
+    try:
+        return ast.literal_eval(found["default"])
+    except (ValueError, SyntaxError) as error:
+        raise InputError(
+            f"parameter {name!r} of {notebook.name} has the default {found['default']!r}; make it a plain literal"
+        ) from error
+
+
+def _fitting(notebook: Path, name: str, value: Any, default: Any) -> Any:
+    """The value in the type of the default. A default of None says nothing about the type."""
+    if default is None or type(value) is type(default):
+        return value
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    if isinstance(default, tuple) and isinstance(value, list):
+        return tuple(value)
+    raise InputError(
+        f"parameter {name!r} of {notebook.name} is {value!r} ({type(value).__name__}); "
+        f"expected {type(default).__name__}, as its default {default!r}"
+    )
+
+
+def _execute(run: Run, lock: int, progress: bool) -> None:
+    source, running, failed = run.notebook, run.folder / "running.ipynb", run.folder / "failed.ipynb"
+    # The level is set because papermill logs what the progress bar shows already.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    try:
+        with tempfile.TemporaryDirectory(prefix="vasot-") as sockets:
+            papermill.execute_notebook(
+                source,
+                running,
+                parameters=run.parameters,
+                kernel_name="python3",
+                language="python",
+                cwd=source.parent,
+                progress_bar=progress,
+                start_timeout=KERNEL_STARTS_WITHIN,
+                kernel_manager_class=_kernel_manager(run.folder, lock, sockets),
+            )
+    except PapermillExecutionError as error:
+        running.replace(failed)
+        reason = " ".join(str(error.evalue).split())
+        # A bad value that only the notebook could see is still bad use.
+        kind = InputError if error.ename == InputError.__name__ else VasotError
+        raise kind(
+            f"{source.name}: cell {error.cell_index} raised {error.ename}: {reason}; see {_shown(failed)}"
+        ) from error
+    except DeadKernelError as error:
+        if running.exists():
+            running.replace(failed)
+        raise VasotError(f"{source.name}: its kernel died, out of memory perhaps; see {_shown(failed)}") from error
+    except RuntimeError as error:  # nbclient's way to say so
+        raise VasotError(f"{source.name}: its kernel did not start ({error}); run it again") from error
+    nbformat.write(without_widgets(nbformat.read(running, as_version=4)), running)
+    running.replace(run.folder / "notebook.ipynb")
+
+
+def without_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The same notebook showing the static twin of each explorer: without its kernel a widget is an empty place."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET_VIEW, None)
+    return notebook
+
+
+def _kernel_manager(folder: Path, lock: int, sockets: str) -> type[AsyncKernelManager]:
+    """A manager whose kernel is this interpreter, whatever kernels are installed; it knows and holds its folder."""
+    # Absolute, because the kernel works in another folder. data_root() would say the same but costs seconds of imports.
+    data = Path(os.environ.get("VASOT_DATA") or "data").resolve()
+    environment = {OUTPUT_VARIABLE: str(folder), "VASOT_DATA": str(data)}
+    # The log level hides remarks about encryption on one machine and about the interrupt at shutdown.
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
+    spec = KernelSpec(argv=command, env=environment, display_name="Python 3", language="python")
+
+    class ThisPython(AsyncKernelManager):
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return spec
+
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+            # Not TCP: a port that was free may be taken when the kernel comes to it, and many start at a time.
+            self.transport = "ipc"
+            self.connection_file = str(Path(sockets) / "kernel.json")
+            await super().start_kernel(pass_fds=(lock,), **options)
+
+    return ThisPython
+
+
+def _read_notebook(notebook: Path) -> nbformat.NotebookNode:
+    if not notebook.is_file():
+        raise DataError(f"there is no notebook {_shown(notebook)}; give the path of an .ipynb file")
+    try:
+        return nbformat.read(notebook, as_version=4)
+    except (ValueError, AttributeError, nbformat.ValidationError) as error:
+        raise DataError(f"{_shown(notebook)} is not a notebook; give the path of an .ipynb file") from error
+
+
+def _code_checksum(notebook: Path) -> str:
+    cells = [cell.source for cell in _read_notebook(notebook).cells if cell.cell_type == "code"]
+    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:12]
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    path = folder / "params.yaml"
+    return yaml.safe_load(path.read_text()) if path.exists() else {}
+
+
+def _write_state(run: Run, status: str) -> None:
+    write_text(run.folder / "params.yaml", yaml.safe_dump(run.state(status), sort_keys=False))
+
+
+def _environment() -> str:
+    packages = sorted({f"{found.name}=={found.version}" for found in distributions()}, key=str.lower)
+    return "\n".join([f"python=={platform.python_version()}", f"# {platform.platform()}", *packages]) + "\n"
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path)

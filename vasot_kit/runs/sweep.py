@@ -1,0 +1,370 @@
+"""A grid of runs of one notebook, several at a time on dask.distributed; what is finished is not run again.
+
+A grid is a YAML file. One mapping of lists stands for all combinations of their values; several mappings in a list are
+joined:
+
+    notebook: ../notebooks/40_train.ipynb  # relative to this file
+    fixed: {preset: kit}                   # optional
+    grid:
+      dataset: [toy, mocap6]
+      method: [asot, vasot]
+      seed: [0, 1, 2]
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import os
+import sys
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import psutil
+import yaml
+from dask.system import CPU_COUNT
+from distributed import Client, Future, LocalCluster
+from distributed.scheduler import KilledWorker
+from tqdm import tqdm
+
+from vasot_kit.runs.notebook import Run, find_run, run_notebook
+from vasot_kit.runs.records import REQUIRED, collect, write_text
+from vasot_kit.runs.values import read_yaml
+from vasot_lib.errors import DataError, InputError, VasotError, unknown_name
+
+KEYS = ("notebook", "fixed", "grid")
+# Ctrl-C reaches the workers too, but is for the sweep, which closes them itself.
+IGNORE_INTERRUPT = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+ANSWERS_WITHIN = 10  # seconds that a scheduler has
+KILLED = "its worker died again and again, out of memory perhaps"
+BAR = "{percentage:3.0f}% |{bar}| {n_fmt} of {total_fmt} runs, {elapsed} gone, {remaining} to go{postfix}"
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One point of a grid: the values that the grid gives it, and its run."""
+
+    values: Mapping[str, Any]
+    run: Run
+
+    def __str__(self) -> str:
+        return _listed(self.values)
+
+
+def sweep(grid: Path, out: Path, workers: int | None = None, scheduler: str | None = None) -> None:
+    """Run every cell of a grid and write ``rows.csv`` into ``out``, beside the folders of the runs.
+
+    Killed at any moment, the same call again goes on: finished runs are kept, the others are run. A cell that fails
+    does not stop the others.
+
+    Args:
+        grid: the file; see the head of this module.
+        out: folder of all runs, as for :func:`vasot_kit.runs.notebook.run_notebook`.
+        workers: runs at a time on this machine; as many as it has cores where None.
+        scheduler: address of a dask scheduler whose workers see the same files, instead of this machine.
+
+    Raises:
+        InputError: something in the grid is wrong; nothing was run.
+        DataError: the grid or its notebook is not there, or not what it should be.
+        VasotError: cells failed; they are listed on standard output.
+    """
+    if workers is not None and scheduler is not None:
+        raise InputError(f"{workers} workers and scheduler {scheduler} were given; its workers exist already: give one")
+    if workers is not None and workers < 1:
+        raise InputError(f"workers is {workers}; it must be at least 1")
+    cells = read_grid(grid, out)
+    missing = [cell for cell in cells if not cell.run.is_finished()]
+    failures: dict[Cell, str] = {}
+    if missing:
+        workers = min(workers or CPU_COUNT, len(missing))
+        print(_plan(cells, missing, workers, scheduler), flush=True)
+        try:
+            with _client(workers, scheduler) as client, _bar(len(cells), len(missing)) as bar:
+                _run_all(client, missing, out, bar, failures)
+        except KeyboardInterrupt:
+            print("stopped; the same command again goes on from here")
+            raise
+    _report(cells, missing, failures, out)
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in values.items())
+
+
+# The grid
+
+
+def read_grid(path: Path, out: Path) -> list[Cell]:
+    """The cells of a grid, each checked as far as it can be without running it.
+
+    Raises:
+        InputError, DataError: as :func:`sweep`.
+    """
+    content = _read(path)
+    fixed = content.get("fixed", {})
+    notebook = path.parent / content["notebook"]
+    cells: list[Cell] = []
+    folders = set()
+    for values in _combinations(path, content["grid"], fixed):
+        try:
+            run = find_run(notebook, {**fixed, **values}, out)
+            _check(run.parameters)
+        except InputError as error:
+            raise InputError(f"{path}: {_listed(values)}: {error}") from error
+        cell = Cell(values, run)
+        if run.folder in folders:
+            raise InputError(f"{path}: {cell} stands twice, defaults of the notebook included; remove one")
+        folders.add(run.folder)
+        cells.append(cell)
+    return cells
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The file's content: ``notebook`` is a string, ``fixed`` a mapping, ``grid`` is there."""
+    try:
+        content = read_yaml(path.read_text())
+    except OSError as error:
+        raise DataError(f"cannot read the grid {path} ({error.strerror}); give the path of a YAML file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}: " if mark else ""
+        raise InputError(f"{path} is not YAML: {place}{getattr(error, 'problem', None) or error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds {content!r:.60}; a grid is a mapping with the keys {', '.join(KEYS)}")
+    for key in content:
+        if key not in KEYS:
+            raise unknown_name(f"key of {path}", key, KEYS)
+    for key in ("notebook", "grid"):
+        if key not in content:
+            raise InputError(f"{path} has no {key!r}; a grid names a notebook and lists values under 'grid'")
+    if not isinstance(content["notebook"], str):
+        raise InputError(f"{path}: notebook is {content['notebook']!r}; expected a path relative to this file")
+    if not isinstance(content.get("fixed", {}), dict):
+        raise InputError(f"{path}: fixed is {content['fixed']!r}; expected parameters with one value each")
+    return content
+
+
+def _combinations(path: Path, grid: Any, fixed: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All combinations of the values of each mapping, the last name varying fastest."""
+    combinations = []
+    for lists in grid if isinstance(grid, list) else [grid]:
+        if not isinstance(lists, dict):
+            raise InputError(f"{path}: grid holds {lists!r}; expected parameters with a list of values each")
+        if not lists:
+            raise InputError(f"{path}: grid holds an empty mapping; list values of at least one parameter")
+        for name, values in lists.items():
+            if not isinstance(values, list):
+                raise InputError(f"{path}: {name} is {values!r}; expected a list, for example [{values}]")
+            if not values:
+                raise InputError(f"{path}: {name} is an empty list; give at least one value or remove it")
+            if name in fixed:
+                raise InputError(f"{path}: {name} stands under fixed and under grid; remove one")
+        combinations += [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
+    if not combinations:
+        raise InputError(f"{path} has no cells; list values of at least one parameter under 'grid'")
+    return combinations
+
+
+def _check(parameters: Mapping[str, Any]) -> None:
+    """What the notebooks of the kit would refuse themselves, a kernel and many imports later."""
+    # Imported here because the workers import this module too, and have no use for torch.
+    from vasot_kit.datasets.registry import find_entry
+    from vasot_kit.experiments.config import make_config
+
+    if not {"dataset", "method", "preset"} <= parameters.keys():
+        return
+    dataset, method, preset = (parameters[name] for name in ("dataset", "method", "preset"))
+    find_entry(dataset)
+    optional = {name: parameters[name] for name in ("seed", "epochs", "overrides") if name in parameters}
+    make_config(dataset, method, preset, **optional)
+
+
+# The cluster
+
+
+@contextmanager
+def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
+    # What dask has to say is said by the bar and the report.
+    for name in ("distributed", "distributed.client"):  # dask gives both a level
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if scheduler is None:
+        with _local_cluster(workers) as cluster, Client(cluster, set_as_default=False) as client:
+            yield client
+        return
+    try:
+        client = Client(scheduler, timeout=ANSWERS_WITHIN, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"no dask scheduler answers at {scheduler}; start one with `dask scheduler`") from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _local_cluster(workers: int) -> Iterator[LocalCluster]:
+    """Worker processes of one thread each."""
+    threads = str(max(1, CPU_COUNT // workers))  # of a kernel
+    cluster = LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        dashboard_address=None,
+        silence_logs=logging.CRITICAL,
+        memory_limit=0,  # it would count the worker without its kernel
+        env=dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads),
+        preload=[IGNORE_INTERRUPT],
+        scheduler_kwargs={"allowed_failures": 1},  # then it is tried alone
+    )
+    with cluster:
+        try:
+            yield cluster
+        except BaseException:  # an interrupt, most of the time: nobody waits for the runs
+            _kill(cluster)
+            raise
+
+
+def _kill(cluster: LocalCluster) -> None:
+    """End the workers and their kernels at once. By itself dask waits for the workers and knows of no kernels."""
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        try:
+            worker = psutil.Process(nanny.pid)
+            worker.suspend()  # so that it starts no kernel unseen
+            doomed = [worker, *worker.children(recursive=True)]
+        except (psutil.NoSuchProcess, TypeError):  # it has no process, or no longer
+            continue
+        for process in doomed:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+# The runs
+
+
+def _run_all(
+    client: Client,
+    cells: Sequence[Cell],
+    out: Path,
+    bar: tqdm,
+    failures: dict[Cell, str],
+    one_by_one: bool = False,
+) -> None:
+    """Run the cells, no more at a time than there are threads, and note why those failed that did."""
+    ended: SimpleQueue[Future] = SimpleQueue()
+    waiting, running = deque(cells), dict[object, Cell]()
+    suspects: list[Cell] = []
+    here, data = Path.cwd(), os.environ.get("VASOT_DATA")
+    while waiting or running:
+        threads = _threads(client)
+        while waiting and len(running) < (min(threads, 1) if one_by_one else threads):
+            future = client.submit(_run_cell, waiting[0].run, out.resolve(), here, data, pure=False)
+            running[future.key] = waiting.popleft()
+            future.add_done_callback(ended.put)
+        try:
+            future = ended.get(timeout=1)
+        except Empty:
+            ends = 0
+        else:
+            cell, reason, ends = running.pop(future.key), _reason(future), 1
+            if reason == KILLED and not one_by_one:
+                suspects.append(cell)
+                ends = 0
+            elif reason is not None:
+                failures[cell] = reason
+        _show(bar, ends, len(failures), threads)
+    if suspects:  # dask blames a death on every cell that the worker had; one at a time it is clear
+        _run_all(client, suspects, out, bar, failures, one_by_one=True)
+
+
+def _threads(client: Client) -> int:
+    """How many cells its workers can run at a time; workers come and go."""
+    try:
+        return sum(client.nthreads().values())
+    except OSError as error:
+        raise VasotError("the scheduler is gone; run the same command again to go on") from error
+
+
+def _show(bar: tqdm, ends: int, failed: int, threads: int) -> None:
+    notes = [f"{failed} failed"] * bool(failed) + ["no workers yet"] * (not threads)
+    bar.set_postfix_str(", ".join(notes), refresh=False)
+    bar.update(ends)
+    if sys.stderr.isatty():  # the clock goes on; in a file it would fill lines
+        bar.refresh()
+
+
+def _run_cell(run: Run, out: Path, here: Path, data: str | None) -> str | None:
+    """On a worker: run a cell as if in the folder where the sweep was started. Returns why it failed, if so."""
+    try:
+        os.chdir(here)
+        if data is not None:
+            os.environ["VASOT_DATA"] = data
+        run_notebook(run.notebook, run.parameters, out, progress=False)
+    except VasotError as error:
+        return str(error)
+    except Exception as error:  # whatever it is, the other cells go on
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    return None
+
+
+def _reason(future: Future) -> str | None:
+    if future.status == "finished":
+        return future.result()
+    if future.status == "error" and isinstance(future.exception(), KilledWorker):
+        return KILLED
+    raise VasotError(f"the scheduler lost a run ({future.status}); run the same command again to go on")
+
+
+def _bar(total: int, missing: int) -> tqdm:
+    return tqdm(total=total, initial=total - missing, bar_format=BAR, smoothing=0, dynamic_ncols=True)
+
+
+# What is said and written
+
+
+def _plan(cells: Sequence[Cell], missing: Sequence[Cell], workers: int, scheduler: str | None) -> str:
+    there = f", {len(cells) - len(missing)} of them there already" if len(missing) < len(cells) else ""
+    place = f"the workers of {scheduler}" if scheduler else f"{workers} worker{'s'[: workers > 1]}"
+    return f"{len(cells)} runs of {cells[0].run.notebook.name}{there}; on {place}"
+
+
+def _report(cells: Sequence[Cell], missing: Sequence[Cell], failures: Mapping[Cell, str], out: Path) -> None:
+    """Write ``rows.csv`` and say what there is and what failed."""
+    for cell, reason in failures.items():
+        print(f"failed: {cell}\n  {reason}")
+    print(f"{len(missing) - len(failures)} run, {len(cells) - len(missing)} there already, {len(failures)} failed")
+    finished = [cell for cell in cells if cell not in failures]
+    rows = _rows(finished, out.resolve())
+    if rows:
+        write_text(out / "rows.csv", _csv(rows))
+        print(f"wrote {out / 'rows.csv'}: {len(rows)} rows of {len(finished)} runs")
+    if failures:
+        raise VasotError(f"{len(failures)} of {len(cells)} runs failed; the same command again runs only these")
+
+
+def _rows(cells: Sequence[Cell], base: Path) -> list[dict[str, Any]]:
+    """Rows of the cells, each with the run's folder and with those values of the grid that no row of the cell names."""
+    rows: list[dict[str, Any]] = []
+    for cell in cells:
+        found = collect(cell.run.folder)
+        named = {name for row in found for name in row}
+        values = {name: value for name, value in cell.values.items() if name not in named}
+        run = cell.run.folder.relative_to(base).as_posix()
+        rows += [{**row, **values, "run": run} for row in found]
+    return rows
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    last = ("notebook", "run")
+    names = [*dict.fromkeys([*REQUIRED, *(name for row in rows for name in row if name not in last)]), *last]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: json.dumps(v) if isinstance(v, (list, dict)) else v for k, v in row.items()})
+    return text.getvalue()

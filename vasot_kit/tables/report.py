@@ -1,0 +1,245 @@
+"""The tutorial run, and the one page that shows what its notebooks found.
+
+The page and the notebooks' pages need no network: formulas become MathML, styles and pictures are beside or inside.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import as_completed
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import nbformat
+import pandas as pd
+from latex2mathml.converter import convert as latex_to_mathml
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbformat import NotebookNode
+from tqdm import tqdm
+
+from vasot_kit.runs.notebook import run_notebook
+from vasot_kit.runs.processes import worker_pool
+from vasot_kit.runs.records import collect, to_json, versions, write_text
+from vasot_kit.tables.scores import SCORES
+from vasot_lib.errors import DataError
+
+# What the tutorial runs: notebook, and the parameters in which it differs from the notebook's defaults.
+TUTORIAL: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ("00_quickstart", {}),
+    ("10_structural_priors", {}),
+    ("20_dummy_frames", {}),
+    ("30_transport_plans", {}),
+    ("40_train", {"dataset": "toy", "method": "vaot"}),
+    ("40_train", {"dataset": "toy", "method": "asot"}),
+    ("40_train", {"dataset": "toy", "method": "vasot"}),
+    ("40_train", {"dataset": "mocap6", "method": "vaot"}),
+    ("40_train", {"dataset": "mocap6", "method": "asot"}),
+    ("40_train", {"dataset": "mocap6", "method": "vasot"}),
+    ("50_ablations", {}),
+    ("55_one_model_or_two", {}),
+    ("60_methods", {}),
+    ("70_own_videos", {}),
+    ("80_speed_and_scale", {}),
+)
+
+ALONE = ("80_speed_and_scale",)  # what is timed gets the whole machine
+MOST_AT_A_TIME = 4  # notebooks; each takes some 600 MB
+
+LEGEND = {
+    "Segmentation": "One matching of found actions to true classes over all videos (activity level). MoF: share of "
+    "frames that are right. F1: segments that are hit. mIoU: overlap per class.",
+    "Alignment": "Acc@f: phase classification with labels for the share f of the videos. Progress: R² of how far a "
+    "phase has come. Kendall's tau: order of the nearest neighbours. AP@k: share of the k nearest frames of other "
+    "videos in the same phase.",
+}
+# nbconvert's page without the scripts that it would load from the network.
+OFFLINE = """{%- extends 'index.html.j2' -%}
+{%- block html_head_js -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}{%- endblock -%}
+{%- block html_head_js_mermaidjs -%}{%- endblock -%}
+"""
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+
+
+def tutorial(out: Path | str = Path("outputs/tutorial"), notebooks: Path | str = Path("notebooks")) -> None:
+    """Run the tutorial's notebooks and write ``index.html`` and ``metrics.json`` into ``out``.
+
+    Runs that are finished already are not repeated.
+
+    Args:
+        out: folder for the page and for the folders of the runs.
+        notebooks: folder of the notebooks, relative to the working directory.
+
+    Raises:
+        DataError: the notebooks are not there.
+        VasotError: a notebook failed.
+    """
+    out, notebooks = Path(out), Path(notebooks)
+    for name, _ in TUTORIAL:
+        if not (notebooks / f"{name}.ipynb").exists():
+            raise DataError(f"there is no {notebooks / name}.ipynb; run from the root of the repository")
+    files = [notebooks / f"{name}.ipynb" for name, _ in TUTORIAL]
+    runs = _run_side_by_side(files, [dict(parameters) for _, parameters in TUTORIAL], out)
+    write_report(out, runs, [parameters for _, parameters in TUTORIAL])
+    print(f"wrote {out / 'index.html'} (open it in a browser) and {out / 'metrics.json'}")
+
+
+def _run_side_by_side(files: Sequence[Path], parameters: Sequence[dict[str, Any]], out: Path) -> list[Path]:
+    """Run several notebooks at a time, and at last, one by one, those that time what they do."""
+    alone = [k for k, file in enumerate(files) if file.stem in ALONE]
+    others = [k for k in range(len(files)) if k not in alone]
+    cores = os.cpu_count() or 1
+    workers = min(cores, MOST_AT_A_TIME)
+    runs: dict[int, Path] = {}
+    with tqdm(total=len(files), desc="notebooks", unit="run") as bar:
+        # Threads of one notebook that wait for each other would keep the cores from the next one.
+        with worker_pool(workers, _use_threads, max(1, cores // workers)) as pool:
+            started = {pool.submit(run_notebook, files[k], parameters[k], out, progress=False): k for k in others}
+            try:
+                for future in as_completed(started):
+                    k = started[future]
+                    runs[k] = future.result()
+                    bar.update()
+                    bar.write(f"[{bar.n}/{len(files)}] {files[k].stem} {_shown(parameters[k])}".rstrip())
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        for k in alone:
+            runs[k] = run_notebook(files[k], parameters[k], out, progress=False)
+            bar.update()
+            bar.write(f"[{bar.n}/{len(files)}] {files[k].stem} {_shown(parameters[k])}".rstrip())
+    return [runs[k] for k in range(len(files))]
+
+
+def _use_threads(count: int) -> None:
+    """What the kernels of a worker are told."""
+    os.environ["OMP_NUM_THREADS"] = str(count)
+
+
+def write_report(out: Path, runs: Sequence[Path], parameters: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``metrics.json`` and ``index.html`` about runs whose folders lie below ``out``.
+
+    Args:
+        out: folder of the page.
+        runs: folders as :func:`vasot_kit.runs.notebook.run_notebook` returns them.
+        parameters: per run, what to show of its parameters.
+    """
+    base = out.resolve()
+    rows = [{**row, "run": run.relative_to(base).as_posix()} for run in runs for row in collect(run)]
+    write_text(out / "metrics.json", to_json({"rows": rows, "versions": versions()}))
+    cards = [_card(base, run, changed) for run, changed in zip(runs, parameters, strict=True)]
+    template = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
+    page = template.render(
+        tables=results_tables(rows),
+        legend=LEGEND,
+        cards=cards,
+        versions=versions(),
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+    write_text(out / "index.html", page)
+
+
+def results_tables(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """HTML tables by task and data set: mean and standard deviation over seeds, best first, the best in bold.
+
+    Rows of one table are told apart by every column of text, such as method or preset. Equal rows of several runs, such
+    as a baseline that each of them scored, count once. Variants of a method, whose ``line`` is not its name, are left
+    to the page of the notebook that compares them.
+
+    Args:
+        rows: as :func:`vasot_kit.runs.records.collect` gives them.
+    """
+    tables: dict[str, dict[str, str]] = {}
+    rows = [row for row in rows if row.get("line", row["method"]) == row["method"]]
+    for task, titles in SCORES.items():
+        scored = [row for row in rows if any(row.get(score) is not None for score in titles)]
+        for dataset in dict.fromkeys(str(row["dataset"]) for row in scored):
+            some = [row for row in scored if str(row["dataset"]) == dataset]
+            tables.setdefault(task, {})[dataset] = _table(some, titles)
+    return tables
+
+
+def _table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> str:
+    frame = pd.DataFrame(rows).drop(columns=["run", "dataset", "line", "metrics"], errors="ignore")
+    scores = [score for score in titles if score in frame and frame[score].notna().any()]
+    texts = [c for c in frame if c not in titles and frame[c].map(lambda v: isinstance(v, str)).any()]
+    keys = ["method", *(c for c in texts if c not in ("method", "notebook")), "notebook"]
+    frame[keys] = frame[keys].fillna("")
+    frame[scores] = frame[scores].astype(float)
+    groups = frame[[*keys, "seed", *scores]].drop_duplicates().groupby(keys, sort=False)
+    mean, spread, seeds = groups[scores].mean(), groups[scores].std(), groups["seed"].nunique()
+    cells = pd.DataFrame(index=mean.index)
+    for score in scores:
+        best = mean[score].max()
+        cells[titles[score]] = [_cell(m, s, m == best) for m, s in zip(mean[score], spread[score], strict=True)]
+    cells.insert(0, "seeds", seeds)
+    cells["order"] = -mean[scores[0]]
+    table = cells.reset_index().sort_values(["notebook", "order"]).drop(columns="order")
+    table[keys] = table[keys].map(lambda value: html.escape(str(value)))
+    return table.to_html(index=False, escape=False, border=0, classes="results")
+
+
+def _cell(mean: float, spread: float, best: bool) -> str:
+    if pd.isna(mean):
+        return "–"
+    text = f"{mean:.3f}" + ("" if pd.isna(spread) else f" <small>± {spread:.3f}</small>")
+    return f"<b>{text}</b>" if best else text
+
+
+def _card(base: Path, run: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page shows about one run; writes the run's ``notebook.html`` on the way."""
+    notebook = nbformat.read(run / "notebook.ipynb", as_version=4)
+    title = _title(notebook, run.parent.name)
+    write_text(run / "notebook.html", notebook_html(notebook, title))
+    folder = run.relative_to(base)
+    return {
+        "title": title,
+        "name": run.parent.name,
+        "parameters": _shown(parameters),
+        "page": (folder / "notebook.html").as_posix(),
+        "folder": folder.as_posix(),
+        "figures": [(folder / "figures" / path.name).as_posix() for path in sorted(run.glob("figures/*.png"))],
+    }
+
+
+def _title(notebook: NotebookNode, default: str) -> str:
+    """The first heading."""
+    lines = (line for cell in notebook.cells if cell.cell_type == "markdown" for line in cell.source.splitlines())
+    return next((line.lstrip("#").strip() for line in lines if line.startswith("# ")), default)
+
+
+def _shown(parameters: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in parameters.items())
+
+
+def notebook_html(notebook: NotebookNode, title: str) -> str:
+    """An executed notebook as one page of HTML that loads nothing from elsewhere."""
+    notebook.metadata["title"] = title
+    page, _ = HTMLExporter(raw_template=OFFLINE, filters={"markdown2html": _markdown}).from_notebook_node(notebook)
+    return page
+
+
+def _markdown(source: str) -> str:
+    return MarkdownWithMath(renderer=_MathRenderer(escape=False)).render(source)
+
+
+class _MathRenderer(IPythonRenderer):
+    """Markdown in which formulas are MathML, which browsers draw without help."""
+
+    def block_math(self, body: str) -> str:
+        return _mathml(body, "block")
+
+    def inline_math(self, body: str) -> str:
+        return _mathml(body, "inline")
+
+
+def _mathml(latex: str, display: str) -> str:
+    try:
+        return latex_to_mathml(latex, display=display)
+    except Exception:  # the converter's errors have no common base; the source is better than no page
+        return f"<code>{html.escape(latex)}</code>"

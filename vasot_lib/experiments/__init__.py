@@ -1,1 +1,0 @@
-"""Experiments: configuration and presets, the strict notebook runner, what a run leaves behind, the report."""
