@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,3 +114,14 @@ def test_files_and_functions_are_small() -> None:
                 if lines > MOST_LINES_OF_A_FUNCTION and node.name != "_parser":
                     large.append(f"{path}: {node.name}")
     assert large == []
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/cluster.md", "results/README.md"])
+def test_documents_name_files_and_modules_that_exist(document: str) -> None:
+    text = re.sub(r"https?://\S+|\S*<name>\S*", "", (ROOT / document).read_text())
+    named = re.findall(r"\b(?:vasot_lib|vasot_kit|data_scripts|tests|notebooks|docs|results|grids)/[\w./-]*\w", text)
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    dotted = [name.split(".") for name in re.findall(r"\b(?:vasot_lib|vasot_kit)(?:\.[a-z]\w*)+", text)]
+    # The last part, or the last two, may be something inside a module.
+    rooms = [[ROOT.joinpath(*parts[:end]) for end in range(2, len(parts) + 1)] for parts in dotted]
+    assert [r[0] for r in rooms if not (r[0].is_dir() or r[0].with_suffix(".py").is_file())] == []
