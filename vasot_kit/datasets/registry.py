@@ -1,4 +1,4 @@
-"""The data sets that are found by name (DESIGN section 5)."""
+"""The table of the data sets that are found by name, and how each of them is read (DESIGN section 5)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 
@@ -21,35 +22,56 @@ from vasot_lib.errors import DataError, InputError, unknown_name
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known about a data set before it is read.
+    """What is known about a data set before it is read: a row of the table at the end of this file.
 
     Attributes:
-        name, title: its key and one line about it.
+        name: its key.
         videos: its number of recordings.
         frames: over all videos; None where no one publishes it.
         n_actions: K; None where it differs between activities.
         dim: width of a feature row; None for pixels.
         licence: what its owner allows.
-        command: brings the data where it is absent; empty for generated data.
-        load: reads it from the data root; the second argument is the activity, empty where there are none.
-        present: whether it can be read from the data root without a download.
-        fetches: whether ``load`` downloads it when it is not present.
+        origin: ``generated`` by the kit, downloaded on its ``first use``, downloaded by its ``script`` in
+            ``data_scripts``, or downloaded ``by hand`` and then imported by its script.
+        load: reads it, given its entry, the data root and the activity (empty where there are none).
+        title: one line about it.
         activities: activity -> K, where each is trained and scored on its own; then it is loaded as
             ``name/activity``.
+        shares: the script and the folder it comes from, where that is not its own name.
     """
 
     name: str
-    title: str
     videos: int
     frames: int | None
     n_actions: int | None
     dim: int | None
     licence: str
-    command: str
-    load: Callable[[Path, str], Dataset]
-    present: Callable[[Path], bool]
-    fetches: bool = False
+    origin: Literal["generated", "first use", "script", "by hand"]
+    load: Callable[[Entry, Path, str], Dataset]
+    title: str
     activities: Mapping[str, int] = field(default_factory=dict)
+    shares: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Its folder below the data root, which is also the name of its script."""
+        return self.shares or self.name
+
+    @property
+    def command(self) -> str:
+        """The command that brings the data where it is absent; empty for generated data."""
+        if self.origin == "generated":
+            return ""
+        return f"python data_scripts/{self.folder}.py" + (" --source FOLDER" if self.origin == "by hand" else "")
+
+    def present(self, root: Path) -> bool:
+        """Whether it can be read from the data root without a download."""
+        if self.origin == "generated":
+            return True
+        if self.origin == "first use":
+            return _PLACES[self.name](root) is not None
+        parts = ("videos", "frames") if self.dim is None else ("features",)
+        return any((root / self.folder / part).is_dir() for part in parts)
 
 
 def data_root(root: str | Path | None = None) -> Path:
@@ -82,7 +104,7 @@ def find_entry(name: str) -> tuple[Entry, str]:
 
 
 def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
-    """Read a registered data set; mocap6 is fetched on first use.
+    """Read a registered data set; mocap6 and pose2sim are downloaded on their first use.
 
     Args:
         name: a key of ``DATASETS``, or ``key/activity`` where its entry has activities.
@@ -94,23 +116,43 @@ def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
     """
     entry, activity = find_entry(name)
     folder = data_root(root)
-    if not entry.present(folder) and not entry.fetches:
+    if entry.origin != "first use" and not entry.present(folder):
         raise DataError(
             f"data set {entry.name!r} is not in {folder}; bring it with: {entry.command}, or set VASOT_DATA"
         )
-    return entry.load(folder, activity)
+    return entry.load(entry, folder, activity)
 
 
-def _has_features(folder: str, root: Path) -> bool:
-    return (root / folder / "features").is_dir()
+def _features(entry: Entry, root: Path, activity: str = "", **options: Any) -> Dataset:
+    """A labelled feature folder, with the K of the table."""
+    name = f"{entry.name}/{activity}" if entry.activities else entry.name
+    k = entry.activities.get(activity, entry.n_actions)
+    return load_folder(root / entry.folder, name=name, activity=activity or None, n_actions=k, **options)
 
 
-def _toy_swapped() -> Dataset:
+def _films(entry: Entry, root: Path, activity: str, *, ordered: bool = True, background: str | None = None) -> Dataset:
+    """Films with a phase per frame, shown to encoders at the paper's 224 x 224; features, for baselines, are motion."""
+    from vasot_kit.films.motion import Motion
+    from vasot_kit.films.recordings import load_recordings
+
+    name = f"{entry.name}/{activity}" if activity else entry.name
+    dataset = load_recordings(
+        root / entry.folder, Motion(), name=name, activity=activity or None, background=background, ordered=ordered,
+        n_actions=entry.activities.get(activity), size=(224, 224),
+    )  # fmt: skip
+    return dataset.as_pictures(Context())
+
+
+def _toy(*_: object) -> Dataset:
+    return toy()
+
+
+def _toy_swapped(*_: object) -> Dataset:
     return replace(toy(swaps=0.3, repeats=0.2), name="toy_swapped")
 
 
-def _toy_rendered() -> Dataset:
-    """Features, for baselines, are the pictures at 8 x 8 pixels."""
+def _toy_rendered(*_: object) -> Dataset:
+    """Films; the features, which baselines use, are the pictures at 8 x 8 pixels."""
     videos = []
     for video in toy(render=True).videos:
         assert video.frames is not None
@@ -124,7 +166,7 @@ def _mocap6_file(root: Path) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def _mocap6(root: Path) -> Dataset:
+def _mocap6(entry: Entry, root: Path, activity: str) -> Dataset:
     file = _mocap6_file(root)
     if file is None:
         print("fetching mocap6 (7 MB, about 15 s, once) ...", file=sys.stderr, flush=True)
@@ -133,46 +175,13 @@ def _mocap6(root: Path) -> Dataset:
     return mocap6.read(file)
 
 
-def _hapt(root: Path) -> Dataset:
-    return load_folder(root / "hapt", background="unlabelled", n_actions=12)
+def _pose2sim_folder(root: Path) -> Path | None:
+    places = (root / "pose2sim" / "videos", mocap6.cache_folder() / "pose2sim" / "videos")
+    return next((place for place in places if all((place / name).is_file() for name in pose2sim.SHA256)), None)
 
 
-def _coffee(root: Path) -> Dataset:
-    # K = 7 is the paper's; the five videos show 5 classes.
-    return load_folder(root / "breakfast_coffee", activity="coffee", n_actions=7).standardised(shrink=True)
-
-
-def _breakfast(root: Path, activity: str) -> Dataset:
-    name = f"breakfast/{activity}"
-    dataset = load_folder(root / "breakfast", name=name, activity=activity, n_actions=BREAKFAST[activity])
-    return dataset.standardised(shrink=True)
-
-
-def _youtube_instructions(root: Path, activity: str) -> Dataset:
-    folder = root / "youtube_instructions"
-    # CTE's mapping calls background -1, the file beside it bg; ASOT leaves it out of the scores (-x -1).
-    classes = read_mapping(folder / "mapping" / "mapping.txt")
-    background = next((label for label in ("-1", "bg", "background") if label in classes), None)
-    name = f"youtube_instructions/{activity}"
-    return load_folder(
-        folder, name=name, activity=activity, background=background, n_actions=YOUTUBE_INSTRUCTIONS[activity]
-    )
-
-
-def _fifty_salads(level: str, root: Path, _: str) -> Dataset:
-    folder, name = root / "fifty_salads", f"fifty_salads_{level}"
-    if level == "mid":
-        return load_folder(folder, name=name, n_actions=19)
-    return load_folder(folder, name=name, n_actions=12, mapping="mapping/mappingeval.txt", merge=True)
-
-
-def _desktop_assembly(root: Path) -> Dataset:
-    # Its 23rd class is Background; ASOT looks for 22 actions and leaves no class out of the scores.
-    return load_folder(root / "desktop_assembly", n_actions=22)
-
-
-def _pose2sim(root: Path) -> Dataset:
-    """The four films without labels; frame i of one is frame i of the others."""
+def _pose2sim(entry: Entry, root: Path, activity: str) -> Dataset:
+    """The four films, without labels; frame i of one shows the moment of frame i of the others."""
     from vasot_kit.films.motion import Motion
     from vasot_kit.films.recordings import gather, read_recordings
 
@@ -182,218 +191,82 @@ def _pose2sim(root: Path) -> Dataset:
     return replace(dataset, videos=tuple(replace(video, position=place / len(place)) for video in dataset.videos))
 
 
-def _pose2sim_folder(root: Path) -> Path | None:
-    places = (root / "pose2sim" / "videos", mocap6.cache_folder() / "pose2sim" / "videos")
-    return next((place for place in places if all((place / name).is_file() for name in pose2sim.SHA256)), None)
+def _hapt(entry: Entry, root: Path, activity: str) -> Dataset:
+    return _features(entry, root, background="unlabelled")
 
 
-def _phases(folder: str, ordered: bool, background: str | None, root: Path, activity: str) -> Dataset:
-    """Films with a phase per frame, shown to encoders at the paper's 224 x 224; features, for baselines, are motion."""
-    from vasot_kit.films.motion import Motion
-    from vasot_kit.films.recordings import load_recordings
-
-    name = f"{folder}/{activity}" if activity else folder
-    dataset = load_recordings(
-        root / folder, Motion(), name=name, activity=activity or None, background=background, ordered=ordered,
-        n_actions=PENN_ACTION.get(activity), size=(224, 224),
-    )  # fmt: skip
-    return dataset.as_pictures(Context())
+def _coffee(entry: Entry, root: Path, activity: str) -> Dataset:
+    # K = 7 is the paper's; the five videos show 5 classes.
+    return _features(entry, root, "coffee").standardised(shrink=True)
 
 
-def _has_pictures(folder: str, root: Path) -> bool:
-    return any((root / folder / kind).is_dir() for kind in ("videos", "frames"))
+def _breakfast(entry: Entry, root: Path, activity: str) -> Dataset:
+    return _features(entry, root, activity).standardised(shrink=True)
 
+
+def _youtube(entry: Entry, root: Path, activity: str) -> Dataset:
+    # CTE's mapping calls background -1, the file beside it bg; ASOT leaves it out of the scores (-x -1).
+    classes = read_mapping(root / entry.folder / "mapping" / "mapping.txt")
+    background = next((label for label in ("-1", "bg", "background") if label in classes), None)
+    return _features(entry, root, activity, background=background)
+
+
+def _salads_eval(entry: Entry, root: Path, activity: str) -> Dataset:
+    return _features(entry, root, mapping="mapping/mappingeval.txt", merge=True)
+
+
+# Where the data sets of origin "first use" lie: in the data root, or in the cache into which they are downloaded.
+_PLACES: dict[str, Callable[[Path], Path | None]] = {"mocap6": _mocap6_file, "pose2sim": _pose2sim_folder}
 
 # K per activity: the classes that its videos show, SPEC section 7; in YouTube Instructions without the background.
 BREAKFAST = {
     "cereals": 5, "coffee": 7, "friedegg": 9, "juice": 8, "milk": 5,
     "pancake": 14, "salat": 8, "sandwich": 9, "scrambledegg": 12, "tea": 7,
 }  # fmt: skip
-PENN_ACTION = {
+PENN = {
     "baseball_pitch": 4, "baseball_swing": 3, "bench_press": 2, "bowling": 3, "clean_and_jerk": 6, "golf_swing": 3,
     "jumping_jacks": 4, "pushups": 2, "pullups": 2, "situp": 2, "squats": 4, "tennis_forehand": 3, "tennis_serve": 4,
 }  # fmt: skip
-YOUTUBE_INSTRUCTIONS = {"changing_tire": 11, "coffee": 10, "cpr": 7, "jump_car": 12, "repot": 8}
+YOUTUBE = {"changing_tire": 11, "coffee": 10, "cpr": 7, "jump_car": 12, "repot": 8}
 
-
-DATASETS: dict[str, Entry] = {
-    entry.name: entry
-    for entry in (
-        Entry(
-            name="toy",
-            title="generated: every step once, in order; own style, speed and background per video",
-            videos=12,
-            frames=1913,
-            n_actions=6,
-            dim=24,
-            licence="MIT",
-            command="",
-            load=lambda *_: toy(),
-            present=lambda _: True,
-        ),
-        Entry(
-            name="toy_swapped",
-            title="generated: steps change places and are repeated",
-            videos=12,
-            frames=2277,
-            n_actions=6,
-            dim=24,
-            licence="MIT",
-            command="",
-            load=lambda *_: _toy_swapped(),
-            present=lambda _: True,
-        ),
-        Entry(
-            name="toy_rendered",
-            title="generated: the procedures of toy as films of 32 x 32 pixels",
-            videos=12,
-            frames=1913,
-            n_actions=6,
-            dim=None,
-            licence="MIT",
-            command="",
-            load=lambda *_: _toy_rendered(),
-            present=lambda _: True,
-        ),
-        Entry(
-            name="mocap6",
-            title="motion capture: 6 recordings, 12 exercises in varying order, 10 Hz joint angles",
-            videos=6,
-            frames=2058,
-            n_actions=12,
-            dim=12,
-            licence="BSD-3 (bnpy)",
-            command=mocap6.COMMAND,
-            load=lambda root, _: _mocap6(root),
-            present=lambda root: _mocap6_file(root) is not None,
-            fetches=True,
-        ),
-        Entry(
-            name="hapt",
-            title="waist-worn phone: 61 recordings of one protocol, 12 activities, 2 Hz (Reyes-Ortiz et al. 2015)",
-            videos=61,
-            frames=44884,
-            n_actions=12,
-            dim=18,
-            licence="no commercial use",
-            command="python data_scripts/hapt.py --source FOLDER",
-            load=lambda root, _: _hapt(root),
-            present=partial(_has_features, "hapt"),
-        ),
-        Entry(
-            name="breakfast_coffee",
-            title="five Breakfast videos of making coffee, 64-d IDT features, the sample of TOT's repository",
-            videos=5,
-            frames=3350,
-            n_actions=7,
-            dim=64,
-            licence="MIT",
-            command="python data_scripts/breakfast_coffee.py --source FOLDER",
-            load=lambda root, _: _coffee(root),
-            present=partial(_has_features, "breakfast_coffee"),
-        ),
-        Entry(
-            name="breakfast",
-            title="making breakfast in 18 kitchens, 10 activities, 64-d IDT features (Kuehne et al. 2014)",
-            videos=1712,
-            frames=None,
-            n_actions=None,
-            dim=64,
-            licence="CC BY 4.0",
-            command="python data_scripts/breakfast.py",
-            load=_breakfast,
-            present=partial(_has_features, "breakfast"),
-            activities=BREAKFAST,
-        ),
-        Entry(
-            name="youtube_instructions",
-            title="instruction videos, 5 tasks with much background, 3000-d features (Alayrac et al. 2016)",
-            videos=150,
-            frames=None,
-            n_actions=None,
-            dim=3000,
-            licence="not stated",
-            command="python data_scripts/youtube_instructions.py",
-            load=_youtube_instructions,
-            present=partial(_has_features, "youtube_instructions"),
-            activities=YOUTUBE_INSTRUCTIONS,
-        ),
-        *(
-            Entry(
-                name=f"fifty_salads_{level}",
-                title=f"25 people mix two salads each, {k} classes of level {level}, 64-d (Stein, McKenna 2013)",
-                videos=50,
-                frames=None,
-                n_actions=k,
-                dim=64,
-                licence="CC BY-NC-SA 4.0",
-                command="python data_scripts/fifty_salads.py",
-                load=partial(_fifty_salads, level),
-                present=partial(_has_features, "fifty_salads"),
-            )
-            for level, k in (("eval", 12), ("mid", 19))
-        ),
-        Entry(
-            name="desktop_assembly",
-            title="a desktop computer is put together, 22 steps in nearly fixed order, 512-d (Kumar et al. 2022)",
-            videos=76,
-            frames=None,
-            n_actions=22,
-            dim=512,
-            licence="not stated",
-            command="python data_scripts/desktop_assembly.py",
-            load=lambda root, _: _desktop_assembly(root),
-            present=partial(_has_features, "desktop_assembly"),
-        ),
-        Entry(
-            name="pose2sim",
-            title="one take of a person from 4 cameras, frame i = frame i, no labels (Pagnon et al. 2022)",
-            videos=4,
-            frames=400,
-            n_actions=0,
-            dim=None,
-            licence="BSD-3",
-            command=pose2sim.COMMAND,
-            load=lambda root, _: _pose2sim(root),
-            present=lambda root: _pose2sim_folder(root) is not None,
-            fetches=True,
-        ),
-        Entry(
-            name="pouring",
-            title="pouring a drink, films of TCC (Dwibedi et al. 2019) with 5 phases",
-            videos=84,
-            frames=None,
-            n_actions=5,
-            dim=None,
-            licence="not stated",
-            command="python data_scripts/pouring.py",
-            load=partial(_phases, "pouring", True, None),
-            present=partial(_has_pictures, "pouring"),
-        ),
-        Entry(
-            name="penn_action",
-            title="13 sports (Zhang et al. 2013) with the phases of TCC",
-            videos=1990,
-            frames=None,
-            n_actions=None,
-            dim=None,
-            licence="not stated",
-            command="python data_scripts/penn_action.py --source FOLDER",
-            load=partial(_phases, "penn_action", True, None),
-            present=partial(_has_pictures, "penn_action"),
-            activities=PENN_ACTION,
-        ),
-        Entry(
-            name="ikea_asm",
-            title="assembling a Kallax shelf drawer (Ben-Shabat et al. 2021), 17 classes with NA",
-            videos=90,
-            frames=None,
-            n_actions=16,
-            dim=None,
-            licence="MIT",
-            command="python data_scripts/ikea_asm.py --source FOLDER",
-            load=partial(_phases, "ikea_asm", False, "NA"),
-            present=partial(_has_pictures, "ikea_asm"),
-        ),
-    )
-}
+# One data set per entry: its facts and what loads it, and below them its title and its activities.
+# fmt: off
+_TABLE = (
+    #     name                  videos frames   K    dim   licence              origin       load
+    Entry("toy",                   12,  1913,   6,    24, "MIT",               "generated", _toy,
+          "generated: every step once, in order; own style, speed and background per video"),
+    Entry("toy_swapped",           12,  2277,   6,    24, "MIT",               "generated", _toy_swapped,
+          "generated: steps change places and are repeated"),
+    Entry("toy_rendered",          12,  1913,   6,  None, "MIT",               "generated", _toy_rendered,
+          "generated: the procedures of toy as films of 32 x 32 pixels"),
+    Entry("mocap6",                 6,  2058,  12,    12, "BSD-3 (bnpy)",      "first use", _mocap6,
+          "motion capture: 6 recordings, 12 exercises in varying order, 10 Hz joint angles"),
+    Entry("hapt",                  61, 44884,  12,    18, "no commercial use", "by hand",   _hapt,
+          "waist-worn phone: 61 recordings of one protocol, 12 activities, 2 Hz (Reyes-Ortiz et al. 2015)"),
+    Entry("breakfast_coffee",       5,  3350,   7,    64, "MIT",               "by hand",   _coffee,
+          "five Breakfast videos of making coffee, 64-d IDT features, the sample of TOT's repository"),
+    Entry("breakfast",           1712,  None, None,   64, "CC BY 4.0",         "script",    _breakfast,
+          "making breakfast in 18 kitchens, 10 activities, 64-d IDT features (Kuehne et al. 2014)", BREAKFAST),
+    Entry("youtube_instructions", 150,  None, None, 3000, "not stated",        "script",    _youtube,
+          "instruction videos, 5 tasks with much background, 3000-d features (Alayrac et al. 2016)", YOUTUBE),
+    Entry("fifty_salads_eval",     50,  None,  12,    64, "CC BY-NC-SA 4.0",   "script",    _salads_eval,
+          "25 people mix two salads each, 12 classes of level eval, 64-d (Stein, McKenna 2013)",
+          shares="fifty_salads"),
+    Entry("fifty_salads_mid",      50,  None,  19,    64, "CC BY-NC-SA 4.0",   "script",    _features,
+          "25 people mix two salads each, 19 classes of level mid, 64-d (Stein, McKenna 2013)",
+          shares="fifty_salads"),
+    Entry("desktop_assembly",      76,  None,  22,   512, "not stated",        "script",    _features,
+          # Its 23rd class is Background; ASOT looks for 22 actions and leaves no class out of the scores.
+          "a desktop computer is put together, 22 steps in nearly fixed order, 512-d (Kumar et al. 2022)"),
+    Entry("pose2sim",               4,   400,   0,  None, "BSD-3",             "first use", _pose2sim,
+          "one take of a person from 4 cameras, frame i = frame i, no labels (Pagnon et al. 2022)"),
+    Entry("pouring",               84,  None,   5,  None, "not stated",        "script",    _films,
+          "pouring a drink, films of TCC (Dwibedi et al. 2019) with 5 phases"),
+    Entry("penn_action",         1990,  None, None, None, "not stated",        "by hand",   _films,
+          "13 sports (Zhang et al. 2013) with the phases of TCC", PENN),
+    Entry("ikea_asm",              90,  None,  16,  None, "MIT",               "by hand",
+          partial(_films, ordered=False, background="NA"),
+          "assembling a Kallax shelf drawer (Ben-Shabat et al. 2021), 17 classes with NA"),
+)
+# fmt: on
+DATASETS: dict[str, Entry] = {entry.name: entry for entry in _TABLE}
