@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vasot_lib.checks import Range, check_value
 from vasot_lib.errors import InputError
 
 AT_ONCE = 64  # frames that pass through a network of pictures together where no gradient is wanted
@@ -85,8 +87,7 @@ class PixelEncoder(Encoder):
         unit_length: bool = True,
     ):
         super().__init__(n_out, unit_length)
-        if not 0.0 <= dropout < 1.0:
-            raise InputError(f"dropout is {dropout}; it must be at least 0 and below 1")
+        check_value("dropout", dropout, Annotated[float, Range(least=0, below=1)])
         self.trunk, channels = _small_trunk() if trunk == "small" else _resnet_trunk(trunk, weights)
         self.over_time = nn.Sequential(
             *_temporal_block(channels, n_hidden), *_temporal_block(n_hidden, n_hidden)

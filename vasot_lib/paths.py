@@ -10,7 +10,6 @@ The first three are textbook recursions. ``mean_path`` is this project's own and
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +22,7 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from vasot_lib.checks import Positive, check_value
 from vasot_lib.errors import InputError
 
 TINY = 1e-9
@@ -89,8 +89,7 @@ def soft_dtw(cost: Tensor, gamma: float, lengths_x: Tensor | None = None, length
     """
     if cost.ndim != 3 or 0 in cost.shape[1:]:
         raise InputError(f"cost has shape {tuple(cost.shape)}; soft_dtw needs (B, N, M) with N, M >= 1")
-    if not 0.0 < gamma < math.inf:
-        raise InputError(f"gamma is {gamma}; soft_dtw needs a positive number")
+    check_value("gamma", gamma, Positive)
     sizes = (
         torch.full((len(cost),), size, device=cost.device) if lengths is None else lengths.to(cost.device)
         for lengths, size in ((lengths_x, cost.shape[1]), (lengths_y, cost.shape[2]))
@@ -237,8 +236,7 @@ def mean_path(
         raise InputError(f"the plan has shape {matrix.shape}; expected (N, M), at least 2 x 2, finite and not negative")
     if not matrix.any():
         raise InputError("the plan is 0 everywhere; check the transport that it came from")
-    if not 0.0 < weight < math.inf:
-        raise InputError(f"weight is {weight}; it must be a positive number")
+    check_value("weight", weight, Positive)
     n, m = matrix.shape
     p, q = _mass("mass_x", mass_x, n), _mass("mass_y", mass_y, m)
     cost = -np.log(matrix / matrix.sum() / (p[:, None] * q) + TINY)

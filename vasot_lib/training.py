@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -22,16 +21,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from vasot_lib.checks import Count, NotNegative, Positive, Range, check_fields
 from vasot_lib.data import Dataset, collate, epoch_shares, n_batches
-from vasot_lib.errors import DataError, InputError, unknown_name
+from vasot_lib.errors import DataError, InputError
 from vasot_lib.evaluation.collapse import collapse
 from vasot_lib.files import whole_file
 from vasot_lib.methods import Method
 
 History = list[dict[str, float]]
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed"}
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["32", "bf16"]
+FABRIC_PRECISION: dict[Precision, Any] = {"32": "32-true", "bf16": "bf16-mixed"}
 # They decide how fast the numbers come, not which: a checkpoint is resumed with other ones.
 FREE = ("epochs", "device", "accumulate")
 METER_FRAMES = 32  # frames per video that the collapse meter looks at
@@ -54,29 +55,18 @@ class TrainingSettings:
         precision: ``32``, or ``bf16`` for layers in bfloat16 beside weights, transport and losses in float32.
     """
 
-    epochs: int = 30
-    batch_size: int = 2
-    frames: int = 256
-    lr: float = 1e-3
-    weight_decay: float = 1e-4
+    epochs: Annotated[int, Range(least=0)] = 30
+    batch_size: Count = 2
+    frames: Annotated[int, Range(least=2)] = 256
+    lr: Positive = 1e-3
+    weight_decay: NotNegative = 1e-4
     seed: int = 0
-    device: str = "cpu"
-    accumulate: int = 1
-    precision: str = "32"
+    device: Device = "cpu"
+    accumulate: Count = 1
+    precision: Precision = "32"
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 0), ("batch_size", 1), ("frames", 2), ("accumulate", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise InputError(f"{name} is {value!r}; it must be a whole number of at least {least}")
-        if not (0.0 < self.lr < math.inf and 0.0 <= self.weight_decay < math.inf):
-            raise InputError(
-                f"lr is {self.lr} and weight_decay is {self.weight_decay}; use lr > 0 and weight_decay >= 0"
-            )
-        if self.device not in DEVICES:
-            raise unknown_name("device", self.device, DEVICES)
-        if self.precision not in PRECISIONS:
-            raise unknown_name("precision", self.precision, PRECISIONS)
+        check_fields(self)
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("device is 'cuda' but this machine has no CUDA device; use device='cpu' or 'auto'")
 
@@ -175,7 +165,7 @@ def _fabric(method: Method, settings: TrainingSettings) -> Fabric:
         )
     fabric = Fabric(
         accelerator=settings.device, devices=here, num_nodes=processes // here,
-        strategy="ddp" if processes > 1 else "auto", precision=PRECISIONS[settings.precision],
+        strategy="ddp" if processes > 1 else "auto", precision=FABRIC_PRECISION[settings.precision],
     )  # fmt: skip
     if processes > 1 and "LT_CLI_USED" not in os.environ:  # `fabric run` has launched it already
         fabric.launch()

@@ -180,7 +180,7 @@ def test_it_learns() -> None:
 
 
 def test_ridge_has_to_be_positive() -> None:
-    with pytest.raises(InputError, match="ridge is 0.0; use a positive number"):
+    with pytest.raises(InputError, match="ridge is 0.0; it must be a finite number above 0"):
         TemporalEmbedding(ridge=0.0)
 
 

@@ -231,9 +231,9 @@ def test_far_apart_embeddings_give_finite_losses_and_gradients() -> None:
     ("values", "message"),
     [
         (dict(tau=0.0), "tau is 0.0"),
-        (dict(components=0), "components is 0; it must be at least 1"),
+        (dict(components=0), "components is 0; it must be a whole number of at least 1"),
         (dict(starts=0), "starts is 0"),
-        (dict(window=0.0), r"window is 0.0; it must lie in \(0, 1\]"),
+        (dict(window=0.0), "window is 0.0; it must be a finite number above 0 and at most 1"),
         (dict(decay=1.5), "decay is 1.5"),
     ],
 )

@@ -118,7 +118,7 @@ def test_padding_does_not_change_targets() -> None:
 def test_bad_values() -> None:
     with pytest.raises(InputError, match="dummy_mass is 1.0"):
         dummy_marginal(torch.ones(1, 3, dtype=torch.bool), 1.0)
-    with pytest.raises(InputError, match="unknown dummy handling 'hard'; known: none, soft, threshold"):
+    with pytest.raises(InputError, match="unknown Alignment.dummy 'hard'; known: none, soft, threshold"):
         Alignment(dummy="hard")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="rho is -1"):
         Alignment(rho=-1)

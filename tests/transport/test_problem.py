@@ -107,7 +107,7 @@ BAD = {
     "dtype": (dict(cost=torch.zeros(1, 3, 4, dtype=torch.int64)), "torch.int64; convert it"),
     "nan": (dict(cost=torch.full((1, 3, 4), torch.nan)), "NaN or infinity, first at sample 0, row 0, column 0"),
     "alpha": (dict(alpha=1.2), "alpha is 1.2"),
-    "epsilon": (dict(epsilon=0.0), "epsilon is 0.0; it must be a positive number"),
+    "epsilon": (dict(epsilon=0.0), "epsilon is 0.0; it must be a finite number above 0"),
     "relax": (dict(relax_y=-1.0), "relax_y is -1.0"),
     "no structure": (dict(alpha=0.3), "no structure is given"),
     "mask shape": (dict(mask_x=torch.ones(1, 4, dtype=torch.bool)), r"expected torch.bool of shape \(1, 3\)"),

@@ -220,8 +220,8 @@ def test_trace_is_none_unless_asked_for() -> None:
     ("arguments", "message"),
     [
         (dict(scheme="newton"), "unknown scheme 'newton'; known: mirror, sinkhorn"),
-        (dict(iterations=0), "iterations is 0; at least 1 is needed"),
-        (dict(sweeps=0), "sweeps is 0; at least 1 is needed"),
+        (dict(iterations=0), "iterations is 0; it must be a whole number of at least 1"),
+        (dict(sweeps=0), "sweeps is 0; it must be a whole number of at least 1"),
     ],
 )
 def test_bad_solver_options(arguments: dict, message: str) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
 from vasot_kit.experiments.presets import of_pixels, preset_values
+from vasot_lib.checks import Count, Range, check_fields, check_value, field_types
 from vasot_lib.data import Dataset
 from vasot_lib.encoders import MLPEncoder, PixelEncoder
 from vasot_lib.errors import InputError, unknown_name
@@ -21,12 +22,11 @@ from vasot_lib.training import TrainingSettings
 class Encoder:
     """Widths of the per-frame MLP encoder, ``in -> hidden -> out``."""
 
-    hidden: int = 128
-    out: int = 40
+    hidden: Count = 128
+    out: Count = 40
 
     def __post_init__(self) -> None:
-        if self.hidden < 1 or self.out < 1:
-            raise InputError(f"encoder widths are {self.hidden} and {self.out}; both must be at least 1")
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,14 @@ class Pixels:
 
     trunk: str = "resnet50"
     weights: str = "imagenet"
-    hidden: int = 512
-    out: int = 128
-    dropout: float = 0.1
+    hidden: Count = 512
+    out: Count = 128
+    dropout: Annotated[float, Range(least=0, below=1)] = 0.1
     flip: bool = True
     jitter: bool = True
 
     def __post_init__(self) -> None:
-        if self.hidden < 1 or self.out < 1:
-            raise InputError(f"encoder widths are {self.hidden} and {self.out}; both must be at least 1")
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -159,22 +158,8 @@ def _set(node: Any, full_name: str, path: list[str], value: Any) -> Any:
         return replace(node, **{path[0]: _set(old, full_name, path[1:], value)})
     if is_dataclass(old) or len(path) > 1:
         raise unknown_name("parameter", full_name, known_parameters(node, full_name[: -len(".".join(path))]))
-    # Annotations are text here, e.g. "float | None".
-    kind = next(str(field.type) for field in fields(node) if field.name == path[0])
-    if not _fits(value, kind):
-        raise InputError(f"{full_name} is {value!r}; expected {kind}, for example {old!r}")
+    check_value(full_name, value, field_types(type(node))[path[0]])
     return replace(node, **{path[0]: value})
-
-
-def _fits(value: Any, kind: str) -> bool:
-    """Does a plain value fit an annotation? Names of literals stand for text and are checked by their dataclass."""
-    if value is None:
-        return "None" in kind
-    if isinstance(value, bool):
-        return "bool" in kind
-    if isinstance(value, (int, float)):
-        return "float" in kind or ("int" in kind and isinstance(value, int))
-    return isinstance(value, str) and not any(number in kind for number in ("float", "int", "bool"))
 
 
 def known_parameters(node: Any, prefix: str = "") -> list[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from vasot_lib.checks import Range, check_value
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import InputError
 
@@ -154,8 +156,7 @@ def _draw(videos: Sequence[Video], n_frames: int | None, generator: torch.Genera
     """(B, N) frame numbers; see :func:`collate`."""
     if not videos:
         raise InputError("a batch needs at least one video; 0 were given")
-    if n_frames is not None and n_frames < 2:
-        raise InputError(f"n_frames is {n_frames}; it must be at least 2, or None for full length")
+    check_value("n_frames", n_frames, Annotated[int, Range(least=2)] | None)
     width = max(len(video) for video in videos) if n_frames is None else n_frames
     return torch.stack([_sample(len(video), width, generator) for video in videos])
 

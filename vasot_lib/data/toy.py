@@ -16,12 +16,14 @@ it finds the right ones. The matrix is fixed, so one linear layer can do that.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from scipy.stats import ortho_group
 from torch import Tensor
 
+from vasot_lib.checks import Count, NotNegative, Range, Share, check_value
 from vasot_lib.data.render import Stage, drift
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import InputError
@@ -93,10 +95,14 @@ def toy(
     Raises:
         InputError: a knob out of its range.
     """
-    _check(n_videos, n_steps, dim, swaps=swaps, repeats=repeats, background=background)
+    check_value("n_videos", n_videos, Count)
+    check_value("n_steps", n_steps, Annotated[int, Range(least=2)])
+    check_value("dim", dim, Annotated[int, Range(least=6)])
+    check_value("background", background, Annotated[float, Range(least=0, most=0.9)])
+    for name, share in (("swaps", swaps), ("repeats", repeats)):
+        check_value(name, share, Share)
     for name, value in (("imbalance", imbalance), ("speed", speed), ("style", style), ("noise", noise)):
-        if not 0 <= value < float("inf"):
-            raise InputError(f"{name} is {value}; it must be a finite number >= 0")
+        check_value(name, value, NotNegative)
     # Separate streams: adding videos, frames or another knob leaves the rest of the data as it was.
     procedure = _Procedure.draw(n_steps, dim, imbalance, np.random.default_rng([seed, 0]))
     stage = Stage.draw(n_steps, np.random.default_rng([seed, 1])) if render else None
@@ -151,16 +157,6 @@ def correspondence(x: Video, y: Video) -> Tensor:
     distance[here.floor()[:, None] != there.floor()[None, :]] = torch.inf  # NaN != NaN, so background goes as well
     nearest, index = distance.nan_to_num(torch.inf, posinf=torch.inf).min(dim=1)
     return torch.where(nearest.isfinite(), index, -1)
-
-
-def _check(n_videos: int, n_steps: int, dim: int, **shares: float) -> None:
-    for name, value, least in (("n_videos", n_videos, 1), ("n_steps", n_steps, 2), ("dim", dim, 6)):
-        if value < least:
-            raise InputError(f"{name} is {value}; it must be at least {least}")
-    for name, share in shares.items():
-        most = 0.9 if name == "background" else 1.0
-        if not 0 <= share <= most:
-            raise InputError(f"{name} is {share}; it must lie in [0, {most:g}]")
 
 
 def _timeline(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vasot_lib.checks import Count, check_fields
 from vasot_lib.errors import DataError, InputError
 
 TRAIN = "train"  # what the part that is trained on is called, in splits/train.txt too
@@ -23,12 +24,11 @@ class Context:
         stride: frames between them; where the video begins later, its first frame stands in.
     """
 
-    frames: int = 2
-    stride: int = 15
+    frames: Count = 2
+    stride: Count = 15
 
     def __post_init__(self) -> None:
-        if self.frames < 1 or self.stride < 1:
-            raise InputError(f"context has {self.frames} frames at stride {self.stride}; both must be at least 1")
+        check_fields(self)
 
 
 @dataclass(frozen=True)

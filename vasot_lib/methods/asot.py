@@ -8,16 +8,15 @@ prior; the action marginal is relaxed, so actions may differ in length. Source: 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from vasot_lib.checks import Positive, check_fields
 from vasot_lib.data import Batch, Dataset, Video
 from vasot_lib.encoders import Encoder
-from vasot_lib.errors import InputError, unknown_name
 from vasot_lib.losses import matching_loss
 from vasot_lib.methods.base import ActionEmbeddings, Method
 from vasot_lib.transport import Segmentation
@@ -39,14 +38,11 @@ class SegmentationTerm:
 
     transport: Segmentation = field(default_factory=Segmentation)
     decode: Segmentation = field(default_factory=lambda: Segmentation(alpha=0.6, epsilon=0.04, relax=0.01))
-    tau: float = 0.1
+    tau: Positive = 0.1
     actions: FirstActions = "kmeans"
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.tau < math.inf:
-            raise InputError(f"tau is {self.tau}; the temperature must be a positive number")
-        if self.actions not in get_args(FirstActions):
-            raise unknown_name("first action embeddings", self.actions, get_args(FirstActions))
+        check_fields(self)
 
     def loss(self, x: Tensor, actions: Tensor, mask: Tensor) -> Tensor:
         """Scalar, from (B, N, D) frame and (K, D) action embeddings."""

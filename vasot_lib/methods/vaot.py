@@ -8,14 +8,13 @@ and dummy frames. Source: Ali et al., ICCV 2025; SPEC sections 2 to 5.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from vasot_lib.checks import NotNegative, Positive, check_fields
 from vasot_lib.data import Batch, Video
-from vasot_lib.errors import InputError
 from vasot_lib.losses import contrastive_idm, matching_loss
 from vasot_lib.methods.base import Method
 from vasot_lib.transport import Alignment
@@ -33,13 +32,12 @@ class AlignmentTerm:
     """
 
     transport: Alignment = field(default_factory=Alignment)
-    tau: float = 0.1
+    tau: Positive = 0.1
     symmetric: bool = False
-    contrast: float = 0.0
+    contrast: NotNegative = 0.0
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.tau < math.inf or not 0.0 <= self.contrast < math.inf:
-            raise InputError(f"tau is {self.tau} and contrast is {self.contrast}; use tau > 0 and contrast >= 0")
+        check_fields(self)
 
     def loss(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> dict[str, Tensor]:
         """``alignment`` and, where it is weighted, ``contrast``, from (B, N, D) and (B, M, D) embeddings."""

@@ -8,14 +8,13 @@ Source: Ali et al., ICCV 2025; SPEC sections 2 to 5.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from vasot_lib.checks import NotNegative, check_fields
 from vasot_lib.data import Batch, Video
-from vasot_lib.errors import InputError
 from vasot_lib.methods.asot import ASOT, SegmentationTerm
 from vasot_lib.methods.vaot import AlignmentTerm
 
@@ -33,12 +32,11 @@ class JointTerms:
 
     alignment: AlignmentTerm = field(default_factory=AlignmentTerm)
     segmentation: SegmentationTerm = field(default_factory=SegmentationTerm)
-    w_align: float = 1.0
-    w_seg: float = 1.0
+    w_align: NotNegative = 1.0
+    w_seg: NotNegative = 1.0
 
     def __post_init__(self) -> None:
-        if not (0.0 <= self.w_align < math.inf and 0.0 <= self.w_seg < math.inf):
-            raise InputError(f"w_align is {self.w_align} and w_seg is {self.w_seg}; neither may be negative")
+        check_fields(self)
 
 
 class VASOT(ASOT):

@@ -10,11 +10,13 @@ corner, as with room for one frame, zeta adds the same to every plan and decides
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vasot_lib.errors import InputError
+from vasot_lib.checks import Range, check_value
 
 
 def add_dummy(cost: Tensor, zeta: float) -> Tensor:
@@ -36,10 +38,9 @@ def dummy_marginal(mask: Tensor, dummy_mass: float | None) -> Tensor:
     frames = mask.sum(1, keepdim=True)
     if dummy_mass is None:
         share = 1.0 / (frames + 1)
-    elif 0.0 <= dummy_mass < 1.0:
-        share = torch.full_like(frames, dummy_mass, dtype=torch.get_default_dtype())
     else:
-        raise InputError(f"dummy_mass is {dummy_mass}; the dummy's share of the mass is at least 0 and below 1")
+        check_value("dummy_mass", dummy_mass, Annotated[float, Range(least=0, below=1)])
+        share = torch.full_like(frames, dummy_mass, dtype=torch.get_default_dtype())
     return torch.cat((share, mask * (1.0 - share) / frames), dim=1)
 
 

@@ -16,6 +16,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from vasot_lib.checks import Positive, Share, check_value
 from vasot_lib.errors import InputError
 from vasot_lib.transport.structure import Operator, Structure
 
@@ -133,11 +134,10 @@ def make_problem(
         cost = cost.float()  # mixed precision: costs may be rounded, masses may not
     if cost.dtype not in (torch.float32, torch.float64):
         raise InputError(f"cost is {cost.dtype}; convert it to torch.float32 or torch.float64")
-    if not 0.0 <= alpha <= 1.0:
-        raise InputError(f"alpha is {alpha}; the weight of the structure term lies between 0 and 1")
-    for name, value in (("epsilon", epsilon), ("relax_x", relax_x), ("relax_y", relax_y)):
-        if value is not None and not 0.0 < value < float("inf"):
-            raise InputError(f"{name} is {value}; it must be a positive number")
+    check_value("alpha", alpha, Share)
+    check_value("epsilon", epsilon, Positive)
+    check_value("relax_x", relax_x, Positive | None)
+    check_value("relax_y", relax_y, Positive | None)
     if alpha > 0 and structure is None:
         raise InputError(f"alpha is {alpha} but no structure is given; pass structure=(Near(r), Far(r)) or alpha=0")
     cost = cost.detach()

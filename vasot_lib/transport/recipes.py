@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vasot_lib.errors import InputError, unknown_name
+from vasot_lib.checks import Count, NotNegative, Positive, Range, Share, check_fields
 from vasot_lib.transport.cost import cosine_cost, temporal_prior
 from vasot_lib.transport.dummy import add_dummy, drop_dummy, dummy_marginal, keep_above
 from vasot_lib.transport.solver import Plan, Scheme, solve
@@ -34,23 +33,6 @@ class Matches(NamedTuple):
     plan: Plan
 
 
-def _check(recipe: Alignment | Segmentation) -> None:
-    """Refuse values out of range when a recipe is made, before any data is read."""
-    ranges = {"alpha": (0.0, 1.0), "radius": (1e-9, 1.0), "rho": (0.0, math.inf), "epsilon": (1e-9, math.inf)}
-    for name, (low, high) in ranges.items():
-        value = getattr(recipe, name)
-        if not (low <= value <= high and value < math.inf):
-            raise InputError(f"{name} is {value}; it must lie between {low:g} and {high:g}")
-    if recipe.relax is not None and not 0.0 < recipe.relax < math.inf:
-        raise InputError(f"relax is {recipe.relax}; it must be a positive number, or None for balanced")
-    if recipe.scheme not in get_args(Scheme):
-        raise unknown_name("scheme", recipe.scheme, get_args(Scheme))
-    if recipe.iterations < 1 or recipe.sweeps < 1:
-        raise InputError(
-            f"iterations is {recipe.iterations} and sweeps is {recipe.sweeps}; at least 1 of each is needed"
-        )
-
-
 @dataclass(frozen=True)
 class Alignment:
     """How two videos are matched frame to frame (SPEC sections 2 to 4).
@@ -68,30 +50,22 @@ class Alignment:
         scheme, iterations, sweeps, finish: see :func:`vasot_lib.transport.solve`.
     """
 
-    alpha: float = 0.3
-    radius: float = 0.04
-    rho: float = 0.35
-    epsilon: float = 0.07
-    relax: float | None = None
+    alpha: Share = 0.3
+    radius: Annotated[float, Range(above=0, most=1)] = 0.04
+    rho: NotNegative = 0.35
+    epsilon: Positive = 0.07
+    relax: Positive | None = None
     dummy: Dummy = "soft"
-    zeta: float = 0.5
-    dummy_mass: float | None = None
+    zeta: NotNegative = 0.5
+    dummy_mass: Annotated[float, Range(least=0, below=1)] | None = None
     structured_dummy: bool = False
     scheme: Scheme = "sinkhorn"
-    iterations: int = 25
-    sweeps: int = 1
+    iterations: Count = 25
+    sweeps: Count = 1
     finish: bool = True
 
     def __post_init__(self) -> None:
-        _check(self)
-        if self.dummy not in get_args(Dummy):
-            raise unknown_name("dummy handling", self.dummy, get_args(Dummy))
-        if not 0.0 <= self.zeta < math.inf:
-            raise InputError(f"zeta is {self.zeta}; it must be a number that is not negative")
-        if self.dummy_mass is not None and not 0.0 <= self.dummy_mass < 1.0:
-            raise InputError(
-                f"dummy_mass is {self.dummy_mass}; the dummy's share of the mass is at least 0 and below 1"
-            )
+        check_fields(self)
 
     def match(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> Matches:
         """Match the frames of B pairs of videos.
@@ -139,18 +113,18 @@ class Segmentation:
         scheme, iterations, sweeps, finish: see :func:`vasot_lib.transport.solve`.
     """
 
-    alpha: float = 0.3
-    radius: float = 0.04
-    rho: float = 0.15
-    epsilon: float = 0.07
-    relax: float | None = 0.11
+    alpha: Share = 0.3
+    radius: Annotated[float, Range(above=0, most=1)] = 0.04
+    rho: NotNegative = 0.15
+    epsilon: Positive = 0.07
+    relax: Positive | None = 0.11
     scheme: Scheme = "mirror"
-    iterations: int = 25
-    sweeps: int = 1
+    iterations: Count = 25
+    sweeps: Count = 1
     finish: bool = True
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_fields(self)
 
     def match(self, x: Tensor, actions: Tensor, mask: Tensor) -> tuple[Tensor, Plan]:
         """Match the frames of B videos to K actions.

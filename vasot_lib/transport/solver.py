@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from vasot_lib.errors import InputError, unknown_name
+from vasot_lib.checks import Count, check_value
 from vasot_lib.transport import reference
 from vasot_lib.transport.problem import Problem, check_memory, make_problem
 from vasot_lib.transport.reference import Outcome, Schedule, Scheme
@@ -92,11 +91,9 @@ def solve(
     Raises:
         InputError: see :func:`vasot_lib.transport.problem.make_problem`; also an unknown scheme, iterations < 1.
     """
-    if scheme not in get_args(Scheme):
-        raise unknown_name("scheme", scheme, get_args(Scheme))
-    for name, count in (("iterations", iterations), ("sweeps", sweeps)):
-        if count < 1:
-            raise InputError(f"{name} is {count}; at least 1 is needed")
+    check_value("scheme", scheme, Scheme)
+    check_value("iterations", iterations, Count)
+    check_value("sweeps", sweeps, Count)
     problem = make_problem(
         cost, structure, alpha=alpha, epsilon=epsilon, relax_x=relax_x, relax_y=relax_y,
         mask_x=mask_x, mask_y=mask_y, mass_x=mass_x, mass_y=mass_y,

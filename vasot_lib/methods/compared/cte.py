@@ -9,7 +9,6 @@ then cuts every video in that order. Source: Kukleva et al., CVPR 2019; SPEC sec
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
+from vasot_lib.checks import Positive, check_fields
 from vasot_lib.data import Batch, Dataset, Video
 from vasot_lib.encoders import Encoder
 from vasot_lib.errors import InputError
@@ -33,11 +33,10 @@ class TemporalEmbedding:
         ridge: added to the diagonal of every action's covariance. [release]
     """
 
-    ridge: float = 1e-4
+    ridge: Positive = 1e-4
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.ridge < math.inf:
-            raise InputError(f"ridge is {self.ridge}; use a positive number, so that every covariance has an inverse")
+        check_fields(self)
 
 
 class CTE(Method):

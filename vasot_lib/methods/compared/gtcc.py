@@ -20,16 +20,15 @@ the weight of TCC's variance term to 0 and then does not divide by the variance;
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
+from vasot_lib.checks import Count, Positive, Range, check_fields
 from vasot_lib.data import Batch
 from vasot_lib.encoders import Encoder
-from vasot_lib.errors import InputError
 from vasot_lib.methods.base import Method
 
 LEAST_VARIANCE = 0.5  # frames^2, of a component; narrower than one frame is not seen in samples at whole frames
@@ -51,22 +50,15 @@ class MultiCycleBack:
         starts: frames of each video that cycles start from, drawn anew in each step.
     """
 
-    tau: float = 0.1
-    components: int = 15
-    iterations: int = 8
-    window: float = 0.2
-    decay: float = 0.95
-    starts: int = 20
+    tau: Positive = 0.1
+    components: Count = 15
+    iterations: Count = 8
+    window: Annotated[float, Range(above=0, most=1)] = 0.2
+    decay: Annotated[float, Range(above=0, most=1)] = 0.95
+    starts: Count = 20
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.tau < math.inf:
-            raise InputError(f"tau is {self.tau}; the temperature must be a positive number")
-        for name in ("components", "iterations", "starts"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("window", "decay"):
-            if not 0.0 < getattr(self, name) <= 1.0:
-                raise InputError(f"{name} is {getattr(self, name)}; it must lie in (0, 1]")
+        check_fields(self)
 
     def errors(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor, starts: Tensor, ahead: Tensor) -> Tensor:
         """(B, S) squared error l of the cycles X -> Y -> X, in frames^2.

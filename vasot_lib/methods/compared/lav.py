@@ -9,14 +9,13 @@ embedding. Source: Haresh et al., CVPR 2021; SPEC section 10.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from vasot_lib.checks import NotNegative, Positive, check_fields
 from vasot_lib.data import Batch, Video
-from vasot_lib.errors import InputError
 from vasot_lib.losses import idm_sums
 from vasot_lib.methods.base import Method
 from vasot_lib.paths import dtw, soft_dtw
@@ -34,16 +33,13 @@ class TimeWarping:
         margin: squared distance from which frames further apart in time are left alone.
     """
 
-    gamma: float = 0.1
-    alpha: float = 0.5
-    window: float = 10.0
-    margin: float = 2.0
+    gamma: Positive = 0.1
+    alpha: NotNegative = 0.5
+    window: NotNegative = 10.0
+    margin: Positive = 2.0
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.gamma < math.inf or not 0.0 <= self.alpha < math.inf:
-            raise InputError(f"gamma is {self.gamma} and alpha is {self.alpha}; use gamma > 0 and alpha >= 0")
-        if not 0.0 <= self.window < math.inf or not 0.0 < self.margin < math.inf:
-            raise InputError(f"window is {self.window} and margin is {self.margin}; use window >= 0 and margin > 0")
+        check_fields(self)
 
 
 class LAV(Method):

@@ -11,16 +11,15 @@ has neither D nor tau in the softmax; the formula above is that of the released 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from vasot_lib.checks import NotNegative, Positive, check_fields
 from vasot_lib.data import Batch
 from vasot_lib.encoders import Encoder
-from vasot_lib.errors import InputError
 from vasot_lib.methods.base import Method
 
 
@@ -33,14 +32,11 @@ class CycleBack:
         variance_weight: lambda, the weight of log s^2, which keeps the variance from growing.
     """
 
-    tau: float = 0.1
-    variance_weight: float = 0.001
+    tau: Positive = 0.1
+    variance_weight: NotNegative = 0.001
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.tau < math.inf or not 0.0 <= self.variance_weight < math.inf:
-            raise InputError(
-                f"tau is {self.tau} and variance_weight is {self.variance_weight}; use tau > 0 and variance_weight >= 0"
-            )
+        check_fields(self)
 
     def loss(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> Tensor:
         """Scalar: X -> Y -> X, the mean over the real frames of each X and then over samples.

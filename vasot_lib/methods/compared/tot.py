@@ -13,14 +13,14 @@ sigmoid and, like its prototypes, have any length; here both are of unit length.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vasot_lib.checks import Count, NotNegative, Positive, Range, check_fields
 from vasot_lib.data import Batch, Dataset, Video
 from vasot_lib.encoders import Encoder
 from vasot_lib.errors import InputError
@@ -40,15 +40,12 @@ class TemporalTransport:
         sweeps: Sinkhorn sweeps; the last half of each makes the frames exact, the actions are met as far as it got.
     """
 
-    epsilon: float = 0.08
-    sigma: float = 1.5
-    sweeps: int = 3
+    epsilon: Positive = 0.08
+    sigma: Positive = 1.5
+    sweeps: Count = 3
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.epsilon < math.inf or not 0.0 < self.sigma < math.inf:
-            raise InputError(f"epsilon is {self.epsilon} and sigma is {self.sigma}; both must be positive numbers")
-        if self.sweeps < 1:
-            raise InputError(f"sweeps is {self.sweeps}; at least 1 is needed")
+        check_fields(self)
 
     @torch.no_grad()
     def match(self, x: Tensor, actions: Tensor, mask: Tensor, order: Tensor | None = None) -> Tensor:
@@ -96,19 +93,14 @@ class OnlineClustering:
     """
 
     transport: TemporalTransport = field(default_factory=TemporalTransport)
-    tau: float = 0.1
-    frozen: int = 0
-    coherence: float = 0.0
-    parts: int = 32
-    coherence_tau: float = 0.1
+    tau: Positive = 0.1
+    frozen: Annotated[int, Range(least=0)] = 0
+    coherence: NotNegative = 0.0
+    parts: Annotated[int, Range(least=2)] = 32
+    coherence_tau: Positive = 0.1
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.tau < math.inf or not 0.0 < self.coherence_tau < math.inf:
-            raise InputError(f"tau is {self.tau} and coherence_tau is {self.coherence_tau}; both must be positive")
-        if self.frozen < 0 or self.parts < 2:
-            raise InputError(f"frozen is {self.frozen} and parts is {self.parts}; use at least 0 and at least 2")
-        if not 0.0 <= self.coherence < math.inf:
-            raise InputError(f"coherence is {self.coherence}; the weight must be a number that is not negative")
+        check_fields(self)
 
 
 def temporal_coherence(x: Tensor, mask: Tensor, parts: int, step: int, tau: float) -> Tensor:

@@ -17,17 +17,16 @@ It drops out channels, from .1 to .5; here nothing is drawn, so that a batch can
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vasot_lib.checks import Count, NotNegative, Positive, Range, check_fields
 from vasot_lib.data import Batch
 from vasot_lib.encoders import Encoder
-from vasot_lib.errors import InputError
 from vasot_lib.losses import matching_loss
 from vasot_lib.methods.compared.tot import TOT, TemporalTransport
 
@@ -51,26 +50,16 @@ class FrameToSegment:
     """
 
     transport: TemporalTransport = field(default_factory=lambda: TemporalTransport(epsilon=0.07, sigma=0.75))
-    tau: float = 0.1
-    frozen: int = 20
-    alone: int = 50
-    w_segment: float = 1.0
-    w_align: float = 1.0
-    align_tau: float = 1.0
-    layers: int = 2
+    tau: Positive = 0.1
+    frozen: Annotated[int, Range(least=0)] = 20
+    alone: Annotated[int, Range(least=0)] = 50
+    w_segment: NotNegative = 1.0
+    w_align: NotNegative = 1.0
+    align_tau: Positive = 1.0
+    layers: Count = 2
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.tau < math.inf or not 0.0 < self.align_tau < math.inf:
-            raise InputError(f"tau is {self.tau} and align_tau is {self.align_tau}; both must be positive numbers")
-        if self.frozen < 0 or self.alone < 0 or self.layers < 1:
-            raise InputError(
-                f"frozen is {self.frozen}, alone is {self.alone} and layers is {self.layers}; "
-                "use at least 0 epochs and at least 1 layer"
-            )
-        if not 0.0 <= self.w_segment < math.inf or not 0.0 <= self.w_align < math.inf:
-            raise InputError(
-                f"w_segment is {self.w_segment} and w_align is {self.w_align}; weights must not be negative"
-            )
+        check_fields(self)
 
 
 def transcript(targets: Tensor) -> Tensor:

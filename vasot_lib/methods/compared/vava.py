@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vasot_lib.checks import Count, NotNegative, Positive, Range, check_fields
 from vasot_lib.data import Batch
-from vasot_lib.errors import InputError
 from vasot_lib.losses import decaying_contrast
 from vasot_lib.methods.base import Method
 
@@ -48,28 +49,21 @@ class PriorTransport:
         inter, temperature: weight of C(X, Y), and what its distances are divided by.
     """
 
-    moment: float = 1.0
-    divergence: float = 0.1
-    delta: float = 2.0
-    virtual_cost: float = 0.5
-    virtual_distance: float = 7.5
-    decay: float = 0.999
-    sweeps: int = 20
-    intra: float = 0.5
-    margin: float = 2.0
-    window: float = 15.0
-    inter: float = 1e-4
-    temperature: float = 0.5
+    moment: NotNegative = 1.0
+    divergence: Positive = 0.1
+    delta: Positive = 2.0
+    virtual_cost: NotNegative = 0.5
+    virtual_distance: NotNegative = 7.5
+    decay: Annotated[float, Range(above=0, most=1)] = 0.999
+    sweeps: Count = 20
+    intra: NotNegative = 0.5
+    margin: Positive = 2.0
+    window: NotNegative = 15.0
+    inter: NotNegative = 1e-4
+    temperature: Positive = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("divergence", "delta", "margin", "temperature"):
-            if not 0.0 < getattr(self, name) < math.inf:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be a positive number")
-        for name in ("moment", "virtual_cost", "virtual_distance", "intra", "window", "inter"):
-            if not 0.0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be 0 or more")
-        if not 0.0 < self.decay <= 1.0 or self.sweeps < 1:
-            raise InputError(f"decay is {self.decay} and sweeps is {self.sweeps}; use 0 < decay <= 1 and sweeps >= 1")
+        check_fields(self)
 
     def consistency(self, step: int) -> float:
         """Weight phi of the consistency prior at a step of the training."""

@@ -1,0 +1,103 @@
+"""Which values an argument may have, written as its type annotation and checked in one place.
+
+``tau: Positive = 0.1`` in a dataclass says both what type ``tau`` has and in which range it lies;
+``__post_init__`` calls :func:`check_fields`. Functions check a single argument by :func:`check_value`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from numbers import Integral, Number, Real
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from vasot_lib.errors import InputError, unknown_name
+
+
+@dataclass(frozen=True)
+class Range:
+    """The finite numbers between two ends; ``above`` and ``below`` do not belong to the range, the others do."""
+
+    above: float | None = None
+    least: float | None = None
+    below: float | None = None
+    most: float | None = None
+
+    def __contains__(self, value: float) -> bool:
+        return (
+            float("-inf") < value < float("inf")  # false for NaN
+            and (self.above is None or value > self.above)
+            and (self.least is None or value >= self.least)
+            and (self.below is None or value < self.below)
+            and (self.most is None or value <= self.most)
+        )
+
+    def __str__(self) -> str:
+        ends = {"above": self.above, "of at least": self.least, "below": self.below, "at most": self.most}
+        return " and ".join(f"{words} {end}" for words, end in ends.items() if end is not None)
+
+
+Positive = Annotated[float, Range(above=0)]
+NotNegative = Annotated[float, Range(least=0)]
+Share = Annotated[float, Range(least=0, most=1)]
+Count = Annotated[int, Range(least=1)]
+
+# The types that are checked, with what a value has to be an instance of and how a message calls it.
+KINDS: dict[Any, tuple[type, str]] = {
+    bool: (bool, "True or False"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a finite number"),
+    str: (str, "text"),
+}
+
+
+def check_value(name: str, value: object, annotation: Any) -> None:
+    """Refuse a value that does not fit a type annotation.
+
+    Args:
+        name: of the argument, for the message.
+        value: the value that was given.
+        annotation: ``bool``, ``int``, ``float`` or ``str``, one of the first three with a :class:`Range` as in
+            ``Positive``, or a ``Literal`` of names; each may be followed by ``| None``. Values of any other type, such
+            as a nested dataclass, are let through.
+
+    Raises:
+        InputError: wrong type, a number out of its range, NaN, infinity, or an unknown name.
+    """
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    if value is None and NoneType in options:
+        return
+    wanted = options[0]
+    if get_origin(wanted) is Literal:
+        names = get_args(wanted)
+        if isinstance(value, str) and value not in names:
+            raise unknown_name(name, value, names)
+        kind, ranges, expected = str, [], f"one of {', '.join(map(repr, names))}"
+    else:
+        kind, *ranges = get_args(wanted) if get_origin(wanted) is Annotated else (wanted,)
+        if kind not in KINDS:
+            return
+        expected = " ".join([KINDS[kind][1], *map(str, ranges)])
+    # True and False are whole numbers to Python, but not to a reader.
+    fits = isinstance(value, KINDS[kind][0]) and (kind is bool or not isinstance(value, bool))
+    if not fits or any(value not in span for span in ranges):
+        shown = str(value) if isinstance(value, Number) else repr(value)
+        or_none = ", or None" if NoneType in options else ""
+        raise InputError(f"{name} is {shown}; it must be {expected}{or_none}")
+
+
+def check_fields(record: Any) -> None:
+    """Check every field of a dataclass against its annotation by :func:`check_value`; for ``__post_init__``.
+
+    Raises:
+        InputError: as :func:`check_value`; the message calls the field ``Class.field``.
+    """
+    for name, annotation in field_types(type(record)).items():
+        check_value(f"{type(record).__name__}.{name}", getattr(record, name), annotation)
+
+
+def field_types(record: type) -> Mapping[str, Any]:
+    """The annotation of each field of a dataclass, in order, with its range."""
+    hints = get_type_hints(record, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(record)}
