@@ -62,9 +62,9 @@ def test_the_trunk_is_resnet_50_up_to_the_third_block_of_conv4(published: PixelE
 
 
 def test_the_head_has_the_sizes_of_the_paper(published: PixelEncoder) -> None:
-    found = [type(module).__name__ for module in published.over_time]
+    found = [type(module).__name__ for module in published.temporal_convolutions]
     assert found == ["Conv3d", "BatchNorm3d", "ReLU"] * 2
-    convolutions = [module for module in published.over_time if isinstance(module, nn.Conv3d)]
+    convolutions = [module for module in published.temporal_convolutions if isinstance(module, nn.Conv3d)]
     sizes = [(module.in_channels, module.out_channels, module.kernel_size) for module in convolutions]
     assert sizes == [(1024, 512, (3, 3, 3)), (512, 512, (3, 3, 3))]
     found = [type(module).__name__ for module in published.head]
@@ -72,7 +72,12 @@ def test_the_head_has_the_sizes_of_the_paper(published: PixelEncoder) -> None:
     linear = [module for module in published.head if isinstance(module, nn.Linear)]
     assert [(module.in_features, module.out_features) for module in linear] == [(512, 512), (512, 512), (512, 128)]
     assert {module.p for module in published.head if isinstance(module, nn.Dropout)} == {0.1}
-    assert published.last is linear[-1]
+
+
+def test_the_bias_that_is_removed_is_that_of_the_last_layer() -> None:
+    encoder = PixelEncoder("small", n_hidden=8, n_out=4)
+    encoder.remove_output_bias()
+    assert [layer.bias is None for layer in encoder.modules() if isinstance(layer, nn.Linear)] == [False, False, True]
 
 
 def test_embeddings_have_length_1_where_asked_for(published: PixelEncoder) -> None:
@@ -87,7 +92,7 @@ def test_embeddings_have_length_1_where_asked_for(published: PixelEncoder) -> No
 @pytest.mark.parametrize(("trunk", "channels"), [("resnet18", 256), ("small", 128)])
 def test_other_trunks(trunk: str, channels: int) -> None:
     encoder = PixelEncoder(trunk, n_hidden=16, n_out=8).eval()
-    assert encoder.over_time[0].in_channels == channels
+    assert encoder.temporal_convolutions[0].in_channels == channels
     assert encoder(random_pictures(3, 1, 40, 56)).shape == (3, 8)
 
 
@@ -143,7 +148,7 @@ def test_a_step_lowers_the_loss_and_moves_every_weight(trunk: str) -> None:
     assert losses[1] < losses[0]
     still = [name for name, value in encoder.named_parameters() if torch.equal(value, before[name])]
     # What stands before batch normalisation may have a bias, which it takes out again.
-    assert [name for name in still if not (name.startswith("over_time") and name.endswith("bias"))] == []
+    assert [name for name in still if not (name.startswith("temporal_convolutions") and name.endswith("bias"))] == []
 
 
 def test_evaluation_does_not_depend_on_how_many_frames_are_seen_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +160,7 @@ def test_evaluation_does_not_depend_on_how_many_frames_are_seen_at_once(monkeypa
         torch.testing.assert_close(encoder(pictures[1, 2:4]), whole[1, 2:4])
         seen: list[int] = []
         encoder.trunk.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
-        monkeypatch.setattr(encoders, "AT_ONCE", 4)
+        monkeypatch.setattr(encoders, "INFERENCE_FRAMES", 4)
         torch.testing.assert_close(encoder(pictures), whole)
     assert seen == [8, 8, 8, 4]  # 14 frames of 2 pictures
     torch.testing.assert_close(encoder(pictures), whole)  # with a gradient, all at once
@@ -246,14 +251,14 @@ def film(n: int = 40, size: int = 4) -> np.ndarray:
 )
 def test_a_frame_is_shown_with_the_ones_before_it(context: Context, expected: list[list[int]]) -> None:
     video = Video("a", torch.zeros(40, 1), frames=film(), context=context)
-    seen = video.shown(torch.tensor([0, 7, 15, 16, 39]))
+    seen = video.encoder_input(torch.tensor([0, 7, 15, 16, 39]))
     assert seen.shape == (5, context.frames, 4, 4, 3) and seen.dtype == torch.uint8
     assert seen[:, :, 0, 0, 0].tolist() == expected and (seen == seen[..., :1, :1, :1]).all()
 
 
 def test_features_are_shown_where_there_is_no_context() -> None:
     video = Video("a", torch.arange(40.0)[:, None], frames=film())
-    assert video.shown(torch.tensor([3, 1])).tolist() == [[3.0], [1.0]]
+    assert video.encoder_input(torch.tensor([3, 1])).tolist() == [[3.0], [1.0]]
 
 
 def test_a_data_set_that_cannot_be_shown_as_pictures_is_refused() -> None:
@@ -303,10 +308,10 @@ def test_a_run_that_was_interrupted_ends_with_the_numbers_of_one_that_was_not(
     fresh = build(config(), rendered)
     for name, value in whole.named_parameters():
         still = torch.equal(value, fresh.get_parameter(name))
-        assert not still or (name.startswith("encoder.over_time") and name.endswith("bias")), name
+        assert not still or (name.startswith("encoder.temporal_convolutions") and name.endswith("bias")), name
 
     steps: Iterator[int] = iter(range(100))
-    terms = VAOT.terms
+    terms = VAOT.loss_terms
 
     def interrupted(self: VAOT, *rest: object) -> dict[str, Tensor]:
         if next(steps) == 4:  # three steps an epoch: inside the second one
@@ -315,7 +320,7 @@ def test_a_run_that_was_interrupted_ends_with_the_numbers_of_one_that_was_not(
 
     checkpoint = tmp_path / "c.safetensors"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(VAOT, "terms", interrupted)
+        patch.setattr(VAOT, "loss_terms", interrupted)
         train(config(), rendered, checkpoint)
     torch.manual_seed(999)
     resumed, resumed_history = train(config(), rendered, checkpoint)

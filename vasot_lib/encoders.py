@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vasot_lib.checks import Range, check_value
 from vasot_lib.errors import InputError
 
-AT_ONCE = 64  # frames that pass through a network of pictures together where no gradient is wanted
+INFERENCE_FRAMES = 64  # frames that pass through a network of pictures together where no gradient is wanted
 
 
 class Encoder(nn.Module):
@@ -28,12 +28,16 @@ class Encoder(nn.Module):
         self.n_out = n_out
         self.unit_length = unit_length
 
-    @property
-    def last(self) -> nn.Linear:
-        """The layer that the embeddings come out of."""
-        return [module for module in self.modules() if isinstance(module, nn.Linear)][-1]
+    def remove_output_bias(self) -> None:
+        """Remove the bias of the last linear layer, for losses that depend on distances between embeddings alone.
 
-    def finish(self, embedded: Tensor) -> Tensor:
+        Such a loss does not change when all embeddings move by the same vector, so the gradient of this bias is nothing
+        but rounding noise, which Adam would scale up to steps of full size.
+        """
+        output_layer = [module for module in self.modules() if isinstance(module, nn.Linear)][-1]
+        output_layer.register_parameter("bias", None)
+
+    def normalise(self, embedded: Tensor) -> Tensor:
         """Float32 and, where asked for, unit length."""
         # In mixed precision layers give bfloat16: too coarse for a length of 1 and for the costs made of it.
         embedded = embedded.to(next(self.parameters()).dtype)
@@ -49,7 +53,7 @@ class MLPEncoder(Encoder):
 
     def forward(self, features: Tensor) -> Tensor:
         """(..., n_in) features to (..., n_out) embeddings."""
-        return self.finish(self.layers(features))
+        return self.normalise(self.layers(features))
 
 
 class PixelEncoder(Encoder):
@@ -89,7 +93,7 @@ class PixelEncoder(Encoder):
         super().__init__(n_out, unit_length)
         check_value("dropout", dropout, Annotated[float, Range(least=0, below=1)])
         self.trunk, channels = _small_trunk() if trunk == "small" else _resnet_trunk(trunk, weights)
-        self.over_time = nn.Sequential(
+        self.temporal_convolutions = nn.Sequential(
             *_temporal_block(channels, n_hidden), *_temporal_block(n_hidden, n_hidden)
         )  # (b, C, T, h, w)
         self.head = nn.Sequential(
@@ -107,7 +111,7 @@ class PixelEncoder(Encoder):
         Raises:
             InputError: pictures of another type or with other than three colours.
         """
-        from vasot_lib.vision import normalised, pictures_to_float
+        from vasot_lib.vision import imagenet_normalised, pictures_to_float
 
         *outer, t, _, _, _ = pictures.shape
         frames = pictures.reshape(-1, *pictures.shape[-4:])
@@ -116,16 +120,16 @@ class PixelEncoder(Encoder):
             flat = pictures_to_float(part.flatten(0, 1))
             if self.training:
                 flat = torch.cat([self.augment(video) for video in flat.chunk(videos)])
-            maps = self.trunk(normalised(flat))  # (b T, C, h, w)
+            maps = self.trunk(imagenet_normalised(flat))  # (b T, C, h, w)
             maps = maps.unflatten(0, (-1, t)).transpose(1, 2)
-            return self.finish(self.head(self.over_time(maps).amax((2, 3, 4))))
+            return self.normalise(self.head(self.temporal_convolutions(maps).amax((2, 3, 4))))
 
         if torch.is_grad_enabled():
             embedded = embed(frames, pictures.shape[0] if len(outer) > 1 else 1)
         else:
             # Also in training mode: no picture is changed where nothing is learnt from it.
             was, _ = self.training, self.eval()
-            embedded = torch.cat([embed(part, 1) for part in frames.split(AT_ONCE)])
+            embedded = torch.cat([embed(part, 1) for part in frames.split(INFERENCE_FRAMES)])
             self.train(was)
         return embedded.reshape(*outer, self.n_out)
 

@@ -6,6 +6,16 @@ import torch
 from torch import Tensor
 
 
+def squared_distances(x: Tensor, y: Tensor) -> Tensor:
+    """(B, N, M) squared Euclidean distances ``|x_i - y_j|^2 = 2 - 2 x_i . y_j`` of unit-length embeddings.
+
+    Args:
+        x: (B, N, D) unit-length embeddings.
+        y: (B, M, D) unit-length embeddings.
+    """
+    return (2.0 - 2.0 * x @ y.transpose(1, 2)).clamp_min(0.0)  # rounding could make equal embeddings negative
+
+
 def matching_loss(x: Tensor, y: Tensor, targets: Tensor, tau: float, mask_x: Tensor, mask_y: Tensor | None) -> Tensor:
     """``L = - mean_i sum_j T*_ij log P_ij`` with ``P_ij = softmax_j(x_i . y_j / tau)``.
 
@@ -37,8 +47,8 @@ def matching_loss(x: Tensor, y: Tensor, targets: Tensor, tau: float, mask_x: Ten
 def contrastive_idm(x: Tensor, mask: Tensor, window: float = 10.0, margin: float = 2.0) -> Tensor:
     """Contrastive inverse-difference-moment: pulls close frames of one video together, pushes distant ones apart.
 
-    The mean of :func:`idm_sums` over all pairs of real frames, then over samples, with time counted in sampled frames:
-    one cluster for everything costs about ``margin``.
+    The sum of :func:`idm_per_video` is divided by the number of pairs of real frames and averaged over the videos. Time
+    is counted in sampled frames here. If all frames have the same embedding, the value is about ``margin``.
 
     Args:
         x: (B, N, D) unit-length embeddings.
@@ -49,10 +59,10 @@ def contrastive_idm(x: Tensor, mask: Tensor, window: float = 10.0, margin: float
     Source: LAV's regulariser, SPEC sections 5 and 10.
     """
     frame = torch.arange(x.shape[1], device=x.device).expand(mask.shape)
-    return (idm_sums(x, mask, frame, window, margin) / mask.sum(1) ** 2).mean()
+    return (idm_per_video(x, mask, frame, window, margin) / mask.sum(1) ** 2).mean()
 
 
-def idm_sums(x: Tensor, mask: Tensor, frame: Tensor, window: float, margin: float) -> Tensor:
+def idm_per_video(x: Tensor, mask: Tensor, frame: Tensor, window: float, margin: float) -> Tensor:
     """(B,) contrastive inverse-difference-moment of each sample, the sum over all pairs of its real frames.
 
     With d_ij the squared distance of two embeddings and t the frame's place in its video, 0 to 1, a pair costs
@@ -71,7 +81,7 @@ def idm_sums(x: Tensor, mask: Tensor, frame: Tensor, window: float, margin: floa
     return _pull_and_push(x, mask, apart <= window, margin, pull=1.0, push=far)
 
 
-def decaying_contrast(x: Tensor, mask: Tensor, window: float, margin: float) -> Tensor:
+def intra_video_contrast(x: Tensor, mask: Tensor, window: float, margin: float) -> Tensor:
     """Scalar: pulls close frames of one video together, the nearer in time the harder, and pushes distant ones apart.
 
     A pair costs ``d_ij / ((i - j)^2 + 1)`` where ``|i - j| <= window``, else ``max(0, margin - d_ij)``, with d_ij the
@@ -95,6 +105,6 @@ def _pull_and_push(
     x: Tensor, mask: Tensor, close: Tensor, margin: float, pull: Tensor | float, push: Tensor | float
 ) -> Tensor:
     """(B,) sums over the pairs of real frames: ``pull d_ij`` for close ones, else ``push max(0, margin - d_ij)``."""
-    distance = (2.0 - 2.0 * x @ x.transpose(1, 2)).clamp_min(0.0)
+    distance = squared_distances(x, x)
     pair = torch.where(close, pull * distance, push * (margin - distance).clamp_min(0.0))
     return (pair * (mask.unsqueeze(2) & mask.unsqueeze(1))).sum((1, 2))

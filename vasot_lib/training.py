@@ -22,9 +22,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from vasot_lib.checks import Count, NotNegative, Positive, Range, check_fields
-from vasot_lib.data import Dataset, collate, epoch_shares, n_batches
+from vasot_lib.data import Dataset, collate, epoch_batch_parts, n_batches
 from vasot_lib.errors import DataError, InputError
-from vasot_lib.evaluation.collapse import collapse
+from vasot_lib.evaluation.collapse import measure_collapse
 from vasot_lib.files import whole_file
 from vasot_lib.methods import Method
 
@@ -34,9 +34,9 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32", "bf16"]
 FABRIC_PRECISION: dict[Precision, Any] = {"32": "32-true", "bf16": "bf16-mixed"}
 # They decide how fast the numbers come, not which: a checkpoint is resumed with other ones.
-FREE = ("epochs", "device", "accumulate")
-METER_FRAMES = 32  # frames per video that the collapse meter looks at
-METER_VIDEOS = 8  # and videos, where they are pictures
+MAY_CHANGE_ON_RESUME = ("epochs", "device", "accumulate")
+COLLAPSE_FRAMES = 32  # frames per video that the collapse meter looks at
+COLLAPSE_VIDEOS = 8  # and videos, where they are pictures
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def fit(
     if not method.learns:
         method.cpu().eval()
         return []
-    dataset = dataset.trained
+    dataset = dataset.train_part
     fabric = _fabric(method, settings)
     method.train()
     optimiser = torch.optim.Adam(method.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
@@ -132,7 +132,7 @@ def fit(
     method.cpu().eval()
     method.epoch = max(0, len(history) - 1)  # also where the checkpoint had them all
     with torch.no_grad():  # equal in all processes: they have the same weights, data and generator
-        method.conclude(dataset, _generator(settings.seed, len(history)))
+        method.finalise(dataset, _generator(settings.seed, len(history)))
     if checkpoint is not None and fabric.is_global_zero:
         save_checkpoint(checkpoint, method, optimiser, history, fingerprint)
     fabric.barrier()  # whoever returns finds the last checkpoint written
@@ -182,7 +182,7 @@ def _epoch(
     steps = 0
     parts = fabric.world_size * settings.accumulate
     mine = range(fabric.global_rank * settings.accumulate, (fabric.global_rank + 1) * settings.accumulate)
-    batches = epoch_shares(dataset, settings.frames, settings.batch_size, method.paired, generator, parts, mine)
+    batches = epoch_batch_parts(dataset, settings.frames, settings.batch_size, method.paired, generator, parts, mine)
     per_epoch = n_batches(dataset, settings.batch_size, method.paired)
     learner.epoch = epoch
     for shares in batches:
@@ -205,14 +205,14 @@ def _epoch(
         raise InputError(
             f"the loss is {record['loss']} in epoch {epoch}; lower lr ({settings.lr}) or check the features"
         )
-    return {**record, **_meter(learner, dataset, fabric)}
+    return {**record, **_measure_collapse(learner, dataset, fabric)}
 
 
 @torch.no_grad()
-def _meter(method: Method, dataset: Dataset, fabric: Fabric) -> dict[str, float]:
-    videos = dataset.videos[: None if dataset.videos[0].context is None else METER_VIDEOS]
-    batch = collate(videos, METER_FRAMES, None).to(fabric.device)
-    return collapse(method.frames(batch.features, batch.mask)[batch.mask])
+def _measure_collapse(method: Method, dataset: Dataset, fabric: Fabric) -> dict[str, float]:
+    videos = dataset.videos[: None if dataset.videos[0].context is None else COLLAPSE_VIDEOS]
+    batch = collate(videos, COLLAPSE_FRAMES, None).to(fabric.device)
+    return measure_collapse(method.embed_frames(batch.features, batch.mask)[batch.mask])
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:
@@ -223,7 +223,7 @@ def _generator(seed: int, epoch: int) -> torch.Generator:
 
 def _fingerprint(method: Method, dataset: Dataset, settings: TrainingSettings) -> str:
     """What a checkpoint must agree on to be resumed."""
-    fixed = {k: v for k, v in asdict(settings).items() if k not in FREE}
+    fixed = {k: v for k, v in asdict(settings).items() if k not in MAY_CHANGE_ON_RESUME}
     shapes = {name: list(value.shape) for name, value in method.state_dict().items()}
     parts = [method.name, asdict(method.hyper), fixed, shapes, dataset.checksum()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -103,7 +103,7 @@ def pictures_to_float(pictures: Tensor) -> Tensor:
     return pictures.permute(0, 3, 1, 2).float().div(255)
 
 
-def normalised(pictures: Tensor) -> Tensor:
+def imagenet_normalised(pictures: Tensor) -> Tensor:
     """(n, 3, H, W) pictures in 0..1, shifted and scaled as ImageNet's were."""
     mean, std = (torch.tensor(values, device=pictures.device).view(3, 1, 1) for values in (MEAN, STD))
     return (pictures - mean) / std

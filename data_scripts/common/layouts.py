@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from data_scripts.common.script import NAMED, Facts, Found, Options, Recording, verify, write_folder
-from vasot_lib.data.folder import read_features, read_lines, read_mapping, read_pairs
+from vasot_lib.data.folder import read_features, read_id_name_lines, read_lines, read_mapping
 from vasot_lib.errors import DataError
 
 # CTE cuts silently up to this many frames and gives up beyond (its Video._check_gt).
@@ -174,7 +174,7 @@ def _mapping_file(source: Path, name: str) -> Path | None:
 def _variant(source: Path, name: str, classes: Sequence[str], default: Mapping[str, int], expected: int) -> str:
     """The text of a mapping that gives several classes one id."""
     file = _mapping_file(source, name)
-    ids = default if file is None else {label: int(number) for number, label in read_pairs(file)}
+    ids = default if file is None else {label: int(number) for number, label in read_id_name_lines(file)}
     missing = [label for label in classes if label not in ids]
     if missing:
         raise DataError(f"{file or name} gives no id to {', '.join(missing)}; take it and mapping.txt from one place")

@@ -281,14 +281,17 @@ def test_a_published_split_is_read(folder):
     (folder / "splits" / "val.txt").write_text("tea/a_short\n")
     dataset = load_folder(folder)
     assert [(video.name, video.part) for video in dataset.videos] == [("a_short", "val"), ("b_long", "train")]
-    assert [video.name for video in dataset.trained.videos] == ["b_long"]
-    assert [video.name for video in dataset.tested.videos] == ["a_short"]
-    assert dataset.trained.classes == dataset.classes and dataset.trained.n_actions == dataset.n_actions
+    assert [video.name for video in dataset.train_part.videos] == ["b_long"]
+    assert [video.name for video in dataset.test_part.videos] == ["a_short"]
+    assert dataset.train_part.classes == dataset.classes and dataset.train_part.n_actions == dataset.n_actions
     whole = dataclasses.replace(dataset, videos=tuple(dataclasses.replace(v, part="") for v in dataset.videos))
-    assert whole.trained is whole and whole.tested is whole and whole.checksum() != dataset.checksum()
-    for alone, words in ((dataset.trained, "part train alone, none to score"), (dataset.tested, "none to train on")):
+    assert whole.train_part is whole and whole.test_part is whole and whole.checksum() != dataset.checksum()
+    for alone, words in (
+        (dataset.train_part, "part train alone, none to score"),
+        (dataset.test_part, "none to train on"),
+    ):
         with pytest.raises(DataError, match=words):
-            _ = alone.tested, alone.trained
+            _ = alone.test_part, alone.train_part
     for name in ("groundTruth", "mapping"):
         shutil.rmtree(folder / name)
     assert [(video.name, video.part) for video in load_folder(folder).videos] == [

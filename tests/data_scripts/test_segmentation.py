@@ -13,7 +13,7 @@ from data_scripts.common.layouts import read_labels
 from data_scripts.common.script import Facts
 from vasot_kit.datasets import load_dataset
 from vasot_lib.data import load_folder
-from vasot_lib.data.folder import read_merged
+from vasot_lib.data.folder import read_merged_mapping
 from vasot_lib.errors import DataError
 
 MID = [
@@ -350,10 +350,10 @@ def test_facts_of_the_paper_agree_with_the_registry(script):
 def test_names_that_share_an_id_are_one_class(tmp_path):
     file = tmp_path / "mapping.txt"
     mapping(file, [(0, "cut_a"), (0, "cut_b"), (1, "add_c"), (1, "add_d"), (2, "add_e"), (3, "stir"), (3, "mix_f")])
-    assert read_merged(file) == {
+    assert read_merged_mapping(file) == {
         "cut_a": "cut", "cut_b": "cut", "add_c": "add_c|add_d", "add_d": "add_c|add_d", "add_e": "add_e",
         "stir": "stir|mix_f", "mix_f": "stir|mix_f",
     }  # fmt: skip
     mapping(file, [(0, "cut_a"), (1, "cut_a")])
     with pytest.raises(DataError, match="gives 'cut_a' more than one id; keep one of them"):
-        read_merged(file)
+        read_merged_mapping(file)

@@ -208,7 +208,7 @@ def test_films_are_shown_at_the_papers_size_with_their_context(no_data, name, la
     for video in dataset.videos:
         assert [labels[label] for label in video.labels] == [labels[j * len(labels) // N] for j in range(N)]
         assert video.context == Context(frames=2, stride=15)
-        shown = video.shown(torch.tensor([4, 18]))
+        shown = video.encoder_input(torch.tensor([4, 18]))
         assert shown.shape == (2, 2, 224, 224, 3) and shown.dtype == torch.uint8
         numbers = [[number(picture.numpy()) for picture in pair] for pair in shown]
         assert numbers == [[0, 4], [3, 18]]  # 15 frames before, the first one where the film begins later

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vasot_lib.errors import InputError
-from vasot_lib.evaluation import collapse, frame_error, label_transfer, score_alignment
+from vasot_lib.evaluation import frame_error, label_transfer, measure_collapse, score_alignment
 
 N_CLASSES = 4
 
@@ -244,9 +244,9 @@ def test_label_transfer_by_hand():
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
 def test_collapse_of_one_point_and_of_all_directions(kind):
-    point = collapse(kind(np.tile(np.array([[3.0, 4.0, 0.0]], dtype=np.float32), (50, 1))))
+    point = measure_collapse(kind(np.tile(np.array([[3.0, 4.0, 0.0]], dtype=np.float32), (50, 1))))
     assert point == pytest.approx({"mean_cosine": 1, "effective_rank": 1}, abs=1e-5)
-    spread = collapse(kind(5 * np.eye(8)))
+    spread = measure_collapse(kind(5 * np.eye(8)))
     assert spread == pytest.approx({"mean_cosine": 0, "effective_rank": 8})
 
 
@@ -254,7 +254,7 @@ def test_collapse_by_hand():
     # Two rows east, one north: cosines 1, 0, 0; singular values sqrt 2 and 1.
     weights = np.array([np.sqrt(2), 1]) / (np.sqrt(2) + 1)
     expected = {"mean_cosine": 1 / 3, "effective_rank": np.exp(-(weights * np.log(weights)).sum())}
-    assert collapse(np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])) == pytest.approx(expected)
+    assert measure_collapse(np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])) == pytest.approx(expected)
 
 
 @given(st.integers(2, 12), st.integers(1, 12), st.integers(0, 99))
@@ -264,11 +264,11 @@ def test_collapse_matches_its_definition(n, dim, seed):
     cosines = (unit @ unit.T)[~np.eye(n, dtype=bool)]
     spectrum = np.linalg.svd(unit, compute_uv=False)
     weights = spectrum[spectrum > 1e-12] / spectrum.sum()
-    measured = collapse(rows)
+    measured = measure_collapse(rows)
     assert measured["mean_cosine"] == pytest.approx(cosines.mean(), abs=1e-9)
     assert measured["effective_rank"] == pytest.approx(np.exp(-(weights * np.log(weights)).sum()), rel=1e-5)
 
 
 def test_collapse_of_a_single_row_is_an_error():
     with pytest.raises(InputError, match=r"\(1, 3\)"):
-        collapse(np.ones((1, 3)))
+        measure_collapse(np.ones((1, 3)))

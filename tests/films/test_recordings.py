@@ -254,7 +254,7 @@ def test_recordings_without_labels_are_a_data_set(tmp_path: Path) -> None:
         ("b", 15, "tea"),
     ]
     assert dataset.videos[0].labels is None
-    seen = dataset.as_pictures(Context(frames=2, stride=4)).videos[1].shown(torch.tensor([9, 2]))
+    seen = dataset.as_pictures(Context(frames=2, stride=4)).videos[1].encoder_input(torch.tensor([9, 2]))
     assert [[number(picture) for picture in pictures] for pictures in seen.numpy()] == [[5, 9], [0, 2]]
     with pytest.raises(DataError, match="two recordings are named 'a'; rename one of them"):
         gather("takes", [found[0], found[0]])

@@ -66,7 +66,7 @@ def clusters_in_order(lengths: tuple[tuple[int, ...], ...], apart: float = 10.0)
 
 def concluded(data: Dataset, seed: int = 0) -> CTE:
     method = on_features(data.feature_dim, data.n_actions)
-    method.conclude(data, torch.Generator().manual_seed(seed))
+    method.finalise(data, torch.Generator().manual_seed(seed))
     return method
 
 
@@ -130,7 +130,7 @@ def test_gaussians_are_mean_and_covariance_of_the_frames_of_an_action() -> None:
         members = frames[labels == k]
         off = members - members.mean(0)
         torch.testing.assert_close(method.means[k].double(), members.mean(0), rtol=1e-5, atol=1e-5)
-        covariance = (method.scales[k] @ method.scales[k].T).double()
+        covariance = (method.cholesky_factors[k] @ method.cholesky_factors[k].T).double()
         expected = off.T @ off / len(members) + 1e-4 * torch.eye(2)
         torch.testing.assert_close(covariance, expected, rtol=1e-4, atol=1e-5)
 
@@ -143,7 +143,7 @@ def test_segmentation_is_the_likeliest_of_all_cuts() -> None:
     likelihood = np.stack(
         [
             multivariate_normal(mean.numpy(), (scale @ scale.T).numpy()).logpdf(video.features.numpy())
-            for mean, scale in zip(method.means.double(), method.scales.double(), strict=True)
+            for mean, scale in zip(method.means.double(), method.cholesky_factors.double(), strict=True)
         ]
     )
     cuts = list(combinations(range(1, 14), 2))
@@ -198,5 +198,5 @@ def test_embeddings_that_collapsed_are_refused() -> None:
 def test_a_single_frame_may_be_an_action() -> None:
     data = clusters_in_order(((1, 10, 10),))
     method = concluded(data)
-    torch.testing.assert_close(method.scales[0], 0.01 * torch.eye(2))
+    torch.testing.assert_close(method.cholesky_factors[0], 0.01 * torch.eye(2))
     assert torch.equal(method.segment(data.videos[0]), data.videos[0].labels)

@@ -60,24 +60,26 @@ def test_loss_equals_loops_with_padding() -> None:
     rows = [x[b, :n].numpy() for b, n in enumerate(lengths)]
     frames = [given.index[b, :n].numpy() for b, n in enumerate(lengths)]
     expected = [by_loops(rows[k], rows[k + 1], (frames[k], frames[k + 1]), hyper) for k in (0, 2)]
-    terms = method(hyper).terms(x, given)
+    terms = method(hyper).loss_terms(x, given)
     assert terms["loss"].item() == pytest.approx(np.mean(expected), rel=1e-9)
     torch.testing.assert_close(terms["loss"], terms["alignment"] + terms["contrast"])
 
 
 def test_padding_learns_nothing_and_changes_nothing() -> None:
     given, x = batch((9, 6), (1, 1)), unit(2, WIDTH, 3).requires_grad_()
-    loss = method(TimeWarping()).terms(x, given)["loss"]
+    loss = method(TimeWarping()).loss_terms(x, given)["loss"]
     loss.backward()
     assert x.grad is not None and x.grad[1, :6].abs().sum() > 0 and x.grad[1, 6:].abs().sum() == 0
     other = x.detach().clone()
     other[1, 6:] = unit(3, 3, seed=5)
-    torch.testing.assert_close(method(TimeWarping()).terms(other, given)["loss"], loss.detach())
+    torch.testing.assert_close(method(TimeWarping()).loss_terms(other, given)["loss"], loss.detach())
 
 
 def test_equal_videos_cost_less_than_reversed_ones() -> None:
     given, x = batch((9, 9), (1, 1)), unit(WIDTH, 8)
-    same, turned = (method(TimeWarping()).terms(torch.stack((x, y)), given)["alignment"].item() for y in (x, x.flip(0)))
+    same, turned = (
+        method(TimeWarping()).loss_terms(torch.stack((x, y)), given)["alignment"].item() for y in (x, x.flip(0))
+    )
     assert same < 0.1 < turned
 
 
@@ -86,7 +88,7 @@ def test_contrast_prefers_spread_to_collapse() -> None:
     angle = torch.linspace(0, math.pi, WIDTH, dtype=torch.float64)
     spread = torch.stack((angle.cos(), angle.sin()), 1).expand(2, -1, -1)
     collapsed = torch.ones_like(spread) / 2**0.5
-    terms = [method(TimeWarping()).terms(x, given) for x in (spread, collapsed)]
+    terms = [method(TimeWarping()).loss_terms(x, given) for x in (spread, collapsed)]
     assert terms[0]["contrast"] < 0.5 * terms[1]["contrast"]
     assert terms[0]["loss"] < terms[1]["loss"]
 
@@ -108,7 +110,7 @@ def test_single_precision_at_the_size_of_a_training_step() -> None:
     given = collate(toy(n_videos=2).videos, 256, None)
     given.mask[:], given.index[:] = True, torch.arange(256)
     x = unit(2, 256, 40)
-    exact, single = (method(TimeWarping()).terms(e, given)["loss"].item() for e in (x, x.float()))
+    exact, single = (method(TimeWarping()).loss_terms(e, given)["loss"].item() for e in (x, x.float()))
     assert single == pytest.approx(exact, rel=1e-4)
 
 

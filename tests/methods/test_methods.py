@@ -39,7 +39,7 @@ def test_every_method_keeps_the_interface(name: str, dataset: Dataset) -> None:
         assert terms["loss"].ndim == 0 and terms["loss"].isfinite()
         terms["loss"].backward()
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in method.parameters())
-    method.conclude(dataset, torch.Generator().manual_seed(0))
+    method.finalise(dataset, torch.Generator().manual_seed(0))
     x, y = dataset.videos[:2]
     embeddings = method.embed(x).detach()
     assert embeddings.shape == (len(x), method.encoder.n_out)

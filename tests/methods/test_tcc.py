@@ -53,7 +53,7 @@ def test_both_directions_count_alike() -> None:
     batch = Batch(padded, real(6, 4), torch.arange(6).expand(2, 6), (0, 1))
     method = TCC(MLPEncoder(3, unit_length=False), 2, CycleBack())
     there, back = (slow_cycle_back(a[0].numpy(), b[0].numpy(), 0.1, 0.001) for a, b in ((x, y), (y, x)))
-    assert method.terms(padded, batch)["loss"].item() == pytest.approx((there + back) / 2, rel=1e-9)
+    assert method.loss_terms(padded, batch)["loss"].item() == pytest.approx((there + back) / 2, rel=1e-9)
 
 
 def test_padding_and_batch_mates_change_nothing_and_learn_nothing() -> None:

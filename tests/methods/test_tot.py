@@ -124,9 +124,9 @@ def test_loss_of_a_batch_is_the_mean_over_its_videos_alone(dataset: Dataset) -> 
     for name, value in method(batch).items():
         torch.testing.assert_close(value, torch.stack([terms[name] for terms in alone]).mean())
     with torch.no_grad():
-        together = method.frames(batch.features, batch.mask)
+        together = method.embed_frames(batch.features, batch.mask)
         batch.features[~batch.mask] = 1e3
-        torch.testing.assert_close(method.frames(batch.features, batch.mask)[batch.mask], together[batch.mask])
+        torch.testing.assert_close(method.embed_frames(batch.features, batch.mask)[batch.mask], together[batch.mask])
 
 
 def test_loss_is_the_sum_of_its_terms_and_coherence_is_reported_when_asked_for(dataset: Dataset) -> None:
@@ -158,7 +158,7 @@ def test_prototypes_are_of_unit_length_after_training_and_after_a_resume_without
     first, second = built(dataset, frozen=frozen), built(dataset, frozen=frozen)
     fit(first, dataset, settings, checkpoint=tmp_path / "weights", progress=False)
     torch.testing.assert_close(first.actions.weight.norm(dim=1), torch.ones(first.n_actions))
-    assert torch.allclose(first.actions.weight, first.first_actions) == (frozen > 2)
+    assert torch.allclose(first.actions.weight, first.initial_prototypes) == (frozen > 2)
     fit(second, dataset, settings, checkpoint=tmp_path / "weights", progress=False)
     torch.testing.assert_close(second.actions.weight, first.actions.weight)
 

@@ -111,7 +111,7 @@ def test_scale_of_the_features_and_size_of_the_blocks_change_nothing(monkeypatch
     features = wandering(120, 8, 2)
     expected = temporal_clusters(features, 7)
     np.testing.assert_array_equal(temporal_clusters(64.0 * features, 7), expected)
-    monkeypatch.setattr(module, "BLOCK", 300)  # two rows at once
+    monkeypatch.setattr(module, "BLOCK_ENTRIES", 300)  # two rows at once
     np.testing.assert_array_equal(temporal_clusters(features, 7), expected)
 
 

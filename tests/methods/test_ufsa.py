@@ -126,19 +126,19 @@ def test_frames_see_each_other_and_padding_stays_unseen(dataset: Dataset) -> Non
     method = built(dataset).eval()
     batch = collate(dataset.videos[:3], 180, None)
     with torch.no_grad():
-        x = method.frames(batch.features, batch.mask)
+        x = method.embed_frames(batch.features, batch.mask)
         torch.testing.assert_close(x.norm(dim=2), torch.ones(batch.mask.shape))
         features = batch.features.masked_fill(~batch.mask.unsqueeze(2), 1e3)
-        torch.testing.assert_close(method.frames(features, batch.mask)[batch.mask], x[batch.mask])
+        torch.testing.assert_close(method.embed_frames(features, batch.mask)[batch.mask], x[batch.mask])
         features[0, 0] += 1.0
-        assert (method.frames(features, batch.mask)[0, 1:] - x[0, 1:]).abs().max() > 1e-4
+        assert (method.embed_frames(features, batch.mask)[0, 1:] - x[0, 1:]).abs().max() > 1e-4
 
 
 def test_terms_are_the_losses_of_the_parts(dataset: Dataset) -> None:
     method = built(dataset, w_segment=0.5, w_align=2.0, align_tau=0.3)
     batch = collate(dataset.videos[:3], 180, None)
     terms = method(batch)
-    x, actions, mask = method.frames(batch.features, batch.mask), method.actions.weight, batch.mask
+    x, actions, mask = method.embed_frames(batch.features, batch.mask), method.actions.weight, batch.mask
     fixed = method.hyper.transport.match(x, actions, mask)
     order = transcript(fixed)
     permuted = method.hyper.transport.match(x, actions, mask, order)
@@ -166,7 +166,7 @@ def test_while_the_encoder_learns_alone_the_decoder_learns_beside_it(dataset: Da
 def test_segments_are_all_actions_in_the_order_of_the_video(dataset: Dataset) -> None:
     method, video = built(dataset).eval(), dataset.videos[0]
     labels = method.segment(video)
-    order = method.order(method.embed(video))
+    order = method.action_order(method.embed(video))
     assert labels.unique_consecutive().tolist() == order
     assert sorted(order) == list(range(dataset.n_actions))
 
@@ -177,7 +177,7 @@ def test_order_follows_the_frames_where_they_contradict_the_prior() -> None:
     with torch.no_grad():
         method.actions.weight.copy_(torch.eye(4))
     x = torch.eye(4)[[0] * 10 + [2] * 10 + [1] * 10 + [3] * 10]
-    assert method.order(x) == [0, 2, 1, 3]
+    assert method.action_order(x) == [0, 2, 1, 3]
 
 
 def test_a_long_video_can_be_segmented(dataset: Dataset) -> None:

@@ -95,7 +95,7 @@ def test_loss_equals_loops_with_padding() -> None:
     rows = [x[b, :n].numpy() for b, n in enumerate(lengths)]
     phi = 0.98 ** math.sqrt(STEP)
     expected = [loss_by_loops(rows[k], rows[k + 1], SHORT, phi) for k in (0, 2)]
-    terms = method(SHORT).terms(x, batch(*lengths))
+    terms = method(SHORT).loss_terms(x, batch(*lengths))
     assert terms["loss"].item() == pytest.approx(np.mean(expected), rel=1e-6)
     torch.testing.assert_close(terms["loss"], terms["alignment"] + terms["intra"] + terms["inter"])
 
@@ -130,20 +130,20 @@ def test_weight_of_the_diagonal_falls_with_the_root_of_the_steps() -> None:
 
 def test_padding_learns_nothing_and_changes_nothing() -> None:
     given, x = batch(8, 5), unit(2, WIDTH, 3).requires_grad_()
-    loss = method(SHORT).terms(x, given)["loss"]
+    loss = method(SHORT).loss_terms(x, given)["loss"]
     loss.backward()
     assert x.grad is not None and x.grad.isfinite().all()
     assert x.grad[1, :5].abs().sum() > 0 and x.grad[1, 5:].abs().sum() == 0
     other = x.detach().clone()
     other[1, 5:] = x.detach()[0, :3]  # nearer to X than any real frame
-    torch.testing.assert_close(method(SHORT).terms(other, given)["loss"], loss.detach())
+    torch.testing.assert_close(method(SHORT).loss_terms(other, given)["loss"], loss.detach())
 
 
 def test_contrast_is_least_where_the_best_match_is_near_and_the_worst_is_far() -> None:
     given, hyper = batch(8, 8), PriorTransport(inter=1.0)
     angle = torch.linspace(0, math.pi, WIDTH, dtype=torch.float64)
     x = torch.stack((angle.cos(), angle.sin()), 1)
-    good, bad = (method(hyper).terms(torch.stack((x, y)), given)["inter"].item() for y in (x, x.flip(0)))
+    good, bad = (method(hyper).loss_terms(torch.stack((x, y)), given)["inter"].item() for y in (x, x.flip(0)))
     assert good < 0.01 < math.log(2) < bad
 
 
@@ -156,7 +156,7 @@ def test_single_precision_stays_with_double(sizes: tuple[int, int], step: int) -
     for dtype in (torch.float64, torch.float32):
         e = x.detach().clone().to(dtype).requires_grad_()
         # Through the normalisation: along its own length an embedding gets a gradient that is rounding alone.
-        loss = method(PriorTransport(), step).terms(F.normalize(e, dim=2), given)["loss"]
+        loss = method(PriorTransport(), step).loss_terms(F.normalize(e, dim=2), given)["loss"]
         loss.backward()
         losses.append(loss.item())
         grads.append(e.grad.double())

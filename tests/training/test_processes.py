@@ -15,7 +15,7 @@ import torch
 
 from vasot_kit.experiments.config import Config, build, make_config
 from vasot_kit.runs.train import train_and_score
-from vasot_lib.data import Dataset, collate, epoch_batches, epoch_shares, toy
+from vasot_lib.data import Dataset, collate, epoch_batch_parts, epoch_batches, toy
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.methods import METHODS, Method
 from vasot_lib.training import History, fit, is_first_process
@@ -63,7 +63,7 @@ def test_the_parts_of_a_batch_are_its_rows_and_their_shares_sum_to_1(parts: int,
     dataset = odd_dataset()
     wholes = epoch_batches(dataset, FRAMES, 4, paired, torch.Generator().manual_seed(0))
     each = [
-        epoch_shares(dataset, FRAMES, 4, paired, torch.Generator().manual_seed(0), parts, range(part, part + 1))
+        epoch_batch_parts(dataset, FRAMES, 4, paired, torch.Generator().manual_seed(0), parts, range(part, part + 1))
         for part in range(parts)
     ]
     for whole, *found in zip(wholes, *each, strict=True):
@@ -97,8 +97,8 @@ def test_bfloat16_layers_come_near_float32(method: str) -> None:
     dataset = odd_dataset()
     half = build(config(method, precision="bf16"), dataset)
     seen = []
-    terms = half.terms
-    half.terms = lambda embedded, batch: seen.append(embedded) or terms(embedded, batch)
+    terms = half.loss_terms
+    half.loss_terms = lambda embedded, batch: seen.append(embedded) or terms(embedded, batch)
     history = fit(half, dataset, config(method, precision="bf16").training, progress=False)
     _, exact = train(config(method))
     assert [row["loss"] for row in history] == pytest.approx([row["loss"] for row in exact], rel=0.02)

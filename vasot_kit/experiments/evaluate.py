@@ -40,12 +40,14 @@ def evaluate(method: Method, dataset: Dataset, protocol: str = "split") -> Score
         protocol: of the scores from embeddings, see ``score_alignment``.
     """
     scores: Scores = {}
-    tested = dataset.tested
+    tested = dataset.test_part
     if "segmentation" in method.tasks:
         predictions = [method.segment(video).cpu().numpy() for video in tested.videos]
         found = score_segmentation(predictions, _labels(tested), dataset.background)
         # A method that clusters each video by itself has no names for its actions across videos.
-        scores |= {k: value for k, value in found.items() if method.names_actions or k.endswith("_video") or k == "jsd"}
+        scores |= {
+            k: value for k, value in found.items() if method.shared_actions or k.endswith("_video") or k == "jsd"
+        }
     if "alignment" in method.tasks:
         embeddings = [method.embed(video).cpu().numpy() for video in dataset.videos]
         scores |= _score_embeddings(embeddings, dataset, protocol)
@@ -60,7 +62,7 @@ def baseline_rows(dataset: Dataset, seed: int = 0) -> list[Scores]:
     features and the straight line match frames; the uniform plan matches every frame with all of them. K-means
     clusters the videos that are scored.
     """
-    tested = dataset.tested
+    tested = dataset.test_part
     rows = [
         {"method": name, **score_segmentation(predictions, _labels(tested), dataset.background)}
         for name, predictions in baseline_segmentations(tested, seed).items()

@@ -23,7 +23,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from vasot_kit.films.media import content_hash, probe, stream, video_files
-from vasot_lib.data.folder import read_lines, read_mapping, read_parts
+from vasot_lib.data.folder import read_lines, read_mapping, read_split
 from vasot_lib.data.mocap6 import cache_folder
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import DataError, InputError
@@ -253,7 +253,7 @@ def load_recordings(
     """
     root = Path(folder)
     films = labelled_films(root, activity)
-    parts = read_parts(root, list(films))
+    parts = read_split(root, list(films))
     names = read_mapping(root / "mapping" / "mapping.txt")
     if background is not None and background not in names:
         raise InputError(f"background is {background!r}; the mapping has {', '.join(names)}")

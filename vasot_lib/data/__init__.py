@@ -1,6 +1,6 @@
 """Videos and batches: generated procedures, labelled feature folders, motion capture."""
 
-from vasot_lib.data.batches import Batch, collate, epoch_batches, epoch_shares, n_batches
+from vasot_lib.data.batches import Batch, collate, epoch_batch_parts, epoch_batches, n_batches
 from vasot_lib.data.folder import load_folder, save_folder
 from vasot_lib.data.toy import correspondence, toy
 from vasot_lib.data.video import Context, Dataset, Video
@@ -13,7 +13,7 @@ __all__ = [
     "collate",
     "correspondence",
     "epoch_batches",
-    "epoch_shares",
+    "epoch_batch_parts",
     "load_folder",
     "n_batches",
     "save_folder",

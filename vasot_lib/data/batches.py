@@ -61,7 +61,7 @@ def collate(videos: Sequence[Video], n_frames: int | None, generator: torch.Gene
     Raises:
         InputError: no videos, or n_frames below 2.
     """
-    return _gather(videos, _draw(videos, n_frames, generator))
+    return _build_batch(videos, _frame_numbers(videos, n_frames, generator))
 
 
 def epoch_batches(
@@ -79,17 +79,17 @@ def epoch_batches(
     Raises:
         InputError: batch_size below 1 or odd where paired, or an activity with one video where paired.
     """
-    return (whole for ((whole, _),) in epoch_shares(dataset, n_frames, batch_size, paired, generator))
+    return (whole for ((whole, _),) in epoch_batch_parts(dataset, n_frames, batch_size, paired, generator))
 
 
-def epoch_shares(
+def epoch_batch_parts(
     dataset: Dataset,
     n_frames: int | None,
     batch_size: int,
     paired: bool,
     generator: torch.Generator,
     parts: int = 1,
-    mine: range = range(1),
+    wanted: range = range(1),
 ) -> Iterator[list[tuple[Batch, float]]]:
     """The batches of :func:`epoch_batches`, each cut into parts, for several processes or for several passes a step.
 
@@ -98,7 +98,7 @@ def epoch_shares(
     Args:
         dataset, n_frames, batch_size, paired, generator: as in ``epoch_batches``.
         parts: into how many parts a batch is cut, as equal as they can be; a pair is never cut.
-        mine: which of the parts are wanted.
+        wanted: which of the parts are wanted.
 
     Returns:
         for every batch the wanted parts that are not empty, each with its share of the batch's videos: a mean over the
@@ -110,30 +110,30 @@ def epoch_shares(
     n_batches(dataset, batch_size, paired)  # checks batch_size
     rows = torch.randperm(len(dataset.videos), generator=generator).tolist()
     if paired:
-        rows = [row for x in rows for row in (x, _partner(dataset, x, generator))]
+        rows = [row for x in rows for row in (x, _draw_partner(dataset, x, generator))]
     chunks = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     unit = 2 if paired else 1
-    return (_shares(dataset, chunk, n_frames, generator, unit, parts, mine) for chunk in chunks)
+    return (_split_batch(dataset, chunk, n_frames, generator, unit, parts, wanted) for chunk in chunks)
 
 
-def _shares(
+def _split_batch(
     dataset: Dataset,
     rows: list[int],
     n_frames: int | None,
     generator: torch.Generator,
     unit: int,
     parts: int,
-    mine: range,
+    wanted: range,
 ) -> list[tuple[Batch, float]]:
     videos = [dataset.videos[row] for row in rows]
-    index = _draw(videos, n_frames, generator)
+    index = _frame_numbers(videos, n_frames, generator)
     edges = [len(rows) // unit * part // parts * unit for part in range(parts + 1)]
-    cuts = [slice(edges[part], edges[part + 1]) for part in mine if edges[part] < edges[part + 1]]
+    cuts = [slice(edges[part], edges[part + 1]) for part in wanted if edges[part] < edges[part + 1]]
     shares = [(cut.stop - cut.start) / len(rows) for cut in cuts]
     if not cuts:  # processes meet when they add up their gradients, so each of them has to compute something
         cuts, shares = [slice(0, unit)], [0.0]
     return [
-        (replace(_gather(videos[cut], index[cut]), videos=tuple(rows[cut])), share)
+        (replace(_build_batch(videos[cut], index[cut]), videos=tuple(rows[cut])), share)
         for cut, share in zip(cuts, shares, strict=True)
     ]
 
@@ -152,26 +152,26 @@ def n_batches(dataset: Dataset, batch_size: int, paired: bool) -> int:
     return -(-rows // batch_size)
 
 
-def _draw(videos: Sequence[Video], n_frames: int | None, generator: torch.Generator | None) -> Tensor:
+def _frame_numbers(videos: Sequence[Video], n_frames: int | None, generator: torch.Generator | None) -> Tensor:
     """(B, N) frame numbers; see :func:`collate`."""
     if not videos:
         raise InputError("a batch needs at least one video; 0 were given")
     check_value("n_frames", n_frames, Annotated[int, Range(least=2)] | None)
     width = max(len(video) for video in videos) if n_frames is None else n_frames
-    return torch.stack([_sample(len(video), width, generator) for video in videos])
+    return torch.stack([_sample_frames(len(video), width, generator) for video in videos])
 
 
-def _gather(videos: Sequence[Video], index: Tensor) -> Batch:
+def _build_batch(videos: Sequence[Video], index: Tensor) -> Batch:
     lengths = torch.tensor([len(video) for video in videos])
     return Batch(
-        features=torch.stack([video.shown(rows) for video, rows in zip(videos, index, strict=True)]),
+        features=torch.stack([video.encoder_input(rows) for video, rows in zip(videos, index, strict=True)]),
         mask=torch.arange(index.shape[1]) < lengths[:, None],
         index=index,
         videos=tuple(range(len(videos))),
     )
 
 
-def _sample(length: int, n_frames: int, generator: torch.Generator | None) -> Tensor:
+def _sample_frames(length: int, n_frames: int, generator: torch.Generator | None) -> Tensor:
     """(n_frames,) increasing frame numbers; beyond ``length`` the last one again."""
     if length <= n_frames:
         return torch.arange(n_frames).clamp_max(length - 1)
@@ -183,7 +183,7 @@ def _sample(length: int, n_frames: int, generator: torch.Generator | None) -> Te
     return start + (draw * size).long()
 
 
-def _partner(dataset: Dataset, x: int, generator: torch.Generator) -> int:
+def _draw_partner(dataset: Dataset, x: int, generator: torch.Generator) -> int:
     activity = dataset.videos[x].activity
     others = [y for y, video in enumerate(dataset.videos) if y != x and video.activity == activity]
     if not others:

@@ -21,7 +21,7 @@ import torch
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import DataError, unknown_name
 
-Described = tuple[np.ndarray, list[str] | None]  # features (N, D), N class names
+LabelledFeatures = tuple[np.ndarray, list[str] | None]  # features (N, D), N class names
 
 
 def load_folder(
@@ -46,7 +46,8 @@ def load_folder(
         background: class that scores leave out.
         n_actions: K; by default the number of classes that occur, less the background.
         mapping: path of the mapping file within the folder; ids may be any distinct integers.
-        merge: names of the mapping that share an id are one class (level Eval of 50 Salads); see ``read_merged``.
+        merge: read names that share an id in the mapping as one class, as level Eval of 50 Salads needs; see
+            :func:`read_merged_mapping`.
         trim: cut a video whose features and labels differ in length to the shorter instead of refusing it.
 
     Returns:
@@ -60,7 +61,7 @@ def load_folder(
     file = root / mapping
     if background is None and not file.exists() and not (root / "groundTruth").exists():
         return _unlabelled(root, name, activity, n_actions or 0)
-    names = read_merged(file) if merge else {label: label for label in read_mapping(file)}
+    names = read_merged_mapping(file) if merge else {label: label for label in read_mapping(file)}
     if background is not None and background not in names.values():
         raise unknown_name("background class", background, names.values())
     recordings = [
@@ -95,10 +96,10 @@ def _activity(file: Path, root: Path) -> str:
 
 
 def _parts(root: Path, files: Sequence[Path]) -> list[str]:
-    return read_parts(root, ["/".join(filter(None, (_activity(file, root), file.stem))) for file in files])
+    return read_split(root, ["/".join(filter(None, (_activity(file, root), file.stem))) for file in files])
 
 
-def read_parts(root: Path, keys: Sequence[str]) -> list[str]:
+def read_split(root: Path, keys: Sequence[str]) -> list[str]:
     """The part of each recording in the split of ``<root>/splits``; empty where there is none.
 
     Args:
@@ -132,7 +133,7 @@ def _unlabelled(root: Path, name: str | None, activity: str | None, n_actions: i
 
 def save_folder(
     path: str | Path,
-    recordings: Mapping[str, Described] | Iterable[tuple[str, Described]],
+    recordings: Mapping[str, LabelledFeatures] | Iterable[tuple[str, LabelledFeatures]],
     classes: Sequence[str],
     extra: Mapping[str, str] | None = None,
 ) -> None:
@@ -267,7 +268,7 @@ def read_mapping(file: Path) -> list[str]:
     Raises:
         DataError: missing, empty, a line of another form, or an id or name twice.
     """
-    pairs = read_pairs(file)
+    pairs = read_id_name_lines(file)
     for number, (identity, name) in enumerate(pairs, start=1):
         before = pairs[: number - 1]
         if any(identity == other or name == named for other, named in before):
@@ -276,7 +277,7 @@ def read_mapping(file: Path) -> list[str]:
     return [name for _, name in pairs]
 
 
-def read_merged(file: Path) -> dict[str, str]:
+def read_merged_mapping(file: Path) -> dict[str, str]:
     """Name -> class, in the order of the file's lines ``id name``; names that share an id are one class.
 
     That class is called by the first word of its names where they share it and no other class begins so
@@ -285,7 +286,7 @@ def read_merged(file: Path) -> dict[str, str]:
     Raises:
         DataError: missing, empty, a line of another form, or a name twice.
     """
-    pairs = read_pairs(file)
+    pairs = read_id_name_lines(file)
     groups: dict[str, list[str]] = {}
     for identity, name in pairs:
         groups.setdefault(identity, []).append(name)
@@ -301,7 +302,7 @@ def read_merged(file: Path) -> dict[str, str]:
     return {name: titles[identity] for identity, name in pairs}
 
 
-def read_pairs(file: Path) -> list[tuple[str, str]]:
+def read_id_name_lines(file: Path) -> list[tuple[str, str]]:
     """Id and name of every line ``id name``.
 
     Raises:

@@ -15,7 +15,7 @@ import numpy as np
 import pooch
 import torch
 
-from vasot_lib.data.pip_source import pip_download, verify_bytes, write_whole
+from vasot_lib.data.pip_download import pip_download, verify_bytes, write_whole
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import DataError
 

@@ -24,7 +24,7 @@ from scipy.stats import ortho_group
 from torch import Tensor
 
 from vasot_lib.checks import Count, NotNegative, Range, Share, check_value
-from vasot_lib.data.render import Stage, drift
+from vasot_lib.data.toy_pictures import Scene, autoregressive_noise
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import InputError
 
@@ -105,7 +105,7 @@ def toy(
         check_value(name, value, NotNegative)
     # Separate streams: adding videos, frames or another knob leaves the rest of the data as it was.
     procedure = _Procedure.draw(n_steps, dim, imbalance, np.random.default_rng([seed, 0]))
-    stage = Stage.draw(n_steps, np.random.default_rng([seed, 1])) if render else None
+    scene = Scene.draw(n_steps, np.random.default_rng([seed, 1])) if render else None
     videos = []
     for number in range(n_videos):
         plot, look, picture = (np.random.default_rng([seed, 2 + stream, number]) for stream in range(3))
@@ -118,7 +118,7 @@ def toy(
                 features=torch.from_numpy(features.astype(np.float32)),
                 labels=torch.from_numpy(step),
                 activity="procedure",
-                frames=stage.film(step, progress, style, picture) if stage else None,
+                frames=scene.render(step, progress, style, picture) if scene else None,
                 position=torch.from_numpy(position.astype(np.float32)),
             )
         )
@@ -210,10 +210,10 @@ def _features(
     idle = step == n_steps
     signal = procedure.signal(np.where(idle, 0, step), progress)
     # Idle frames wander: nothing in one video's background comes back in another's.
-    signal[idle] = 1.2 * drift(n, n_signal, 0.9, rng)[idle]
+    signal[idle] = 1.2 * autoregressive_noise(n, n_signal, 0.9, rng)[idle]
     gain = np.exp(0.1 * style * rng.normal(size=n_signal))
     offset = 0.15 * style * rng.normal(size=n_signal)
     level = 1.0 * style * rng.normal(size=dim - n_signal)
-    wander = 2.0 * style * drift(n, dim - n_signal, 0.95, rng)
+    wander = 2.0 * style * autoregressive_noise(n, dim - n_signal, 0.95, rng)
     clean = np.concatenate([gain * (signal + offset), level + wander], axis=1)
-    return clean @ procedure.mixing + noise * drift(n, dim, 0.6, rng)
+    return clean @ procedure.mixing + noise * autoregressive_noise(n, dim, 0.6, rng)

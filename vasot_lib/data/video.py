@@ -86,7 +86,7 @@ class Video:
     def __len__(self) -> int:
         return len(self.features)
 
-    def shown(self, index: Tensor) -> Tensor:
+    def encoder_input(self, index: Tensor) -> Tensor:
         """What an encoder is shown of some frames.
 
         Args:
@@ -149,7 +149,7 @@ class Dataset:
         return int(self.videos[0].features.shape[1])
 
     @property
-    def trained(self) -> Dataset:
+    def train_part(self) -> Dataset:
         """The part that is trained on, where a published split says so; else all of it.
 
         Raises:
@@ -158,7 +158,7 @@ class Dataset:
         return self._part([video.part == TRAIN for video in self.videos], "to train on")
 
     @property
-    def tested(self) -> Dataset:
+    def test_part(self) -> Dataset:
         """The part that is scored, where a published split says so; else all of it.
 
         Raises:

@@ -9,14 +9,14 @@ from vasot_lib.evaluation.baselines import (
     straight_line,
     uniform_label_transfer,
 )
-from vasot_lib.evaluation.collapse import collapse
-from vasot_lib.evaluation.plans import plan_report
+from vasot_lib.evaluation.collapse import measure_collapse
+from vasot_lib.evaluation.plan_report import plan_report
 from vasot_lib.evaluation.segmentation import f1_sampled, hungarian, score_segmentation, segments
 
 __all__ = [
     "baseline_embeddings",
     "baseline_segmentations",
-    "collapse",
+    "measure_collapse",
     "equal_split",
     "f1_sampled",
     "frame_error",

@@ -20,12 +20,12 @@ from vasot_lib.errors import InputError, unknown_name
 PROTOCOLS = ("split", "release")
 FRACTIONS = (0.1, 0.5, 1.0)
 NEIGHBOURS = (5, 10, 15)
-CHOICES = 5  # draws of the labelled videos when only a fraction is labelled
-FRAME_CAP = 4000  # frames that the SVM is fitted on, tested on, and AP queries: every n-th frame above that
+LABELLED_DRAWS = 5  # draws of the labelled videos when only a fraction is labelled
+MAX_FRAMES = 4000  # frames that the SVM is fitted on, tested on, and AP queries: every n-th frame above that
 
 
 @dataclass(frozen=True)
-class _Frames:
+class _ForegroundFrames:
     """The foreground frames of one video: embeddings (n, D), labels (n,), frame numbers (n,), length of the video."""
 
     embeddings: np.ndarray
@@ -87,7 +87,7 @@ def score_alignment(
     for what, given in (("activities", names), ("parts", published)):
         if len(given) != len(videos):
             raise InputError(f"{len(given)} {what} for {len(videos)} videos; give one per video")
-    groups: dict[str, list[_Frames]] = {}
+    groups: dict[str, list[_ForegroundFrames]] = {}
     trained: dict[str, list[bool]] = {}
     for activity, part, video in zip(names, published, videos, strict=True):
         if len(video.labels):
@@ -98,7 +98,7 @@ def score_alignment(
         raise InputError(f"alignment needs 2 or more videos with foreground frames of every activity, got {sizes or 0}")
     scores = []
     for activity, group in groups.items():
-        fit, test, found = _parts(activity, group, trained[activity], protocol, any(published))
+        fit, test, found = _split_videos(activity, group, trained[activity], protocol, any(published))
         score: dict[str, float | None] = {f"acc_{share}": _accuracy(fit, test, share, seed) for share in FRACTIONS}
         score["progress"] = _progress(fit, test) if ordered else None
         score["tau"] = _tau(found, stride) if ordered else None
@@ -169,7 +169,7 @@ def _same_length(first: str, a: np.ndarray, second: str, b: np.ndarray) -> None:
 
 def _foreground(
     embeddings: Sequence[np.ndarray], labels: Sequence[np.ndarray], background: int | None
-) -> list[_Frames]:
+) -> list[_ForegroundFrames]:
     if len(embeddings) != len(labels):
         raise InputError(f"{len(embeddings)} embedded videos for {len(labels)} label lists; give one per video")
     videos = []
@@ -185,13 +185,13 @@ def _foreground(
                 f"video {number}: embeddings hold NaN or infinite values; training diverged, check it first"
             )
         time = np.arange(len(names)) if background is None else np.flatnonzero(names != background)
-        videos.append(_Frames(rows[time], names[time], time, len(names)))
+        videos.append(_ForegroundFrames(rows[time], names[time], time, len(names)))
     return videos
 
 
-def _parts(
-    activity: str, videos: list[_Frames], trained: list[bool], protocol: str, split: bool
-) -> tuple[list[_Frames], list[_Frames], list[_Frames]]:
+def _split_videos(
+    activity: str, videos: list[_ForegroundFrames], trained: list[bool], protocol: str, split: bool
+) -> tuple[list[_ForegroundFrames], list[_ForegroundFrames], list[_ForegroundFrames]]:
     """Those to fit on, those to score what was fitted, and those to score what needs no fitting."""
     if protocol == "release":
         return videos, videos, videos
@@ -213,18 +213,18 @@ def _mean(values: list[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _thinned(videos: Sequence[_Frames]) -> tuple[np.ndarray, np.ndarray]:
+def _thinned(videos: Sequence[_ForegroundFrames]) -> tuple[np.ndarray, np.ndarray]:
     rows, names = np.concatenate([v.embeddings for v in videos]), np.concatenate([v.labels for v in videos])
-    step = math.ceil(len(names) / FRAME_CAP)
+    step = math.ceil(len(names) / MAX_FRAMES)
     return rows[::step], names[::step]
 
 
-def _accuracy(fit: list[_Frames], test: list[_Frames], share: float, seed: int) -> float:
+def _accuracy(fit: list[_ForegroundFrames], test: list[_ForegroundFrames], share: float, seed: int) -> float:
     count = math.ceil(share * len(fit) - 1e-9)  # .1 * 70 is 7.000000000000001
     rng = np.random.default_rng(seed)
     rows, names = _thinned(test)
     scores = []
-    for _ in range(CHOICES if count < len(fit) else 1):
+    for _ in range(LABELLED_DRAWS if count < len(fit) else 1):
         known_rows, known_names = _thinned([fit[i] for i in sorted(rng.choice(len(fit), count, replace=False))])
         if (known_names == known_names[0]).all():  # SVC refuses to be fitted on one class
             scores.append(float((names == known_names[0]).mean()))
@@ -233,7 +233,7 @@ def _accuracy(fit: list[_Frames], test: list[_Frames], share: float, seed: int) 
     return float(np.mean(scores))
 
 
-def _progress(fit: list[_Frames], test: list[_Frames]) -> float | None:
+def _progress(fit: list[_ForegroundFrames], test: list[_ForegroundFrames]) -> float | None:
     scores = []
     for phase in _phases([*fit, *test])[:-1]:
         (x, y), (x_test, y_test) = (_progress_targets(videos, phase) for videos in (fit, test))
@@ -242,13 +242,13 @@ def _progress(fit: list[_Frames], test: list[_Frames]) -> float | None:
     return float(np.mean(scores)) if scores else None
 
 
-def _phases(videos: list[_Frames]) -> list[int]:
+def _phases(videos: list[_ForegroundFrames]) -> list[int]:
     names = np.concatenate([video.labels for video in videos])
     place = np.concatenate([video.time / video.length for video in videos])
     return sorted((int(name) for name in np.unique(names)), key=lambda name: place[names == name].mean())
 
 
-def _progress_targets(videos: list[_Frames], phase: int) -> tuple[np.ndarray, np.ndarray]:
+def _progress_targets(videos: list[_ForegroundFrames], phase: int) -> tuple[np.ndarray, np.ndarray]:
     shown = [video for video in videos if (video.labels == phase).any()]
     if not shown:
         return np.empty((0, 1)), np.empty(0)
@@ -256,7 +256,7 @@ def _progress_targets(videos: list[_Frames], phase: int) -> tuple[np.ndarray, np
     return np.concatenate([video.embeddings for video in shown]), np.concatenate(targets)
 
 
-def _tau(videos: list[_Frames], stride: int) -> float:
+def _tau(videos: list[_ForegroundFrames], stride: int) -> float:
     scores = []
     for x, y in permutations([video.embeddings[::stride] for video in videos], 2):
         tau = kendalltau(np.arange(len(x)), pairwise_distances_argmin(x, y)).statistic
@@ -264,8 +264,8 @@ def _tau(videos: list[_Frames], stride: int) -> float:
     return float(np.mean(scores))
 
 
-def _retrieval(videos: list[_Frames]) -> dict[str, float | None]:
-    step = math.ceil(sum(len(video.labels) for video in videos) / FRAME_CAP)
+def _retrieval(videos: list[_ForegroundFrames]) -> dict[str, float | None]:
+    step = math.ceil(sum(len(video.labels) for video in videos) / MAX_FRAMES)
     same = []
     for number, video in enumerate(videos):
         others = [other for place, other in enumerate(videos) if place != number]

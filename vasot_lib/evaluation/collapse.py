@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 from vasot_lib.errors import InputError
 
 
-def collapse(embeddings: Tensor | np.ndarray) -> dict[str, float]:
+def measure_collapse(embeddings: Tensor | np.ndarray) -> dict[str, float]:
     """Mean pairwise cosine and effective rank of a set of embeddings; a collapsed set has about 1 and 1.
 
     ``mean_cosine`` is the mean over pairs of different rows. ``effective_rank`` is exp of the entropy of the singular

@@ -22,7 +22,7 @@ DRAWS = 15  # frames drawn per ground-truth segment by the literature's F1
 REPETITIONS = 50
 LENGTH_BIN = 20  # frames; bin width of HVQ's histogram of segment lengths
 
-Pair = tuple[np.ndarray, np.ndarray]  # predicted and true labels (N,) of one video
+LabelPair = tuple[np.ndarray, np.ndarray]  # predicted and true labels (N,) of one video
 
 
 def hungarian(predicted: np.ndarray, truth: np.ndarray) -> dict[int, int]:
@@ -75,12 +75,12 @@ def score_segmentation(
     Source: SPEC section 9; F1 of CTE and ASOT; edit and F1@k of MS-TCN; JSD of HVQ (arXiv 2412.17640).
     """
     videos = _foreground(predictions, truths, background)
-    scores = _matched(videos)
-    named = _rename(videos)
+    scores = _frame_scores(videos)
+    named = _name_clusters(videos)
     scores["edit"] = float(np.mean([_edit(*video) for video in named]))
     scores |= {f"f1_{percent}": _f1_at(named, percent / 100) for percent in (10, 25, 50)}
     scores["jsd"] = float(np.mean([_length_distance(*video) for video in videos]))
-    each = [_matched([video]) for video in videos]
+    each = [_frame_scores([video]) for video in videos]
     return scores | {f"{name}_video": float(np.mean([score[name] for score in each])) for name in each[0]}
 
 
@@ -120,7 +120,9 @@ def segments(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return labels[starts], starts, np.concatenate([cuts, [len(labels)]])
 
 
-def _foreground(predictions: Sequence[np.ndarray], truths: Sequence[np.ndarray], background: int | None) -> list[Pair]:
+def _foreground(
+    predictions: Sequence[np.ndarray], truths: Sequence[np.ndarray], background: int | None
+) -> list[LabelPair]:
     if len(predictions) != len(truths):
         raise InputError(f"{len(predictions)} predictions for {len(truths)} ground truths; give one per video")
     videos = []
@@ -141,11 +143,11 @@ def _foreground(predictions: Sequence[np.ndarray], truths: Sequence[np.ndarray],
     return videos
 
 
-def _concatenated(videos: list[Pair]) -> Pair:
+def _concatenated(videos: list[LabelPair]) -> LabelPair:
     return np.concatenate([predicted for predicted, _ in videos]), np.concatenate([truth for _, truth in videos])
 
 
-def _matched(videos: list[Pair]) -> dict[str, float]:
+def _frame_scores(videos: list[LabelPair]) -> dict[str, float]:
     predicted, truth = _concatenated(videos)
     right, iou = 0, 0.0
     for cluster, name in hungarian(predicted, truth).items():
@@ -156,22 +158,22 @@ def _matched(videos: list[Pair]) -> dict[str, float]:
     return {"mof": right / len(truth), "f1": _f1(hits, videos), "miou": iou / len(np.unique(truth))}
 
 
-def _segment_shares(videos: list[Pair]) -> np.ndarray:
+def _segment_shares(videos: list[LabelPair]) -> np.ndarray:
     """Share of each ground-truth segment's frames that carry the cluster matched to its class, (S,)."""
-    right = [(predicted == truth).astype(float) for predicted, truth in _rename(videos)]
+    right = [(predicted == truth).astype(float) for predicted, truth in _name_clusters(videos)]
     bounds = [segments(truth)[1:] for _, truth in videos]
     return np.concatenate(
         [np.add.reduceat(ok, starts) / (ends - starts) for ok, (starts, ends) in zip(right, bounds, strict=True)]
     )
 
 
-def _f1(hits: float, videos: list[Pair]) -> float:
+def _f1(hits: float, videos: list[LabelPair]) -> float:
     n_classes = len(np.unique(_concatenated(videos)[1]))
     n_segments = sum(len(segments(truth)[0]) for _, truth in videos)
     return 2 * hits / (len(videos) * n_classes + n_segments)
 
 
-def _rename(videos: list[Pair]) -> list[Pair]:
+def _name_clusters(videos: list[LabelPair]) -> list[LabelPair]:
     """Clusters under the name of their class; unmatched ones get numbers above every class, so they stay wrong."""
     predicted, truth = _concatenated(videos)
     matching = hungarian(predicted, truth)
@@ -192,7 +194,7 @@ def _edit(predicted: np.ndarray, truth: np.ndarray) -> float:
     return 1 - float(row[-1]) / max(len(found), len(wanted))
 
 
-def _f1_at(videos: list[Pair], threshold: float) -> float:
+def _f1_at(videos: list[LabelPair], threshold: float) -> float:
     hits = n_found = n_wanted = 0
     for predicted, truth in videos:
         found, starts, ends = segments(predicted)

@@ -74,7 +74,7 @@ class ASOT(Method):
             in_order = self.segmentation.actions == "kmeans_in_order"
             self.actions.initialise(self.encoder, dataset, n_frames, generator, in_order)
 
-    def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Segmentation loss over the videos of the batch."""
         self.actions.renormalise()
         return {"loss": self.segmentation.loss(embedded, self.actions.weight, batch.mask)}

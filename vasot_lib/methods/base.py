@@ -28,7 +28,7 @@ class Method(nn.Module):
         Hyper: frozen dataclass of the method's own hyper-parameters, with the published values as defaults.
         unit_length: its encoder gives embeddings of length 1.
         learns: False for a method without training; ``fit`` then takes no step.
-        names_actions: action k of one video is action k of every other; False for a method that looks at one video
+        shared_actions: action k of one video is action k of every other; False for a method that looks at one video
             at a time, whose segmentations are scored at video level only.
         epoch, step: how far the training is, counted from 0 and set by the training loop; schedules read them.
     """
@@ -39,7 +39,7 @@ class Method(nn.Module):
     Hyper: ClassVar[type]
     unit_length: ClassVar[bool] = True
     learns: ClassVar[bool] = True
-    names_actions: ClassVar[bool] = True
+    shared_actions: ClassVar[bool] = True
 
     def __init__(self, encoder: Encoder, n_actions: int, hyper: Any):
         super().__init__()
@@ -58,7 +58,7 @@ class Method(nn.Module):
             generator: every random choice comes from here.
         """
 
-    def conclude(self, dataset: Dataset, generator: torch.Generator) -> None:
+    def finalise(self, dataset: Dataset, generator: torch.Generator) -> None:
         """What is fitted to the trained embeddings at the end, on the CPU, and kept in buffers; nothing by default.
 
         Args:
@@ -66,7 +66,7 @@ class Method(nn.Module):
             generator: every random choice comes from here.
         """
 
-    def frames(self, features: Tensor, mask: Tensor) -> Tensor:
+    def embed_frames(self, features: Tensor, mask: Tensor) -> Tensor:
         """(B, N, D) embeddings of the frames of B videos; a method whose frames see each other overrides this.
 
         Args:
@@ -77,12 +77,12 @@ class Method(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Scalar terms of the objective by name; ``"loss"`` is the one to minimise."""
-        embedded = self.frames(batch.features, batch.mask)
+        embedded = self.embed_frames(batch.features, batch.mask)
         # Mixed precision ends here: transport and losses stay in the embeddings' float32.
         with torch.autocast(embedded.device.type, enabled=False):
-            return self.terms(embedded, batch)
+            return self.loss_terms(embedded, batch)
 
-    def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """What ``forward`` returns, from the (B, N, D) embeddings of the batch.
 
         Every term is a mean over the videos (or pairs) of the batch and every parameter takes part in the loss, so
@@ -93,8 +93,8 @@ class Method(nn.Module):
     @torch.no_grad()
     def embed(self, video: Video) -> Tensor:
         """(N, D) embeddings of all frames of a video."""
-        features = video.shown(torch.arange(len(video))).to(self.device)[None]
-        return self.frames(features, torch.ones(features.shape[:2], dtype=torch.bool, device=self.device))[0]
+        features = video.encoder_input(torch.arange(len(video))).to(self.device)[None]
+        return self.embed_frames(features, torch.ones(features.shape[:2], dtype=torch.bool, device=self.device))[0]
 
     def align(self, x: Video, y: Video) -> Tensor:
         """(N,) for each frame of X the best match in Y: the nearest embedding, unless a method knows better."""

@@ -66,7 +66,7 @@ class VAOT(Method):
     paired = True
     Hyper = AlignmentTerm
 
-    def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Alignment loss over the pairs of the batch."""
         terms = self.hyper.loss(embedded[0::2], embedded[1::2], batch.mask[0::2], batch.mask[1::2])
         return {"loss": sum(terms.values()), **terms}

@@ -52,7 +52,7 @@ class VASOT(ASOT):
         """The segmentation term among the hyper-parameters."""
         return self.hyper.segmentation
 
-    def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Both losses over the pairs of the batch; L_xa and L_ya come from one solve."""
         self.actions.renormalise()
         terms = self.hyper.alignment.loss(embedded[0::2], embedded[1::2], batch.mask[0::2], batch.mask[1::2])

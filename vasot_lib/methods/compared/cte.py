@@ -49,7 +49,7 @@ class CTE(Method):
 
     Attributes:
         means: (K, D) mean embedding of each action; actions are numbered by the mean relative time of their frames.
-        scales: (K, D, D) Cholesky factors of the covariances; all zero before the training is over.
+        cholesky_factors: (K, D, D) Cholesky factors of the covariances; all zero before the training is over.
     """
 
     name = "cte"
@@ -58,15 +58,15 @@ class CTE(Method):
     Hyper = TemporalEmbedding
     unit_length = False
     means: Tensor
-    scales: Tensor
+    cholesky_factors: Tensor
 
     def __init__(self, encoder: Encoder, n_actions: int, hyper: TemporalEmbedding):
         super().__init__(encoder, n_actions, hyper)
         self.head = nn.Linear(encoder.n_out, 1)
         self.register_buffer("means", torch.zeros(n_actions, encoder.n_out))
-        self.register_buffer("scales", torch.zeros(n_actions, encoder.n_out, encoder.n_out))
+        self.register_buffer("cholesky_factors", torch.zeros(n_actions, encoder.n_out, encoder.n_out))
 
-    def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Squared error of the relative time, mean over the frames of a video and then over videos."""
         n = batch.mask.sum(1, keepdim=True)
         # The number of its bin places a sampled frame to within 1 / N; the length of its video is not in the batch.
@@ -75,7 +75,7 @@ class CTE(Method):
         return {"loss": ((error * batch.mask).sum(1, keepdim=True) / n).mean()}
 
     @torch.no_grad()
-    def conclude(self, dataset: Dataset, generator: torch.Generator) -> None:
+    def finalise(self, dataset: Dataset, generator: torch.Generator) -> None:
         """K-means on the embeddings of all frames; its clusters in order of time, each as a Gaussian.
 
         Raises:
@@ -96,7 +96,7 @@ class CTE(Method):
             covariance = np.atleast_2d(np.cov(members, rowvar=False, bias=True))
             scale = np.linalg.cholesky(covariance + self.hyper.ridge * np.eye(members.shape[1]))
             self.means[action] = torch.from_numpy(members.mean(0))
-            self.scales[action] = torch.from_numpy(scale)
+            self.cholesky_factors[action] = torch.from_numpy(scale)
 
     @torch.no_grad()
     def segment(self, video: Video) -> Tensor:
@@ -108,8 +108,10 @@ class CTE(Method):
         Raises:
             InputError: the method has not been trained, or the video has fewer than K frames.
         """
-        if not self.scales.any():
+        if not self.cholesky_factors.any():
             raise InputError("method 'cte' finds its actions at the end of the training; call fit() before segment()")
-        x, means, scales = (value.cpu().double() for value in (self.embed(video), self.means, self.scales))
-        likelihood = MultivariateNormal(means, scale_tril=scales).log_prob(x[:, None])  # (N, K)
+        x, means, cholesky_factors = (
+            value.cpu().double() for value in (self.embed(video), self.means, self.cholesky_factors)
+        )
+        likelihood = MultivariateNormal(means, scale_tril=cholesky_factors).log_prob(x[:, None])  # (N, K)
         return torch.from_numpy(viterbi(likelihood.numpy(), order=range(self.n_actions)))

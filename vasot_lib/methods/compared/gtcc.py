@@ -31,8 +31,8 @@ from vasot_lib.data import Batch
 from vasot_lib.encoders import Encoder
 from vasot_lib.methods.base import Method
 
-LEAST_VARIANCE = 0.5  # frames^2, of a component; narrower than one frame is not seen in samples at whole frames
-ONE_FRAME = 1.0 / 12.0  # frames^2, the variance of a uniform distribution over one frame
+MIN_VARIANCE = 0.5  # frames^2, of a component; narrower than one frame is not seen in samples at whole frames
+ONE_FRAME_VARIANCE = 1.0 / 12.0  # frames^2, the variance of a uniform distribution over one frame
 
 
 @dataclass(frozen=True)
@@ -128,14 +128,14 @@ def fit_mixture(alpha: Tensor, mask: Tensor, components: int, iterations: int) -
     moments = torch.stack((torch.ones_like(time), time, time.square()), 3)  # (B, 1, M, 3)
     share = (torch.arange(components, dtype=alpha.dtype, device=alpha.device) + 0.5) / components - 0.5
     mean = (share * length).expand(*alpha.shape[:2], components)  # (B, S, K)
-    variance = (length / components).square().clamp_min(LEAST_VARIANCE).expand_as(mean)
+    variance = (length / components).square().clamp_min(MIN_VARIANCE).expand_as(mean)
     weight = torch.full_like(mean, 1.0 / components)
     for _ in range(iterations):
-        share_of = (weight.log().unsqueeze(3) + _log_density(time, mean, variance)).softmax(2)  # (B, S, K, M)
-        total, first, second = ((share_of * alpha.unsqueeze(2)) @ moments).unbind(3)  # (B, S, K) each
+        responsibility = (weight.log().unsqueeze(3) + _log_density(time, mean, variance)).softmax(2)  # (B, S, K, M)
+        total, first, second = ((responsibility * alpha.unsqueeze(2)) @ moments).unbind(3)  # (B, S, K) each
         weight = total.clamp_min(1e-8)  # a component that nothing belongs to stays finite
         mean = first / weight
-        variance = (second / weight - mean.square()).clamp_min(LEAST_VARIANCE)
+        variance = (second / weight - mean.square()).clamp_min(MIN_VARIANCE)
     density = _log_density(time, mean, variance).masked_fill(~mask[:, None, None], -torch.inf)
     return weight / weight.sum(2, keepdim=True), density.softmax(3)
 
@@ -177,18 +177,18 @@ class GTCC(Method):
 
     def __init__(self, encoder: Encoder, n_actions: int, hyper: Any):
         super().__init__(encoder, n_actions, hyper)
-        encoder.last.register_parameter("bias", None)  # as in TCC: distances do not see it, nor do the gates
+        encoder.remove_output_bias()  # neither the distances nor the standardised scores of the gate depend on it
         self.gate = Gate(encoder.n_out) if hyper.decay < 1.0 else None
 
-    def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """``loss`` over the pairs of the batch, both directions; ``cycle``, the mean error in frames^2."""
         x, y, mask_x, mask_y = embedded[0::2], embedded[1::2], batch.mask[0::2], batch.mask[1::2]
-        starts, ahead = self.draw(batch)
+        starts, ahead = self.draw_cycles(batch)
         there = self._one_way(x, y, mask_x, mask_y, starts[0::2], ahead[0::2])
         back = self._one_way(y, x, mask_y, mask_x, starts[1::2], ahead[1::2])
         return {name: (there[name] + back[name]) / 2 for name in there}
 
-    def draw(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def draw_cycles(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """What is random in a step: where cycles start, and which way the windows look.
 
         Each pair has a generator of its own, seeded by its X and by torch's seed, which the training loop sets anew in
@@ -221,5 +221,5 @@ class GTCC(Method):
             return {"loss": mean(error), "cycle": mean(error.detach())}
         keep = self.gate(x, y, mask_x, mask_y, self.hyper.decay ** (self.epoch + 1)).gather(1, starts)
         # 1 / l has a pole at a perfect cycle; what is closer than one frame's width is not told apart.
-        gated = keep * error + (1.0 - keep) / error.clamp_min(ONE_FRAME)
+        gated = keep * error + (1.0 - keep) / error.clamp_min(ONE_FRAME_VARIANCE)
         return {"loss": mean(gated), "cycle": mean(error.detach())}

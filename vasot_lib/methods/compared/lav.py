@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vasot_lib.checks import NotNegative, Positive, check_fields
 from vasot_lib.data import Batch, Video
-from vasot_lib.losses import idm_sums
+from vasot_lib.losses import idm_per_video, squared_distances
 from vasot_lib.methods.base import Method
 from vasot_lib.paths import dtw, soft_dtw
 
@@ -54,14 +54,13 @@ class LAV(Method):
     paired = True
     Hyper = TimeWarping
 
-    def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """``alignment`` (soft-DTW) and ``contrast`` (IDM), means over the pairs of the batch."""
         hyper: TimeWarping = self.hyper
         lengths = batch.mask.sum(1)
         n, m = lengths[0::2], lengths[1::2]
-        # 2 - 2 x.y for unit-length embeddings; rounding must not make it negative.
-        cost = (2.0 - 2.0 * embedded[0::2] @ embedded[1::2].transpose(1, 2)).clamp_min(0.0)  # (B, N, M)
-        idm = idm_sums(embedded, batch.mask, batch.index, hyper.window, hyper.margin)  # (2B,)
+        cost = squared_distances(embedded[0::2], embedded[1::2])  # (B, N, M)
+        idm = idm_per_video(embedded, batch.mask, batch.index, hyper.window, hyper.margin)  # (2B,)
         frames = (n + m) / 2
         alignment = (soft_dtw(cost, hyper.gamma, n, m) / frames).mean()
         contrast = hyper.alpha * ((idm[0::2] + idm[1::2]) / frames).mean()

@@ -81,10 +81,9 @@ class TCC(Method):
 
     def __init__(self, encoder: Encoder, n_actions: int, hyper: Any):
         super().__init__(encoder, n_actions, hyper)
-        # Distances do not see a shift of all embeddings: Adam would scale up the rounding noise of this gradient.
-        encoder.last.register_parameter("bias", None)
+        encoder.remove_output_bias()
 
-    def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Cycle-back regression over the pairs of the batch, both directions."""
         x, y, mask_x, mask_y = embedded[0::2], embedded[1::2], batch.mask[0::2], batch.mask[1::2]
         return {"loss": (self.hyper.loss(x, y, mask_x, mask_y) + self.hyper.loss(y, x, mask_y, mask_x)) / 2}

@@ -138,14 +138,14 @@ class TOT(Method):
     tasks: ClassVar[tuple[str, ...]] = ("segmentation",)
     paired = False
     Hyper: ClassVar[type] = OnlineClustering
-    first_actions: Tensor
+    initial_prototypes: Tensor
 
     def __init__(self, encoder: Encoder, n_actions: int, hyper: Any):
         super().__init__(encoder, n_actions, hyper)
         self.actions = ActionEmbeddings(n_actions, encoder.n_out)
-        self.register_buffer("first_actions", self.actions.weight.detach().clone())
+        self.register_buffer("initial_prototypes", self.actions.weight.detach().clone())
 
-    def set_actions(self) -> None:
+    def prepare_prototypes(self) -> None:
         """Prototypes as a step shall find them: as drawn while they are frozen, of unit length always.
 
         Frozen ones get their gradient and take their step like any parameter, and are put back before the next one and
@@ -153,12 +153,12 @@ class TOT(Method):
         """
         if self.epoch < self.hyper.frozen:
             with torch.no_grad():
-                self.actions.weight.copy_(self.first_actions)
+                self.actions.weight.copy_(self.initial_prototypes)
         self.actions.renormalise()
 
-    def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Clustering loss and, where it is weighted, ``coherence``, over the videos of the batch."""
-        self.set_actions()
+        self.prepare_prototypes()
         hyper = self.hyper
         targets = hyper.transport.match(embedded, self.actions.weight, batch.mask)
         terms = {"cluster": matching_loss(embedded, self.actions.weight, targets, hyper.tau, batch.mask, None)}
@@ -167,11 +167,11 @@ class TOT(Method):
             terms["coherence"] = hyper.coherence * coherence
         return {"loss": torch.stack([*terms.values()]).sum(), **terms}
 
-    def conclude(self, dataset: Dataset, generator: torch.Generator) -> None:
+    def finalise(self, dataset: Dataset, generator: torch.Generator) -> None:
         """Put the prototypes back after the last step as before every other one."""
-        self.set_actions()
+        self.prepare_prototypes()
 
-    def order(self, embedded: Tensor) -> list[int]:
+    def action_order(self, embedded: Tensor) -> list[int]:
         """K actions in the order in which (N, D) frames go through them: 0 to K - 1 for every video."""
         return list(range(self.n_actions))
 
@@ -189,5 +189,5 @@ class TOT(Method):
             )
         x = self.embed(video)
         log_p = (x @ self.actions.weight.T / self.hyper.tau).log_softmax(1)
-        path: np.ndarray = viterbi(log_p.cpu().numpy(), order=self.order(x))
+        path: np.ndarray = viterbi(log_p.cpu().numpy(), order=self.action_order(x))
         return torch.from_numpy(path).to(x.device)

@@ -21,12 +21,12 @@ from vasot_lib.data import Batch, Video
 from vasot_lib.errors import InputError
 from vasot_lib.methods.base import Method
 
-SAME = 1e-12  # cosine distance below which rounding decides
-BLOCK = 2**22  # distances that are held at once
+MIN_COSINE_DISTANCE = 1e-12  # cosine distance below which rounding decides
+BLOCK_ENTRIES = 2**22  # distances that are held at once
 
 
 @dataclass(frozen=True)
-class NothingToSet:
+class NoHyperParameters:
     """TW-FINCH has no hyper-parameters."""
 
 
@@ -40,11 +40,11 @@ class TWFinch(Method):
     name = "tw_finch"
     tasks = ("segmentation",)
     paired = False
-    Hyper = NothingToSet
+    Hyper = NoHyperParameters
     learns = False
-    names_actions = False
+    shared_actions = False
 
-    def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """There is no loss.
 
         Raises:
@@ -104,13 +104,13 @@ def _directions(centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _distance(u: np.ndarray, s: np.ndarray, v: np.ndarray, t: np.ndarray) -> np.ndarray:
     """(n, m) from (n, D) unit vectors u at the times s (n,) to (m, D) unit vectors v at the times t (m,)."""
-    return np.maximum(1.0 - u @ v.T, SAME) * np.abs(s[:, None] - t)
+    return np.maximum(1.0 - u @ v.T, MIN_COSINE_DISTANCE) * np.abs(s[:, None] - t)
 
 
 def _nearest(u: np.ndarray, t: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First neighbour of each of the rows among all (n, D) unit vectors but itself, and the distance to it."""
     nearest, distance = np.empty(len(rows), dtype=int), np.empty(len(rows))
-    step = max(1, BLOCK // len(u))
+    step = max(1, BLOCK_ENTRIES // len(u))
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
         block = _distance(u[part], t[part], u, t)

@@ -157,20 +157,20 @@ class UFSA(TOT):
         super().__init__(encoder, n_actions, hyper)
         dim = encoder.n_out
         layer = nn.TransformerEncoderLayer(dim, 1, 4 * dim, dropout=0.0, batch_first=True, bias=False)
-        self.context = nn.TransformerEncoder(layer, hyper.layers, enable_nested_tensor=False)
+        self.transformer = nn.TransformerEncoder(layer, hyper.layers, enable_nested_tensor=False)
         self.decoder = TranscriptDecoder(n_actions, dim, hyper.layers)
 
-    def frames(self, features: Tensor, mask: Tensor) -> Tensor:
+    def embed_frames(self, features: Tensor, mask: Tensor) -> Tensor:
         """(B, N, D) unit-length embeddings of frames that have seen the other real frames of their video.
 
         There is no positional encoding: told the time, they would need nothing else to meet the prior.
         """
-        seen = self.context(self._unit_variance(self.encoder(features)), src_key_padding_mask=~mask)
+        seen = self.transformer(self._unit_variance(self.encoder(features)), src_key_padding_mask=~mask)
         return F.normalize(seen.to(self.actions.weight.dtype), dim=-1)  # as in Encoder
 
-    def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """``frame``, ``segment`` and ``align``, weighted, over the videos of the batch."""
-        self.set_actions()
+        self.prepare_prototypes()
         hyper, actions, mask = self.hyper, self.actions.weight, batch.mask
         fixed = hyper.transport.match(embedded, actions, mask)
         order = transcript(fixed)
@@ -187,7 +187,7 @@ class UFSA(TOT):
         }
         return {"loss": torch.stack([*terms.values()]).sum(), **terms}
 
-    def order(self, embedded: Tensor) -> list[int]:
+    def action_order(self, embedded: Tensor) -> list[int]:
         """K actions in the order in which (N, D) frames go through them: that of their peaks in the plan."""
         mask = torch.ones(1, len(embedded), dtype=torch.bool, device=embedded.device)
         return transcript(self.hyper.transport.match(embedded[None], self.actions.weight, mask))[0].tolist()

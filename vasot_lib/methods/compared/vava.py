@@ -26,7 +26,7 @@ from torch import Tensor
 
 from vasot_lib.checks import Count, NotNegative, Positive, Range, check_fields
 from vasot_lib.data import Batch
-from vasot_lib.losses import decaying_contrast
+from vasot_lib.losses import intra_video_contrast, squared_distances
 from vasot_lib.methods.base import Method
 
 
@@ -97,9 +97,9 @@ class PriorTransport:
         moment = phi / (consistency.square() + 1.0) + (1.0 - phi) / (optimality.square() + 1.0)
         lambda_1 = self.moment * (rows + columns - 2.0)
         lambda_2 = self.divergence * (rows - 1.0) * (columns - 1.0) / 4.0
-        return prior + (lambda_1 * moment - self.with_virtual(distance)) / lambda_2
+        return prior + (lambda_1 * moment - self.add_virtual_frame(distance)) / lambda_2
 
-    def with_virtual(self, distance: Tensor) -> Tensor:
+    def add_virtual_frame(self, distance: Tensor) -> Tensor:
         """(B, N + 1, M + 1) costs of all matches."""
         return F.pad(distance, (1, 0, 1, 0), value=self.virtual_cost)
 
@@ -140,17 +140,16 @@ class VAVA(Method):
     paired = True
     Hyper = PriorTransport
 
-    def terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """``alignment``, ``intra`` and ``inter``, means over the pairs of the batch."""
         hyper: PriorTransport = self.hyper
         mask_x, mask_y = batch.mask[0::2], batch.mask[1::2]
-        # 2 - 2 x.y for unit-length embeddings; rounding must not make it negative.
-        distance = (2.0 - 2.0 * embedded[0::2] @ embedded[1::2].transpose(1, 2)).clamp_min(0.0)
+        distance = squared_distances(embedded[0::2], embedded[1::2])  # (B, N, M)
         log_kernel = hyper.log_kernel(distance, mask_x, mask_y, hyper.consistency(self.step))
         log_plan = hyper.log_plan(log_kernel, mask_x, mask_y)
-        alignment = (log_plan.exp() * hyper.with_virtual(distance)).sum((1, 2)).mean()
+        alignment = (log_plan.exp() * hyper.add_virtual_frame(distance)).sum((1, 2)).mean()
         # Twice the mean over videos is the mean over pairs of the sum over both.
-        intra = hyper.intra * 2.0 * decaying_contrast(embedded, batch.mask, hyper.window, hyper.margin)
+        intra = hyper.intra * 2.0 * intra_video_contrast(embedded, batch.mask, hyper.window, hyper.margin)
         inter = hyper.inter * self._contrast(distance, log_plan.detach()[:, 1:, 1:], mask_x, mask_y)
         return {"loss": alignment + intra + inter, "alignment": alignment, "intra": intra, "inter": inter}
 

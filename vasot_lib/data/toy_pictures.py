@@ -17,7 +17,7 @@ SIZE = 32  # pixels
 _Y, _X = np.meshgrid(*(np.linspace(-1 + 1 / SIZE, 1 - 1 / SIZE, SIZE),) * 2, indexing="ij")
 
 
-def drift(n: int, channels: int, memory: float, rng: np.random.Generator) -> np.ndarray:
+def autoregressive_noise(n: int, channels: int, memory: float, rng: np.random.Generator) -> np.ndarray:
     """(n, channels) first-order autoregressive noise of unit variance; ``memory`` is the correlation of neighbours."""
     kick = rng.normal(size=(n, channels))
     kick[1:] *= np.sqrt(1 - memory**2)
@@ -25,7 +25,7 @@ def drift(n: int, channels: int, memory: float, rng: np.random.Generator) -> np.
 
 
 @dataclass(frozen=True)
-class Stage:
+class Scene:
     """What all videos of one data set share; lengths in half pictures.
 
     Attributes:
@@ -39,8 +39,8 @@ class Stage:
     bow: np.ndarray
 
     @classmethod
-    def draw(cls, n_steps: int, rng: np.random.Generator) -> Stage:
-        """Draw a stage for ``n_steps`` steps; the tools lie on a ring, so that neighbours are apart."""
+    def draw(cls, n_steps: int, rng: np.random.Generator) -> Scene:
+        """Draw a scene for ``n_steps`` steps; the tools lie on a ring, so that neighbours are apart."""
         around = 2 * np.pi * (rng.permutation(n_steps) + rng.random()) / n_steps
         swing = 2 * np.pi * rng.random(n_steps)
         return cls(
@@ -49,15 +49,15 @@ class Stage:
             bow=rng.choice([-0.5, 0.5], size=n_steps),
         )
 
-    def film(self, step: np.ndarray, progress: np.ndarray, style: float, rng: np.random.Generator) -> np.ndarray:
+    def render(self, step: np.ndarray, progress: np.ndarray, style: float, rng: np.random.Generator) -> np.ndarray:
         """(N,) step index (K on background) and (N,) progress -> (N, 32, 32, 3) uint8; style beyond 1 adds nothing."""
         n, n_steps = len(step), len(self.bow)
         strength = min(style, 1.0)
-        look = _Look.draw(n_steps, strength, rng)
-        rest = (0.5 * drift(n, 2, 0.95, rng)).clip(-0.8, 0.8)
-        camera = strength * (0.1 * rng.normal(size=2) + 0.12 * drift(n, 2, 0.95, rng)).clip(-0.3, 0.3)
-        light = np.exp(strength * 0.2 * drift(n, 1, 0.95, rng))
-        shadow = 0.6 * drift(n, 2, 0.97, rng)
+        look = _Appearance.draw(n_steps, strength, rng)
+        rest = (0.5 * autoregressive_noise(n, 2, 0.95, rng)).clip(-0.8, 0.8)
+        camera = strength * (0.1 * rng.normal(size=2) + 0.12 * autoregressive_noise(n, 2, 0.95, rng)).clip(-0.3, 0.3)
+        light = np.exp(strength * 0.2 * autoregressive_noise(n, 1, 0.95, rng))
+        shadow = 0.6 * autoregressive_noise(n, 2, 0.97, rng)
         pictures = np.empty((n, SIZE, SIZE, 3), dtype=np.uint8)
         for i, (k, u) in enumerate(zip(step.tolist(), progress.tolist(), strict=True)):
             y, x = _Y - camera[i, 0], _X - camera[i, 1]
@@ -79,7 +79,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Appearance:
     """The colours of one video: ``table`` (3,), ``grain`` (4,) of its texture, ``skin`` (3,), ``tools`` (K, 3)."""
 
     table: np.ndarray
@@ -88,7 +88,7 @@ class _Look:
     tools: np.ndarray
 
     @classmethod
-    def draw(cls, n_steps: int, strength: float, rng: np.random.Generator) -> _Look:
+    def draw(cls, n_steps: int, strength: float, rng: np.random.Generator) -> _Appearance:
         own = np.array(hsv_to_rgb(rng.random(), 0.5, rng.uniform(0.3, 0.8)))
         hues = np.arange(n_steps) / n_steps + strength * rng.random(n_steps)
         return cls(
