@@ -65,7 +65,7 @@ def test_train_records_what_the_library_computes_and_goes_on(
         (["toy", "vasot", "--preset", "papr"], "did you mean 'paper'"),
         (["toy", "vasot", "-p", "training.lrr", "1"], "did you mean 'training.lr'"),
         (["toy", "vasot", "-p", "training.accumulate", "0"], "accumulate is 0"),
-        (["toy", "vasot", "-p", "training.precision", "fp16"], "unknown precision 'fp16'"),
+        (["toy", "vasot", "-p", "training.precision", "fp16"], "unknown training.precision 'fp16'"),
     ],
 )
 def test_bad_use_of_train_is_one_line_and_exit_code_2(
