@@ -1,4 +1,4 @@
-"""Encoders: from what a data set stores per frame to unit-length embeddings."""
+"""The encoders of the paper: from the features or pictures of a frame to its embedding x_i (SPEC section 6)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from vasot_lib.checks import Range, check_value
 from vasot_lib.errors import InputError
 
-INFERENCE_FRAMES = 64  # frames that pass through a network of pictures together where no gradient is wanted
+INFERENCE_FRAMES = 64  # frames that PixelEncoder embeds at a time when no gradient is needed
 
 
 class Encoder(nn.Module):
-    """What all encoders are.
+    """Base class of the encoders.
 
     Attributes:
-        n_out: width of the embeddings.
-        unit_length: whether embeddings are scaled to length 1, which the methods made of cosines need.
+        n_out: D, the width of the embeddings.
+        unit_length: whether embeddings are scaled to length 1, as methods that compare them by cosines need.
     """
 
     def __init__(self, n_out: int, unit_length: bool):
@@ -38,14 +38,14 @@ class Encoder(nn.Module):
         output_layer.register_parameter("bias", None)
 
     def normalise(self, embedded: Tensor) -> Tensor:
-        """Float32 and, where asked for, unit length."""
-        # In mixed precision layers give bfloat16: too coarse for a length of 1 and for the costs made of it.
+        """(..., n_out) embeddings in the float type of the parameters, scaled to unit length if ``unit_length``."""
+        # In mixed precision the layers give bfloat16, which is too coarse for unit lengths and for transport costs.
         embedded = embedded.to(next(self.parameters()).dtype)
         return F.normalize(embedded, dim=-1) if self.unit_length else embedded
 
 
 class MLPEncoder(Encoder):
-    """Per-frame two-layer perceptron, ``in -> hidden -> out``, ReLU between (SPEC section 6)."""
+    """The paper's encoder of features, applied frame by frame: linear to n_hidden, ReLU, linear to n_out."""
 
     def __init__(self, n_in: int, n_hidden: int = 128, n_out: int = 40, unit_length: bool = True):
         super().__init__(n_out, unit_length)
@@ -57,26 +57,28 @@ class MLPEncoder(Encoder):
 
 
 class PixelEncoder(Encoder):
-    """The paper's encoder of pictures (SPEC section 6).
+    """The paper's encoder of pictures.
 
-    Every picture goes through the trunk; the feature maps of a frame and of its context frames, one behind the other,
-    through two 3 x 3 x 3 convolutions over time and space; their maximum through two layers with dropout, and a linear
-    one. While it trains, the pictures of a video are flipped or not and change their colours, all of them alike.
+    A frame is embedded together with T - 1 context frames before it. (1) The trunk turns each picture into a feature
+    map. (2) The T maps, stacked along time, go through two 3 x 3 x 3 convolutions over time and space. (3) The maximum
+    over time and space goes through two layers with ReLU and dropout, and a last linear layer. In training, all
+    pictures of a video are mirrored or not, and their colours changed by the same random amounts.
 
     Args:
-        trunk: ``resnet50``, up to the third block of conv4 (1024 channels at 1/16 of the size), another ResNet of
-            torchvision up to the same block, or ``small``: four plain convolutions to 1/8 of the size, for pictures
-            of a few dozen pixels and for CPUs.
-        weights: of the trunk; see :func:`vasot_lib.vision.network`. ``small`` has none.
-        n_hidden: channels of the temporal convolutions and the layers behind them.
-        n_out: width of the embeddings.
-        dropout: share of zeros before the two layers.
-        flip: mirror videos at random; not where left and right mean something.
-        jitter: change brightness by up to 32/255 and contrast by up to a half. [release]
+        trunk: ``resnet50`` up to the third block of conv4 (1024 channels at 1/16 of the picture's height and width),
+            another ResNet of torchvision up to the same block, or ``small``: four convolutions to 1/8 of height and
+            width, for pictures of a few dozen pixels and for CPUs.
+        weights: pretrained weights of the trunk; see :func:`vasot_lib.vision.network`. Ignored for ``small``.
+        n_hidden: channels of the temporal convolutions and of the two layers after them.
+        n_out: D, the width of the embeddings.
+        dropout: probability of setting an input of each of the two layers to 0.
+        flip: mirror each video with probability 1/2; turn it off where left and right differ in meaning.
+        jitter: change brightness by up to 32/255 and contrast by up to a half [release].
+        unit_length: scale the embeddings to length 1.
 
     Raises:
-        InputError: unknown trunk, dropout outside [0, 1).
-        DataError: weights that cannot be had.
+        InputError: unknown trunk, or dropout outside [0, 1).
+        DataError: the weights cannot be downloaded or read, or fit another network.
     """
 
     def __init__(
@@ -104,12 +106,13 @@ class PixelEncoder(Encoder):
         self.augment = _augmentation(flip, jitter)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """(..., T, H, W, 3) uint8 pictures, of a frame and its context, to (..., n_out) embeddings.
+        """(..., T, H, W, 3) uint8 pictures of frames and their context, to (..., n_out) embeddings.
 
-        In training the first dimension counts videos: each is changed as a whole.
+        With gradients, (B, N, T, H, W, 3) are B videos, each augmented as a whole. Without gradients nothing is
+        augmented, and batch normalisation and dropout are in evaluation mode.
 
         Raises:
-            InputError: pictures of another type or with other than three colours.
+            InputError: pictures that are not uint8 with three colours.
         """
         from vasot_lib.vision import imagenet_normalised, pictures_to_float
 
@@ -127,10 +130,10 @@ class PixelEncoder(Encoder):
         if torch.is_grad_enabled():
             embedded = embed(frames, pictures.shape[0] if len(outer) > 1 else 1)
         else:
-            # Also in training mode: no picture is changed where nothing is learnt from it.
-            was, _ = self.training, self.eval()
+            was_training = self.training
+            self.eval()
             embedded = torch.cat([embed(part, 1) for part in frames.split(INFERENCE_FRAMES)])
-            self.train(was)
+            self.train(was_training)
         return embedded.reshape(*outer, self.n_out)
 
 
@@ -139,6 +142,7 @@ def _temporal_block(n_in: int, n_out: int) -> tuple[nn.Module, ...]:
 
 
 def _small_trunk() -> tuple[nn.Module, int]:
+    """The trunk ``small`` and its number of output channels."""
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise((3, 32, 64, 64, 128)):
         stride = 1 if n_out == n_in else 2
@@ -147,6 +151,7 @@ def _small_trunk() -> tuple[nn.Module, int]:
 
 
 def _resnet_trunk(name: str, weights: str) -> tuple[nn.Module, int]:
+    """A ResNet up to the third block of conv4 (torchvision's ``layer3``) and its number of output channels."""
     from vasot_lib.vision import network
 
     parts = dict(network(name, weights).named_children())
@@ -155,7 +160,7 @@ def _resnet_trunk(name: str, weights: str) -> tuple[nn.Module, int]:
             f"trunk is {name!r}, which is no ResNet; use resnet50, another ResNet of torchvision, or small"
         )
     stem = [parts[part] for part in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2")]
-    blocks = list(parts["layer3"].children())[:3]  # conv4; smaller ResNets have two blocks there
+    blocks = list(parts["layer3"].children())[:3]  # ResNet-18 has only two blocks in conv4
     channels = [module.out_channels for module in blocks[0].modules() if isinstance(module, nn.Conv2d)]
     return nn.Sequential(*stem, *blocks), max(channels)
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Writing a file so that a reader, or a run that was killed, never finds half of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
-    """A path beside ``target`` to write to; moved into its place where all went well, removed otherwise."""
+    """Give a temporary path in the folder of ``target``; what was written there becomes ``target`` at the end.
+
+    Moving a file within a folder is atomic. If the block raises, the temporary file is removed and ``target`` stays as
+    it was.
+    """
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         yield beside

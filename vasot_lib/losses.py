@@ -1,4 +1,10 @@
-"""Losses: cross-entropy between soft matches and transport targets, and the contrastive term against collapse."""
+"""The losses that several methods share (SPEC sections 5 and 10).
+
+- :func:`matching_loss`: cross-entropy between transport targets and a softmax over cosines. It is the loss of VAOT,
+  ASOT, VASOT, TOT and UFSA.
+- :func:`contrastive_idm`: keeps embeddings from collapsing; an option of VAOT and VASOT. :func:`idm_per_video` is the
+  same in the units of LAV, and :func:`intra_video_contrast` the variant of VAVA.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +25,16 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
 def matching_loss(x: Tensor, y: Tensor, targets: Tensor, tau: float, mask_x: Tensor, mask_y: Tensor | None) -> Tensor:
     """``L = - mean_i sum_j T*_ij log P_ij`` with ``P_ij = softmax_j(x_i . y_j / tau)``.
 
-    The one loss of both tasks: y are the frames of another video (alignment) or the action embeddings (segmentation).
-    The mean runs over the real frames of each sample and then over samples; padded columns get no probability.
+    Both tasks use it: y_j are the frames of another video (alignment) or the action embeddings (segmentation). The mean
+    is taken over the real frames of each video, then over the videos. Padded columns get probability 0.
 
     Args:
         x: (B, N, D) unit-length embeddings.
         y: (B, M, D) or (M, D) unit-length embeddings.
-        targets: (B, N, M) T*, rows summing to at most 1; no gradient flows into them.
+        targets: (B, N, M) T*, rows summing to at most 1; treated as constants, without a gradient.
         tau: temperature, > 0.
-        mask_x: (B, N) bool, real frames.
-        mask_y: (B, M) bool, or None where every column is real.
+        mask_x: (B, N) bool, True on real frames.
+        mask_y: (B, M) bool, or None if every column is real.
 
     Returns:
         scalar.
@@ -38,8 +44,8 @@ def matching_loss(x: Tensor, y: Tensor, targets: Tensor, tau: float, mask_x: Ten
     scores = x @ y.transpose(-1, -2) / tau
     if mask_y is not None:
         scores = scores.masked_fill(~mask_y.unsqueeze(1), -torch.inf)
-    log_p = scores.log_softmax(2)
-    # 0 * -inf on padded columns would be NaN.
+    log_p = scores.log_softmax(2)  # (B, N, M)
+    # On padded columns T* is 0 and log P is -inf; their product would be NaN.
     per_frame = -torch.where(targets.detach() > 0, targets.detach() * log_p, 0.0).sum(2)
     return ((per_frame * mask_x).sum(1) / mask_x.sum(1)).mean()
 
@@ -52,28 +58,32 @@ def contrastive_idm(x: Tensor, mask: Tensor, window: float = 10.0, margin: float
 
     Args:
         x: (B, N, D) unit-length embeddings.
-        mask: (B, N) bool, real frames.
-        window: frames that count as close.
-        margin: squared distance from which distant frames are far enough apart.
+        mask: (B, N) bool, True on real frames.
+        window: largest number of frames between two frames that are pulled together.
+        margin: squared distance beyond which a pair of distant frames costs nothing.
 
-    Source: LAV's regulariser, SPEC sections 5 and 10.
+    Returns:
+        scalar.
+
+    Source: the regulariser of LAV; SPEC sections 5 and 10.
     """
     frame = torch.arange(x.shape[1], device=x.device).expand(mask.shape)
     return (idm_per_video(x, mask, frame, window, margin) / mask.sum(1) ** 2).mean()
 
 
 def idm_per_video(x: Tensor, mask: Tensor, frame: Tensor, window: float, margin: float) -> Tensor:
-    """(B,) contrastive inverse-difference-moment of each sample, the sum over all pairs of its real frames.
+    """(B,) contrastive inverse-difference-moment (IDM) of each video, summed over all pairs of its real frames.
 
-    With d_ij the squared distance of two embeddings and t the frame's place in its video, 0 to 1, a pair costs
-    ``(1 + (t_i - t_j)^2) max(0, margin - d_ij)`` where ``|t_i - t_j| > window / length``, else ``d_ij``.
+    Let d_ij be the squared distance of the embeddings of frames i and j, and t_i the frame number over the length of
+    the video. A pair costs ``(1 + (t_i - t_j)^2) max(0, margin - d_ij)`` if ``|t_i - t_j| > window / length``, and
+    ``d_ij`` otherwise.
 
     Args:
         x: (B, N, D) unit-length embeddings.
-        mask: (B, N) bool, real frames.
-        frame: (B, N) frame numbers from 0; the last real one ends the video.
-        window: frame numbers that count as close.
-        margin: squared distance from which distant frames are far enough apart.
+        mask: (B, N) bool, True on real frames.
+        frame: (B, N) frame number of each row, from 0; the largest one of a real frame plus 1 counts as the length.
+        window: largest difference of frame numbers at which two frames are pulled together.
+        margin: squared distance beyond which a pair of distant frames costs nothing.
     """
     length = (frame * mask).amax(1)[:, None, None] + 1
     apart = (frame.unsqueeze(2) - frame.unsqueeze(1)).abs()
@@ -82,18 +92,21 @@ def idm_per_video(x: Tensor, mask: Tensor, frame: Tensor, window: float, margin:
 
 
 def intra_video_contrast(x: Tensor, mask: Tensor, window: float, margin: float) -> Tensor:
-    """Scalar: pulls close frames of one video together, the nearer in time the harder, and pushes distant ones apart.
+    """VAVA's intra-video term: pulls frames close in time together, the closer the harder, and distant ones apart.
 
-    A pair costs ``d_ij / ((i - j)^2 + 1)`` where ``|i - j| <= window``, else ``max(0, margin - d_ij)``, with d_ij the
-    squared distance. The mean over all pairs of real frames, then over samples.
+    With d_ij the squared distance of two embeddings, a pair costs ``d_ij / ((i - j)^2 + 1)`` if ``|i - j| <= window``,
+    and ``max(0, margin - d_ij)`` otherwise. The mean is taken over all pairs of real frames, then over the videos.
 
     Args:
         x: (B, N, D) unit-length embeddings.
-        mask: (B, N) bool, real frames.
-        window: sampled frames that count as close.
-        margin: squared distance from which distant frames are far enough apart.
+        mask: (B, N) bool, True on real frames.
+        window: largest number of sampled frames between two frames that are pulled together.
+        margin: squared distance beyond which a pair of distant frames costs nothing.
 
-    Source: VAVA's intra-video term, SPEC section 10.
+    Returns:
+        scalar.
+
+    Source: Liu et al., CVPR 2022; SPEC section 10.
     """
     frame = torch.arange(x.shape[1], device=x.device)
     apart = (frame[:, None] - frame).abs()
@@ -104,7 +117,10 @@ def intra_video_contrast(x: Tensor, mask: Tensor, window: float, margin: float) 
 def _pull_and_push(
     x: Tensor, mask: Tensor, close: Tensor, margin: float, pull: Tensor | float, push: Tensor | float
 ) -> Tensor:
-    """(B,) sums over the pairs of real frames: ``pull d_ij`` for close ones, else ``push max(0, margin - d_ij)``."""
+    """(B,) sums over all pairs of real frames: ``pull d_ij`` if the pair is close, else ``push max(0, margin - d_ij)``.
+
+    ``close``, ``pull`` and ``push`` broadcast to (B, N, N).
+    """
     distance = squared_distances(x, x)
     pair = torch.where(close, pull * distance, push * (margin - distance).clamp_min(0.0))
     return (pair * (mask.unsqueeze(2) & mask.unsqueeze(1))).sum((1, 2))

@@ -1,7 +1,8 @@
-"""One training loop for every method, on lightning-fabric, with checkpoints that resume to identical numbers.
+"""The training loop of all methods, with checkpoints from which a run resumes to identical numbers.
 
-Started by ``torchrun`` or ``fabric run`` the same loop shares every step among all processes, on any number of GPUs and
-nodes. A step means the same on one process and on many: ``batch_size`` counts the videos of all of them.
+The loop uses lightning-fabric. Started by ``torchrun`` or ``fabric run``, it splits every step over all processes, on
+any number of GPUs and machines. The result of a step does not depend on the number of processes: ``batch_size`` counts
+the videos of all processes together.
 """
 
 from __future__ import annotations
@@ -33,26 +34,28 @@ History = list[dict[str, float]]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32", "bf16"]
 FABRIC_PRECISION: dict[Precision, Any] = {"32": "32-true", "bf16": "bf16-mixed"}
-# They decide how fast the numbers come, not which: a checkpoint is resumed with other ones.
+# Settings that may differ when a checkpoint is resumed: for how long, where and in how many parts a step is computed.
 MAY_CHANGE_ON_RESUME = ("epochs", "device", "accumulate")
-COLLAPSE_FRAMES = 32  # frames per video that the collapse meter looks at
-COLLAPSE_VIDEOS = 8  # and videos, where they are pictures
+COLLAPSE_FRAMES = 32  # frames per video whose embeddings are measured for collapse after every epoch
+COLLAPSE_VIDEOS = 8  # number of videos that are measured when the encoder works on pictures; otherwise all
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a method is trained; what it minimises is its own business.
+    """Settings of the optimisation, the same for every method.
 
     Attributes:
-        epochs: passes over the videos.
-        batch_size: videos per step (a pair counts as two), over all processes.
-        frames: frames sampled per video, one at random from each of as many equal bins.
-        lr, weight_decay: of Adam.
-        seed: all randomness follows from it.
+        epochs: number of passes over the training videos.
+        batch_size: number of videos per optimiser step over all processes; a pair counts as two.
+        frames: number of frames sampled from each video, one at random from each of as many equal bins.
+        lr, weight_decay: learning rate and weight decay of Adam.
+        seed: seed of all random numbers.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
-        accumulate: passes that a step is made in, where memory is short; the numbers are those of one pass, but for
-            encoders of pictures, whose batch normalisation and changes of colour see each pass by itself.
-        precision: ``32``, or ``bf16`` for layers in bfloat16 beside weights, transport and losses in float32.
+        accumulate: number of parts that a batch is cut into to save memory, whose gradients are added up before the
+            optimiser step. The result is the same for encoders of features; encoders of pictures compute their batch
+            normalisation and draw their augmentation for each part separately.
+        precision: ``32``, or ``bf16`` to compute the encoder's layers in bfloat16, while weights, transport and losses
+            stay in float32.
     """
 
     epochs: Annotated[int, Range(least=0)] = 30
@@ -80,22 +83,24 @@ def fit(
 ) -> History:
     """Train a method in place.
 
-    Every epoch draws from a generator seeded by (seed, epoch), so a run that was killed at any moment and is started
-    again with the same checkpoint path ends with the same numbers as one that was not. Processes that a launcher
-    started call this together, each with the same arguments; the first one reads and writes the checkpoint.
+    Every epoch draws its random numbers from a generator seeded by (seed, epoch). A run that was killed at any moment
+    and is started again with the same checkpoint path therefore ends with the same numbers as an uninterrupted one. If
+    a launcher started several processes, all of them call this function with the same arguments; the first one reads
+    and writes the checkpoint.
 
     Args:
-        method: freshly built; on return it is trained and in evaluation mode, on the CPU.
-        dataset: all of its videos are used, without their labels; those of the part ``train`` where it has a split.
+        method: newly built; on return it is trained, in evaluation mode and on the CPU.
+        dataset: training videos, whose labels are not used. If the data set has a published split, only the videos of
+            its part ``train`` are used.
         settings: see :class:`TrainingSettings`.
-        checkpoint: file that is written after every epoch (atomically) and resumed from where it exists; one that
-            already holds more epochs than asked for is returned as it is.
-        progress: show a progress bar, in the first process.
+        checkpoint: file to resume from if it exists; replaced atomically after every epoch. If it already holds as many
+            epochs as asked for, or more, it is loaded and nothing is trained.
+        progress: show a progress bar (in the first process).
 
     Returns:
-        one dict per epoch, equal in all processes: ``epoch``, mean ``loss`` and its terms, and the collapse meter
-        (``mean_cosine`` and ``effective_rank`` of frame embeddings over all videos, over the first 8 where encoders are
-        shown pictures). Empty where nothing is learnt.
+        one dict per epoch, equal in all processes: ``epoch``; the mean over the steps of ``loss`` and its terms; and
+        ``mean_cosine`` and ``effective_rank`` of the frame embeddings, which reveal a collapse
+        (:func:`vasot_lib.evaluation.measure_collapse`). Empty for a method without training.
 
     Raises:
         InputError: the loss became NaN or infinite.
@@ -115,7 +120,8 @@ def fit(
             history = load_checkpoint(checkpoint, method, optimiser, fingerprint)
         else:
             method.initialise(dataset, settings.frames, _generator(settings.seed, -1))
-    # Setup hands the weights of the first process to all; the rest of its state follows, on the device by then.
+    # setup() moves the method to the device and copies the first process's weights to all others. History and optimiser
+    # state follow by broadcast.
     wrapped, optimiser = fabric.setup(method, optimiser)
     history, state = fabric.broadcast((history, optimiser.state_dict()))
     optimiser.load_state_dict(state)
@@ -130,26 +136,27 @@ def fit(
         if checkpoint is not None and fabric.is_global_zero:
             save_checkpoint(checkpoint, method, optimiser, history, fingerprint)
     method.cpu().eval()
-    method.epoch = max(0, len(history) - 1)  # also where the checkpoint had them all
-    with torch.no_grad():  # equal in all processes: they have the same weights, data and generator
+    method.epoch = max(0, len(history) - 1)  # not yet set if the checkpoint already held all epochs
+    with torch.no_grad():  # every process does this; weights, data and generator are equal, and so are the results
         method.finalise(dataset, _generator(settings.seed, len(history)))
     if checkpoint is not None and fabric.is_global_zero:
         save_checkpoint(checkpoint, method, optimiser, history, fingerprint)
-    fabric.barrier()  # whoever returns finds the last checkpoint written
+    fabric.barrier()  # no process returns before the checkpoint is complete
     return history
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that writes results: the only one, or rank 0 of those that a launcher started."""
+    """Whether this process writes the results: the only process, or rank 0 of those that a launcher started."""
     return not _launched() or os.environ["RANK"] == "0"
 
 
 def _launched() -> bool:
+    """Whether torchrun (which ``fabric run`` calls) started this process."""
     return torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
 
 
 def _fabric(method: Method, settings: TrainingSettings) -> Fabric:
-    """Fabric over the processes that torchrun (which ``fabric run`` calls) started, or over this one."""
+    """Fabric for the processes that a launcher started, or for this process alone."""
     processes, here = (int(os.environ[name]) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE")) if _launched() else (1, 1)
     if settings.device in ("auto", "cuda") and here > torch.cuda.device_count() > 0:
         raise InputError(
@@ -175,25 +182,28 @@ def _fabric(method: Method, settings: TrainingSettings) -> Fabric:
 def _epoch(
     method: Any, optimiser: Any, dataset: Dataset, settings: TrainingSettings, epoch: int, fabric: Fabric
 ) -> dict[str, float]:
-    learner: Method = method.module
+    """Train for one epoch; returns its record in the history. ``method`` is the method as wrapped by fabric."""
+    unwrapped: Method = method.module
     generator = _generator(settings.seed, epoch)
-    torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))  # for dropout and the like
-    sums: dict[str, Tensor] = {}
+    torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))  # for dropout, augmentation and GTCC
+    sums: dict[str, Tensor] = {}  # of each loss term over the steps, on the device
     steps = 0
-    parts = fabric.world_size * settings.accumulate
-    mine = range(fabric.global_rank * settings.accumulate, (fabric.global_rank + 1) * settings.accumulate)
-    batches = epoch_batch_parts(dataset, settings.frames, settings.batch_size, method.paired, generator, parts, mine)
+    n_parts = fabric.world_size * settings.accumulate
+    own_parts = range(fabric.global_rank * settings.accumulate, (fabric.global_rank + 1) * settings.accumulate)
+    batches = epoch_batch_parts(
+        dataset, settings.frames, settings.batch_size, method.paired, generator, n_parts, own_parts
+    )
     per_epoch = n_batches(dataset, settings.batch_size, method.paired)
-    learner.epoch = epoch
-    for shares in batches:
-        learner.step = epoch * per_epoch + steps
-        for number, (batch, share) in enumerate(shares, 1):
-            # Processes add up their gradients in the last backward pass of a step.
-            with fabric.no_backward_sync(method, enabled=number < len(shares)):
-                terms = method(batch.to(fabric.device))
-                # They come out as the mean over processes, and shall be the sum.
+    unwrapped.epoch = epoch
+    for parts in batches:
+        unwrapped.step = epoch * per_epoch + steps
+        for number, (part, share) in enumerate(parts, 1):
+            # The processes exchange their gradients in the backward pass of their last part only.
+            with fabric.no_backward_sync(method, enabled=number < len(parts)):
+                terms = method(part.to(fabric.device))
+                # The exchange averages over the processes, but the loss of a step is the sum over all parts.
                 fabric.backward(terms["loss"] * (share * fabric.world_size))
-            # Summed on the device: reading a value here would make the host wait at every step.
+            # The values stay on the device: reading one here would make the CPU wait for the GPU in every step.
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + share * value.detach()
         optimiser.step()
@@ -205,24 +215,25 @@ def _epoch(
         raise InputError(
             f"the loss is {record['loss']} in epoch {epoch}; lower lr ({settings.lr}) or check the features"
         )
-    return {**record, **_measure_collapse(learner, dataset, fabric)}
+    return {**record, **_measure_collapse(unwrapped, dataset, fabric)}
 
 
 @torch.no_grad()
 def _measure_collapse(method: Method, dataset: Dataset, fabric: Fabric) -> dict[str, float]:
+    """Mean cosine and effective rank of frame embeddings of the training videos, at the same frames in every epoch."""
     videos = dataset.videos[: None if dataset.videos[0].context is None else COLLAPSE_VIDEOS]
     batch = collate(videos, COLLAPSE_FRAMES, None).to(fabric.device)
     return measure_collapse(method.embed_frames(batch.features, batch.mask)[batch.mask])
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:
-    # A hash keeps neighbouring seeds and epochs apart: seed 1 epoch 0 is not seed 0 epoch 1.
+    # Hashed, so that no two pairs share a generator, as they would with seed + epoch: (0, 1) and (1, 0).
     digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def _fingerprint(method: Method, dataset: Dataset, settings: TrainingSettings) -> str:
-    """What a checkpoint must agree on to be resumed."""
+    """Hash of method, hyper-parameters, settings, weight shapes and data; a checkpoint resumes only where it agrees."""
     fixed = {k: v for k, v in asdict(settings).items() if k not in MAY_CHANGE_ON_RESUME}
     shapes = {name: list(value.shape) for name, value in method.state_dict().items()}
     parts = [method.name, asdict(method.hyper), fixed, shapes, dataset.checksum()]
@@ -232,7 +243,7 @@ def _fingerprint(method: Method, dataset: Dataset, settings: TrainingSettings) -
 def save_checkpoint(
     path: Path, method: Method, optimiser: torch.optim.Optimizer, history: History, fingerprint: str
 ) -> None:
-    """Weights, optimiser state and history in one safetensors file, written beside and then moved into place."""
+    """Write weights, optimiser state and history to one safetensors file, atomically."""
     tensors = {f"method.{name}": value.contiguous() for name, value in method.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
@@ -244,10 +255,16 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path, method: Method, optimiser: torch.optim.Optimizer | None = None, fingerprint: str | None = None
 ) -> History:
-    """Load a checkpoint into a method (and optimiser) of the same shapes; returns the history up to there.
+    """Load a checkpoint into a method, and its optimiser if given; returns the history of the epochs so far.
+
+    Args:
+        path: file that :func:`fit` wrote.
+        method: built with the same configuration; its parameters and buffers are overwritten.
+        optimiser: also restored, to continue the training.
+        fingerprint: compared with that of the checkpoint, unless None.
 
     Raises:
-        DataError: not a readable checkpoint, or made by another configuration than ``fingerprint``.
+        DataError: the file is not a readable checkpoint, or its fingerprint is another one.
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -1,4 +1,7 @@
-"""The one place that imports torchvision, and its networks with their weights. Only who uses pixels comes here."""
+"""Networks and weights of torchvision, and the conversion of pictures to their input.
+
+This is the only module that imports torchvision, and only code that works on pixels imports it.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,18 @@ from torch import Tensor, nn
 from vasot_lib.errors import DataError, InputError, unknown_name
 
 IMAGENET = "imagenet"
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pictures; torchvision's networks expect it
-# Operators of object detection, which torchvision's own compiled part defines where it loads.
-_MISSING = ("nms", "qnms")
+# Per colour channel of ImageNet's pictures in 0..1; torchvision's networks expect input that is standardised by them.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Operators for object detection that torchvision's compiled part defines if it loads.
+_MISSING_OPERATORS = ("nms", "qnms")
 
 
 @cache
 def torchvision() -> ModuleType:
-    """The package, also where its compiled part was built for CUDA and torch was not.
+    """Import torchvision, even if its compiled part was built for CUDA and torch was not.
 
-    There its import fails, because it annotates operators that nobody has defined; they are declared first, and
-    networks and transforms work without them.
+    In that case a plain import fails because torchvision refers to operators that its compiled part would have defined.
+    They are declared here before a second try; networks and transforms never call them.
     """
     try:
         module = importlib.import_module("torchvision")
@@ -35,7 +39,7 @@ def torchvision() -> ModuleType:
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[name]
         torchvision.library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[attr-defined] # kept alive
-        for name in _MISSING:
+        for name in _MISSING_OPERATORS:
             torchvision.library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[attr-defined]
         module = importlib.import_module("torchvision")
     importlib.import_module("torchvision.transforms.v2")
@@ -43,23 +47,23 @@ def torchvision() -> ModuleType:
 
 
 def network(name: str, weights: str) -> nn.Module:
-    """A network of torchvision by name.
+    """Build a network of torchvision by name.
 
     Args:
-        name: of a classifier, as in ``torchvision.models.list_models(module=torchvision.models)``.
-        weights: ``imagenet`` (fetched once, into torch's hub folder), a file of weights (a state dict, by
-            ``torch.save`` or safetensors), or empty for random ones.
+        name: a classifier, one of ``torchvision.models.list_models(module=torchvision.models)``.
+        weights: ``imagenet`` (downloaded once into torch's hub folder), a path to a state dict saved by ``torch.save``
+            or safetensors, or empty for random weights.
 
     Raises:
         InputError: unknown network.
         DataError: the weights cannot be downloaded or read, or fit another network.
     """
     models = torchvision().models
-    # Classifiers: detectors and the like fetch the weights of their backbone also where none are wanted.
+    # Only classifiers: detectors and others download the weights of their backbone even if none are asked for.
     known = models.list_models(module=models)
     if name not in known:
         raise unknown_name("network of torchvision", name, known)
-    # GoogLeNet and Inception give extra heads in training otherwise.
+    # The weights are loaded below, so that a failed download or an unreadable file becomes a DataError.
     model: nn.Module = models.get_model(name, weights=None)
     if weights == IMAGENET:
         model.load_state_dict(_download(name))
@@ -69,10 +73,10 @@ def network(name: str, weights: str) -> nn.Module:
 
 
 def load_weights(model: nn.Module, file: Path) -> None:
-    """Read a state dict without running what is stored in it.
+    """Load a state dict from a file into a model, refusing files that would execute code (pickles).
 
     Raises:
-        DataError: missing, no state dict, or one of another network.
+        DataError: the file is missing, is not a state dict, or is that of another network.
     """
     if not file.is_file():
         raise DataError(
@@ -86,7 +90,7 @@ def load_weights(model: nn.Module, file: Path) -> None:
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
         model.load_state_dict(state)
-    except Exception as error:  # whatever a damaged archive raises: there are many kinds
+    except Exception as error:  # damaged archives raise errors of many types
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
             f"weights {file} do not fit {type(model).__name__} or are damaged ({reason}); "
@@ -95,7 +99,7 @@ def load_weights(model: nn.Module, file: Path) -> None:
 
 
 def pictures_to_float(pictures: Tensor) -> Tensor:
-    """(n, H, W, 3) uint8 to (n, 3, H, W) float32 in 0..1, in the memory layout that convolutions like best."""
+    """(n, H, W, 3) uint8 to (n, 3, H, W) float32 in 0..1; stays channels-last in memory, fastest for convolutions."""
     if pictures.dtype != torch.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3:
         raise InputError(
             f"pictures are {pictures.dtype} of shape {tuple(pictures.shape)}; expected uint8 (n, height, width, 3)"
@@ -104,15 +108,15 @@ def pictures_to_float(pictures: Tensor) -> Tensor:
 
 
 def imagenet_normalised(pictures: Tensor) -> Tensor:
-    """(n, 3, H, W) pictures in 0..1, shifted and scaled as ImageNet's were."""
+    """(n, 3, H, W) pictures in 0..1, standardised per channel by the mean and deviation of ImageNet."""
     mean, std = (torch.tensor(values, device=pictures.device).view(3, 1, 1) for values in (MEAN, STD))
     return (pictures - mean) / std
 
 
 def imagenet_weights(name: str) -> Any:
-    """What torchvision knows of a network's weights: their address, and how their pictures are prepared."""
+    """Torchvision's record of the ImageNet weights of a network: their address and the transforms of their input."""
     models = torchvision().models
-    # [paper] "pre-trained on ImageNet": the first ones that torchvision had, not the improved recipe of later.
+    # [paper] "pre-trained on ImageNet": the original weights, not those of torchvision's later training recipe (V2).
     return models.ResNet50_Weights.IMAGENET1K_V1 if name == "resnet50" else models.get_model_weights(name).DEFAULT
 
 

@@ -1,4 +1,4 @@
-"""Methods by name. Each is one file; a new one is added to METHODS here."""
+"""The registry of methods by name: VASOT, VAOT and ASOT, and the methods that the paper compares with."""
 
 from vasot_lib.errors import unknown_name
 from vasot_lib.methods.asot import ASOT, SegmentationTerm
@@ -14,7 +14,7 @@ from vasot_lib.methods.compared.vava import VAVA
 from vasot_lib.methods.vaot import VAOT, AlignmentTerm
 from vasot_lib.methods.vasot import VASOT, JointTerms
 
-# In the order in which tables list them: both tasks, alignment, segmentation.
+# In the order of result tables: first the joint method, then those for alignment, then those for segmentation.
 METHODS: dict[str, type[Method]] = {
     method.name: method for method in (VASOT, VAOT, TCC, LAV, VAVA, GTCC, ASOT, TOT, UFSA, CTE, TWFinch)
 }

@@ -2,8 +2,10 @@
 
     L = L_xa,   L_xa = - mean_i sum_k T*_ik log softmax_k(x_i . a_k / tau)
 
-T* is the transport plan between frames and K action embeddings with structural priors (Near, Distinct) and temporal
-prior; the action marginal is relaxed, so actions may differ in length. Source: Xu and Gould, CVPR 2024; SPEC 2 to 5.
+x_i are unit-length embeddings of the frames of a video X, a_k unit-length embeddings of K actions, tau is a
+temperature. The targets T* (pseudo-labels) come from the transport plan between frames and actions, with structural
+priors (Near for frames, Distinct for actions) and temporal prior. The marginal of the actions is relaxed, so that
+actions may differ in length. Source: Xu and Gould, CVPR 2024; SPEC sections 2 to 5.
 """
 
 from __future__ import annotations
@@ -29,11 +31,11 @@ class SegmentationTerm:
     """Hyper-parameters of the segmentation loss.
 
     Attributes:
-        transport: how the pseudo-labels are made in training.
-        decode: how the trained model segments a full-length video.
+        transport: the transport problem whose plan gives the pseudo-labels in training.
+        decode: the transport problem whose plan segments a full-length video after training.
         tau: temperature of the softmax.
-        actions: first action embeddings, ``kmeans`` [paper, ASOT], ``kmeans_in_order`` (numbered by the mean time of
-            their frames) [ours] or ``random`` [VASOT release].
+        actions: how the action embeddings are initialised: ``kmeans`` [paper, ASOT], ``kmeans_in_order`` (K-means
+            centres numbered by the mean relative time of their frames) [ours] or ``random`` [VASOT release].
     """
 
     transport: Segmentation = field(default_factory=Segmentation)
@@ -65,23 +67,23 @@ class ASOT(Method):
 
     @property
     def segmentation(self) -> SegmentationTerm:
-        """The segmentation term among the hyper-parameters."""
+        """Hyper-parameters of the segmentation loss; VASOT keeps them in a field of its own."""
         return self.hyper
 
     def initialise(self, dataset: Dataset, n_frames: int, generator: torch.Generator) -> None:
-        """K-means on the untrained encoder's embeddings, unless random actions are asked for."""
+        """Initialise the action embeddings as the hyper-parameter ``actions`` says."""
         if self.segmentation.actions != "random":
             in_order = self.segmentation.actions == "kmeans_in_order"
             self.actions.initialise(self.encoder, dataset, n_frames, generator, in_order)
 
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Segmentation loss over the videos of the batch."""
+        """Segmentation loss of the videos in the batch."""
         self.actions.renormalise()
         return {"loss": self.segmentation.loss(embedded, self.actions.weight, batch.mask)}
 
     @torch.no_grad()
     def segment(self, video: Video) -> Tensor:
-        """Action of each frame: the largest entry in its row of the decoding plan."""
+        """(N,) action with the largest entry in each frame's row of the decoding plan."""
         x = self.embed(video)[None]
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         targets, _ = self.segmentation.decode.match(x, self.actions.weight, mask)

@@ -1,4 +1,8 @@
-"""The one interface that every method stands behind, and the parts that several share."""
+"""The interface of all methods, and the action embeddings that the segmentation methods share.
+
+A method owns an encoder. The training loop (``vasot_lib.training``) minimises the loss that :meth:`Method.forward`
+computes for a batch; afterwards ``embed``, ``align`` and ``segment`` apply what was learnt to whole videos.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +20,26 @@ from vasot_lib.errors import InputError
 
 
 class Method(nn.Module):
-    """A learner: ``forward(batch)`` gives its loss, ``embed``, ``align`` and ``segment`` use what it learnt.
+    """A model that is trained on a loss and then embeds, aligns or segments videos.
 
-    A new method is one file: a frozen dataclass of hyper-parameters, a subclass that names it in ``Hyper`` and defines
-    ``terms``, an entry in ``vasot_lib.methods.METHODS`` and its presets in ``vasot_kit.experiments.presets``.
+    A new method is one file: a frozen dataclass of hyper-parameters, and a subclass that names it in ``Hyper`` and
+    defines ``loss_terms``. It is registered in ``vasot_lib.methods.METHODS``, its presets in
+    ``vasot_kit.experiments.presets``.
 
     Attributes:
-        name: as in the registry.
-        tasks: ``"alignment"``, ``"segmentation"`` or both: what it is trained and scored for.
-        paired: batches hold pairs of videos (rows 2k and 2k + 1) instead of single ones.
-        Hyper: frozen dataclass of the method's own hyper-parameters, with the published values as defaults.
-        unit_length: its encoder gives embeddings of length 1.
-        learns: False for a method without training; ``fit`` then takes no step.
-        shared_actions: action k of one video is action k of every other; False for a method that looks at one video
-            at a time, whose segmentations are scored at video level only.
-        epoch, step: how far the training is, counted from 0 and set by the training loop; schedules read them.
+        name: key of the method in ``METHODS``.
+        tasks: ``"alignment"``, ``"segmentation"`` or both: what the method is trained for and scored on.
+        paired: whether a batch holds pairs of videos, X in row 2k and Y in row 2k + 1, instead of single videos.
+        Hyper: frozen dataclass of the hyper-parameters of this method, with the published values as defaults.
+        unit_length: whether the encoder has to scale its embeddings to length 1.
+        learns: whether there is anything to train; if not, ``fit`` takes no step.
+        shared_actions: whether action k means the same in every video. False for a method that clusters each video
+            separately; its segmentations are only scored at video level.
+        epoch, step: number of the current epoch and of the current optimiser step, from 0. The training loop sets both;
+            loss terms with a schedule read them.
+        encoder: maps features or pictures to embeddings of width D = ``encoder.n_out``.
+        n_actions: K.
+        hyper: the instance of ``Hyper`` that the method was built with.
     """
 
     name: ClassVar[str]
@@ -50,43 +59,53 @@ class Method(nn.Module):
         self.hyper = hyper
 
     def initialise(self, dataset: Dataset, n_frames: int, generator: torch.Generator) -> None:
-        """What has to look at the data before the first step; nothing by default.
+        """Set parameters from the training data before the first step, such as action embeddings by K-means.
+
+        Called once by ``fit``. The default does nothing.
 
         Args:
             dataset: the training data.
-            n_frames: frames sampled per video.
-            generator: every random choice comes from here.
+            n_frames: number of frames to sample from each video.
+            generator: source of all random numbers.
         """
 
     def finalise(self, dataset: Dataset, generator: torch.Generator) -> None:
-        """What is fitted to the trained embeddings at the end, on the CPU, and kept in buffers; nothing by default.
+        """Fit what needs the trained embeddings, such as CTE's Gaussian of each action, and keep it in buffers.
+
+        Called once by ``fit`` after the last step, with the method on the CPU. The default does nothing.
 
         Args:
             dataset: the training data.
-            generator: every random choice comes from here.
+            generator: source of all random numbers.
         """
 
     def embed_frames(self, features: Tensor, mask: Tensor) -> Tensor:
-        """(B, N, D) embeddings of the frames of B videos; a method whose frames see each other overrides this.
+        """(B, N, D) embeddings of the frames of B videos, each frame encoded independently of the others.
+
+        UFSA overrides this: its transformer lets the frames of a video attend to each other.
 
         Args:
-            features: (B, N, ...) what the encoder takes.
-            mask: (B, N) bool, real frames.
+            features: (B, N, ...) input of the encoder, as in :class:`vasot_lib.data.Batch`.
+            mask: (B, N) bool, True on real frames and False on padding.
         """
         return self.encoder(features)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Scalar terms of the objective by name; ``"loss"`` is the one to minimise."""
+        """Embed a batch and return the scalar terms of its loss by name; ``"loss"`` is the one to minimise."""
         embedded = self.embed_frames(batch.features, batch.mask)
-        # Mixed precision ends here: transport and losses stay in the embeddings' float32.
+        # Under mixed precision only the encoder runs in bfloat16; transport and losses need float32.
         with torch.autocast(embedded.device.type, enabled=False):
             return self.loss_terms(embedded, batch)
 
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """What ``forward`` returns, from the (B, N, D) embeddings of the batch.
+        """Scalar terms of the loss by name, with their sum as ``"loss"``.
 
-        Every term is a mean over the videos (or pairs) of the batch and every parameter takes part in the loss, so
-        that a batch can be cut into parts for several processes.
+        Every term must be a mean over the videos (or pairs) of the batch, and every parameter must take part in the
+        loss: only then can several processes compute one step, each on a part of the batch.
+
+        Args:
+            embedded: (B, N, D) embeddings of the frames of the batch.
+            batch: the batch that they were computed from.
         """
         raise TypeError(f"{type(self).__name__} defines no terms")
 
@@ -97,23 +116,35 @@ class Method(nn.Module):
         return self.embed_frames(features, torch.ones(features.shape[:2], dtype=torch.bool, device=self.device))[0]
 
     def align(self, x: Video, y: Video) -> Tensor:
-        """(N,) for each frame of X the best match in Y: the nearest embedding, unless a method knows better."""
+        """(N,) index of the matched frame of Y for each frame of X; by default the one with the nearest embedding.
+
+        Raises:
+            InputError: the method does not align videos.
+        """
         if "alignment" not in self.tasks:
             raise InputError(f"method {self.name!r} does not align; it is made for: {', '.join(self.tasks)}")
         return torch.cdist(self.embed(x), self.embed(y)).argmin(1)
 
     def segment(self, video: Video) -> Tensor:
-        """(N,) action of each frame, 0 to K - 1."""
+        """(N,) action of each frame, 0 to K - 1.
+
+        Raises:
+            InputError: the method does not segment videos.
+        """
         raise InputError(f"method {self.name!r} does not segment; it is made for: {', '.join(self.tasks)}")
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """Device of the parameters."""
         return next(self.parameters()).device
 
 
 class ActionEmbeddings(nn.Module):
-    """K unit-length prototypes that live in the space of the frame embeddings (SPEC section 5)."""
+    """K trainable unit-length vectors a_k in the space of the frame embeddings (SPEC section 5).
+
+    Attributes:
+        weight: (K, D).
+    """
 
     def __init__(self, k: int, dim: int):
         super().__init__()
@@ -121,24 +152,27 @@ class ActionEmbeddings(nn.Module):
 
     @torch.no_grad()
     def renormalise(self) -> None:
-        """Back to unit length: to be called at the start of every step."""
+        """Scale the embeddings back to unit length, at the start of every training step."""
         self.weight.copy_(F.normalize(self.weight, dim=1))
 
     @torch.no_grad()
     def initialise(
         self, encoder: nn.Module, dataset: Dataset, n_frames: int, generator: torch.Generator, in_order: bool = False
     ) -> None:
-        """K-means centres of the untrained encoder's frame embeddings. [paper, ASOT]
+        """Set the embeddings to the K-means centres of what the untrained encoder gives for all frames. [paper, ASOT]
 
-        The VASOT release leaves random unit vectors here.
+        The VASOT release keeps random unit vectors instead.
 
         Args:
-            encoder: maps (..., D) features to embeddings.
+            encoder: maps (B, N, ...) features to (B, N, D) embeddings.
             dataset: the training data.
-            n_frames: frames sampled per video.
-            generator: every random choice comes from here.
-            in_order: number the centres by the mean relative time of their frames. [ours]; K-means numbers them at
-                random, but the temporal prior reads action k as the one that happens around k / K.
+            n_frames: number of frames to sample from each video.
+            generator: source of all random numbers.
+            in_order: number the centres by the mean relative time of their frames [ours]. K-means numbers them
+                arbitrarily, but the temporal prior expects action k around the relative time k / K.
+
+        Raises:
+            InputError: fewer frames than K.
         """
         batch = collate(dataset.videos, n_frames, generator).to(self.weight.device)
         frames = encoder(batch.features)[batch.mask].cpu().numpy()

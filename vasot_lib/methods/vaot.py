@@ -2,8 +2,10 @@
 
     L = L_xy,   L_xy = - mean_i sum_j T*_ij log softmax_j(x_i . y_j / tau)
 
-T* is the balanced transport plan between the frames of X and of Y with structural priors (Near, Far), temporal prior
-and dummy frames. Source: Ali et al., ICCV 2025; SPEC sections 2 to 5.
+x_i and y_j are unit-length embeddings of the frames of two videos X and Y, tau is a temperature. The targets T* come
+from the balanced transport plan between the frames of X and the frames of Y, with structural priors (Near for X, Far
+for Y), temporal prior and dummy frames; no gradient flows through the plan.
+Source: Ali et al., ICCV 2025; SPEC sections 2 to 5.
 """
 
 from __future__ import annotations
@@ -25,10 +27,11 @@ class AlignmentTerm:
     """Hyper-parameters of the alignment loss.
 
     Attributes:
-        transport: how the targets are made.
+        transport: the transport problem whose plan gives the targets T*.
         tau: temperature of the softmax.
-        symmetric: average the loss over X to Y and Y to X. [ours]; the release uses X to Y only.
-        contrast: weight of the contrastive inverse-difference-moment term; 0 leaves it out.
+        symmetric: average L_xy and L_yx [ours]; the release computes L_xy only.
+        contrast: weight of the contrastive inverse-difference-moment term, which works against a collapse of the
+            embeddings (:func:`vasot_lib.losses.contrastive_idm`); 0 leaves it out.
     """
 
     transport: Alignment = field(default_factory=Alignment)
@@ -40,7 +43,14 @@ class AlignmentTerm:
         check_fields(self)
 
     def loss(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> dict[str, Tensor]:
-        """``alignment`` and, where it is weighted, ``contrast``, from (B, N, D) and (B, M, D) embeddings."""
+        """The scalar loss terms ``alignment`` and, if it has a weight, ``contrast``.
+
+        Args:
+            x: (B, N, D) unit-length embeddings of the frames of X.
+            y: (B, M, D) unit-length embeddings of the frames of Y.
+            mask_x: (B, N) bool, True on real frames.
+            mask_y: (B, M) bool.
+        """
         with torch.no_grad():
             targets = self.transport.match(x, y, mask_x, mask_y)
         loss = matching_loss(x, y, targets.x_to_y, self.tau, mask_x, mask_y)
@@ -52,9 +62,14 @@ class AlignmentTerm:
         return terms
 
     def align(self, x: Tensor, y: Tensor) -> Tensor:
-        """(N,) column of the largest entry in each row of the plan between (N, D) and (M, D) embeddings."""
+        """(N,) frame of Y with the largest entry in each row of the plan.
+
+        Args:
+            x: (N, D) unit-length embeddings of the frames of X.
+            y: (M, D) unit-length embeddings of the frames of Y.
+        """
         masks = (torch.ones(1, len(e), dtype=torch.bool, device=e.device) for e in (x, y))
-        # Soft handling: also a frame that mostly went to the dummy has a best real match.
+        # The negative slices leave out the dummy's row and column. Frames that mostly go to the dummy get a match too.
         return self.transport.match(x[None], y[None], *masks).plan.matrix[0, -len(x) :, -len(y) :].argmax(1)
 
 
@@ -67,11 +82,11 @@ class VAOT(Method):
     Hyper = AlignmentTerm
 
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Alignment loss over the pairs of the batch."""
+        """Alignment loss of the pairs in the batch."""
         terms = self.hyper.loss(embedded[0::2], embedded[1::2], batch.mask[0::2], batch.mask[1::2])
         return {"loss": sum(terms.values()), **terms}
 
     @torch.no_grad()
     def align(self, x: Video, y: Video) -> Tensor:
-        """Best match of each frame of X under the transport plan."""
+        """(N,) frame of Y with the largest entry in each row of the transport plan."""
         return self.hyper.align(self.embed(x), self.embed(y))

@@ -2,8 +2,9 @@
 
     L = w_align L_xy + w_seg (L_xa + L_ya)
 
-X and Y are two videos of one activity, a_k the action embeddings; the encoder and the actions are shared.
-Source: Ali et al., ICCV 2025; SPEC sections 2 to 5.
+X and Y are two videos of one activity. L_xy is the alignment loss of VAOT between their frames; L_xa and L_ya are the
+segmentation loss of ASOT between the frames of each video and the K action embeddings a_k. One encoder and one set of
+action embeddings serve both tasks. Source: Ali et al., ICCV 2025; SPEC sections 2 to 5.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ class JointTerms:
     """Hyper-parameters of the joint objective.
 
     Attributes:
-        alignment: the frame-to-frame term.
-        segmentation: the frame-to-action term.
+        alignment: hyper-parameters of L_xy, from frames to frames.
+        segmentation: hyper-parameters of L_xa and L_ya, from frames to actions.
         w_align: weight of L_xy.
         w_seg: weight of L_xa + L_ya.
     """
@@ -40,7 +41,7 @@ class JointTerms:
 
 
 class VASOT(ASOT):
-    """Joint alignment and segmentation: shared encoder and action embeddings, both losses added."""
+    """Joint alignment and segmentation with a shared encoder and shared action embeddings."""
 
     name = "vasot"
     tasks = ("alignment", "segmentation")
@@ -49,20 +50,20 @@ class VASOT(ASOT):
 
     @property
     def segmentation(self) -> SegmentationTerm:
-        """The segmentation term among the hyper-parameters."""
+        """Hyper-parameters of the segmentation loss."""
         return self.hyper.segmentation
 
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Both losses over the pairs of the batch; L_xa and L_ya come from one solve."""
+        """Both losses of the pairs in the batch. One call of the solver gives the plans of L_xa and of L_ya."""
         self.actions.renormalise()
         terms = self.hyper.alignment.loss(embedded[0::2], embedded[1::2], batch.mask[0::2], batch.mask[1::2])
         terms = {name: self.hyper.w_align * value for name, value in terms.items()}
-        # The mean over all rows is (L_xa + L_ya) / 2.
+        # segmentation.loss averages over all 2B videos, X and Y alike, which is (L_xa + L_ya) / 2.
         segmentation = 2.0 * self.segmentation.loss(embedded, self.actions.weight, batch.mask)
         terms["segmentation"] = self.hyper.w_seg * segmentation
         return {"loss": sum(terms.values()), **terms}
 
     @torch.no_grad()
     def align(self, x: Video, y: Video) -> Tensor:
-        """Best match of each frame of X under the transport plan."""
+        """(N,) frame of Y with the largest entry in each row of the transport plan."""
         return self.hyper.alignment.align(self.embed(x), self.embed(y))

@@ -1,10 +1,11 @@
-"""CTE: a continuous temporal embedding, clustered, and decoded in the mean order of the clusters.
+"""CTE: segmentation by clustering embeddings that are trained to predict relative time.
 
     L = mean_i (w . sigmoid(x_i) + b - i / N)^2
 
-The encoder learns to tell the relative time of a frame, i / N. After training, K-means over the embeddings of all
-videos gives the actions, a Gaussian per action their likelihoods, and the mean relative time their one order; Viterbi
-then cuts every video in that order. Source: Kukleva et al., CVPR 2019; SPEC section 10.
+x_i is the embedding of frame i of a video with N frames; encoder, w and b learn to predict its relative time i / N.
+After training, K-means on the embeddings of all videos gives K actions. They are ordered by the mean relative time of
+their frames, and a Gaussian is fitted to the embeddings of each. Viterbi then segments every video into these actions,
+in this order, with the highest likelihood. Source: Kukleva et al., CVPR 2019; SPEC section 10.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from vasot_lib.paths import viterbi
 
 @dataclass(frozen=True)
 class TemporalEmbedding:
-    """Hyper-parameters of the decoding; the regression has none.
+    """Hyper-parameters of CTE.
 
     Attributes:
-        ridge: added to the diagonal of every action's covariance. [release]
+        ridge: added to the diagonal of the covariance of every action, so that it can be inverted [release].
     """
 
     ridge: Positive = 1e-4
@@ -40,16 +41,17 @@ class TemporalEmbedding:
 
 
 class CTE(Method):
-    """Segmentation by regression of relative time, K-means and Viterbi: one pass, without iterations, as released.
+    """Segmentation by regression of relative time, K-means and Viterbi, without repeating these steps, as released.
 
-    Against the release: the encoder is the one that all methods share (ReLU between its layers, where the release has a
-    sigmoid); a step takes whole videos, not 256 frames of any; K-means sees all frames at once, not in batches of 50;
-    and there is no background model, which the release uses on YouTube Instructions alone. The release clusters each
-    activity by itself: give one activity per data set to do the same.
+    Differences from the release: the encoder is the one that all methods here share (with ReLU, not a sigmoid, between
+    its layers); a training step takes whole videos instead of 256 frames of any videos; K-means sees all frames at once
+    instead of batches of 50; and there is no background model, which the release uses on YouTube Instructions only. The
+    release clusters the videos of each activity separately; to do the same, train on one activity at a time.
 
     Attributes:
+        head: the linear regression w, b.
         means: (K, D) mean embedding of each action; actions are numbered by the mean relative time of their frames.
-        cholesky_factors: (K, D, D) Cholesky factors of the covariances; all zero before the training is over.
+        cholesky_factors: (K, D, D) Cholesky factors of the covariances; all zero until training has finished.
     """
 
     name = "cte"
@@ -67,16 +69,16 @@ class CTE(Method):
         self.register_buffer("cholesky_factors", torch.zeros(n_actions, encoder.n_out, encoder.n_out))
 
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Squared error of the relative time, mean over the frames of a video and then over videos."""
+        """Squared error of the predicted relative time, the mean over the frames of a video and then over videos."""
         n = batch.mask.sum(1, keepdim=True)
-        # The number of its bin places a sampled frame to within 1 / N; the length of its video is not in the batch.
+        # Sampled frame i lies in bin i of N, so its relative time is i / N up to an error of 1 / N.
         time = torch.arange(batch.mask.shape[1], device=n.device, dtype=embedded.dtype) / n  # (B, N)
         error = (self.head(embedded.sigmoid()).squeeze(2) - time).square()
         return {"loss": ((error * batch.mask).sum(1, keepdim=True) / n).mean()}
 
     @torch.no_grad()
     def finalise(self, dataset: Dataset, generator: torch.Generator) -> None:
-        """K-means on the embeddings of all frames; its clusters in order of time, each as a Gaussian.
+        """Cluster the embeddings of all frames by K-means, order the clusters by time and fit a Gaussian to each.
 
         Raises:
             InputError: fewer than K different embeddings.
@@ -100,10 +102,10 @@ class CTE(Method):
 
     @torch.no_grad()
     def segment(self, video: Video) -> Tensor:
-        """Action of each frame: the cut into actions 0 to K - 1, in that order, of highest likelihood.
+        """(N,) action of each frame: the most likely segmentation in which actions 0 to K - 1 follow in this order.
 
-        The release charges log 2 for every frame, whether it stays in its action or goes on to the next; that is no
-        charge at all.
+        The release also subtracts log 2 per frame, both for staying in an action and for moving to the next one. As it
+        subtracts the same for every segmentation, it is left out here.
 
         Raises:
             InputError: the method has not been trained, or the video has fewer than K frames.

@@ -1,21 +1,26 @@
 """GTCC: generalised temporal cycle consistency, for videos with repeated, reordered and irrelevant frames.
 
-    alpha_i          = softmax_j(-|x_i - y_j| / tau), as a function of j fitted by  sum_k pi_ik G_ik(j),  Gaussians
-    v_ik             = sum_j G_ik(j) y_j              one soft neighbour per place in Y that frame i may belong to
-    beta_ik          = softmax_t(-|v_ik - x_t| / tau) over a window to one side of frame i, which side is random
-    l_i              = sum_k pi_ik (i - mu_ik)^2,     mu_ik = sum_t beta_ik(t) t, in frames
-    L                = mean_i B_i l_i + (1 - B_i) / l_i
+    alpha_i(j) = softmax_j(-|x_i - y_j| / tau)      how well frame x_i matches each frame j of Y
+               ~ sum_k pi_ik G_ik(j)                fitted by a mixture of K Gaussians over j, with weights pi_ik
+    v_ik       = sum_j G_ik(j) y_j                  one soft nearest neighbour in Y for each Gaussian
+    beta_ik(t) = softmax_t(-|v_ik - x_t| / tau)     over frames t of X in a window, at random before or after frame i
+    mu_ik      = sum_t beta_ik(t) t                 the frame at which the cycle through Gaussian k ends
+    l_i        = sum_k pi_ik (i - mu_ik)^2          squared error of the cycle, in frames^2
+    L          = mean_i B_i l_i + (1 - B_i) / l_i   with the gate B_i in (0, 1]
 
-The mixture lets an action that comes twice in Y be matched twice; the window keeps its repetitions in X out of the way
-back; the gate B_i lets frames without counterpart be pushed away from Y. Both directions, averaged.
-Source: Donahue and Elhamifar, CVPR 2024; SPEC section 10. The details are those of the released code, which also sets
-the weight of TCC's variance term to 0 and then does not divide by the variance; except that
+Because of the mixture, a frame can be matched to an action that occurs twice in Y. The window excludes repetitions of
+the action in X from the way back. The gate B_i is small for frames without a counterpart in Y, whose cycle error then
+grows instead of shrinking. L is averaged over both directions.
 
-- it fits each mixture by L-BFGS on the symmetric divergence; here EM fits all of them at once. In both, no gradient
-  flows through the mixture;
-- its backward window leaves out frame i itself, so that a correct cycle costs something; here it is in both windows;
-- it adds 1e-6 to the sum below beta, which sends mu to frame 0 where all distances are large; here it is a softmax;
-- its gate network has five layers and a bias that the standardisation cancels; here two layers and no such bias.
+Source: Donahue and Elhamifar, CVPR 2024; SPEC section 10. As in the released code there is no variance term and no
+division by the variance as in TCC. Differences from the released code:
+
+- It fits each mixture by L-BFGS on the symmetric KL divergence; here EM fits all mixtures at once. No gradient flows
+  through the mixture in either.
+- Its window before frame i excludes frame i, so that a correct cycle has an error; here both windows include it.
+- It adds 1e-6 to the denominator of beta, which moves mu to frame 0 where all distances are large; here beta is a
+  softmax.
+- Its gate network has five layers, and a last bias that the standardisation cancels; here it has two and no such bias.
 """
 
 from __future__ import annotations
@@ -31,23 +36,23 @@ from vasot_lib.data import Batch
 from vasot_lib.encoders import Encoder
 from vasot_lib.methods.base import Method
 
-MIN_VARIANCE = 0.5  # frames^2, of a component; narrower than one frame is not seen in samples at whole frames
+MIN_VARIANCE = 0.5  # frames^2, of a Gaussian; alpha is known at whole frames only, so a narrower one cannot be fitted
 ONE_FRAME_VARIANCE = 1.0 / 12.0  # frames^2, the variance of a uniform distribution over one frame
 
 
 @dataclass(frozen=True)
 class MultiCycleBack:
-    """Hyper-parameters of the multi-cycle-back regression; the release's for unscripted recordings.
+    """Hyper-parameters of GTCC; the defaults are those of the release for videos without a fixed order of the steps.
 
     For videos in a fixed order the release sets ``components`` 5, ``window`` .5 and ``decay`` 1.
 
     Attributes:
-        tau: temperature of both softmaxes, on Euclidean distances that are not squared.
-        components: K, Gaussians per mixture.
-        iterations: of EM.
-        window: delta, length of the one-sided window as a share of the video, in (0, 1].
-        decay: gamma, in (0, 1]; no gate is below gamma^(epoch + 1). 1: no gate.
-        starts: frames of each video that cycles start from, drawn anew in each step.
+        tau: temperature of both softmaxes, which take Euclidean distances, not squared ones.
+        components: K, the number of Gaussians in each mixture.
+        iterations: number of EM iterations.
+        window: delta, length of the window as a share of the length of the video, in (0, 1].
+        decay: gamma, in (0, 1]; the gate is at least gamma^(epoch + 1). With 1 there is no gate.
+        starts: number of frames of each video at which a cycle starts, drawn anew in each step.
     """
 
     tau: Positive = 0.1
@@ -61,15 +66,15 @@ class MultiCycleBack:
         check_fields(self)
 
     def errors(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor, starts: Tensor, ahead: Tensor) -> Tensor:
-        """(B, S) squared error l of the cycles X -> Y -> X, in frames^2.
+        """(B, S) squared error l_i, in frames^2, of the cycles X -> Y -> X that start at S frames i of X.
 
         Args:
             x: (B, N, D) embeddings.
             y: (B, M, D) embeddings.
-            mask_x: (B, N) bool, real frames.
-            mask_y: (B, M) bool, real frames.
-            starts: (B, S) frames of X.
-            ahead: (B,) bool, which way the windows look from the start.
+            mask_x: (B, N) bool, True on real frames.
+            mask_y: (B, M) bool.
+            starts: (B, S) the frames i.
+            ahead: (B,) bool, True if the windows lie after frame i, False if before.
         """
         first = x.gather(1, starts.unsqueeze(2).expand(-1, -1, x.shape[2]))  # (B, S, D)
         with torch.no_grad():
@@ -85,19 +90,19 @@ class MultiCycleBack:
 
 
 def one_sided_window(starts: Tensor, ahead: Tensor, mask: Tensor, share: float) -> Tensor:
-    """(B, S, N) bool: the frames that a cycle may return to.
+    """(B, S, N) bool, True on the frames of X at which a cycle from frame i may end.
 
-    Of w = share times length frames, those from i - w + 1 to i, or from i to i + w - 1. Where i lies in the first or
-    last w frames of the video, all of these as well, since its own window may be cut off.
+    The window has w = share times length frames: i - w + 1 to i, or i to i + w - 1 if ``ahead``. If i is among the
+    first or last w frames of the video, where the window may be cut off, it includes all of those w frames as well.
 
     Args:
-        starts: (B, S) frames i.
-        ahead: (B,) bool, the second kind of window instead of the first.
-        mask: (B, N) bool, real frames.
-        share: in (0, 1].
+        starts: (B, S) frames i at which the cycles start.
+        ahead: (B,) bool, True if the window lies after frame i.
+        mask: (B, N) bool, True on real frames.
+        share: length of the window as a share of the length of the video, in (0, 1].
     """
     length = mask.sum(1)[:, None, None]
-    width = (length * share).round().clamp_min(2)  # of one frame alone, every cycle would be correct
+    width = (length * share).round().clamp_min(2)  # within one frame, every cycle would be correct
     frame = torch.arange(mask.shape[1], device=mask.device)
     offset = frame - starts.unsqueeze(2)  # (B, S, N)
     offset = torch.where(ahead[:, None, None], offset, -offset)
@@ -108,32 +113,32 @@ def one_sided_window(starts: Tensor, ahead: Tensor, mask: Tensor, share: float) 
 
 
 def fit_mixture(alpha: Tensor, mask: Tensor, components: int, iterations: int) -> tuple[Tensor, Tensor]:
-    """Mixtures of K Gaussians over the frames, fitted to distributions over the frames by EM.
+    """Fit a mixture of K Gaussians over the frames to each of B S distributions over the frames, by EM.
 
-    EM minimises KL(alpha || mixture): every frame is a sample that counts alpha times. The first components are evenly
-    spaced, each as wide as the space between two.
+    EM minimises KL(alpha || mixture) by treating frame j as a sample with weight alpha(j). It starts from evenly spaced
+    Gaussians whose standard deviation is the distance between neighbours.
 
     Args:
-        alpha: (B, S, M) rows that sum to 1, and 0 on padding.
-        mask: (B, M) bool, real frames.
+        alpha: (B, S, M) distributions; rows sum to 1 and are 0 on padding.
+        mask: (B, M) bool, True on real frames.
         components: K.
-        iterations: of EM.
+        iterations: number of EM iterations.
 
     Returns:
-        weights (B, S, K), summing to 1 over K, and Gaussians (B, S, K, M), summing to 1 over the real frames.
+        weights pi (B, S, K), summing to 1 over K, and Gaussians G (B, S, K, M), summing to 1 over the real frames.
     """
     length = mask.sum(1)[:, None, None].to(alpha.dtype)
-    # Time is counted from the middle, so that the second moments lose fewer digits.
+    # Time is counted from the middle of the video: with smaller numbers the variances lose fewer digits.
     time = torch.arange(mask.shape[1], device=mask.device) - (length - 1) / 2  # (B, 1, M)
     moments = torch.stack((torch.ones_like(time), time, time.square()), 3)  # (B, 1, M, 3)
-    share = (torch.arange(components, dtype=alpha.dtype, device=alpha.device) + 0.5) / components - 0.5
-    mean = (share * length).expand(*alpha.shape[:2], components)  # (B, S, K)
+    position = (torch.arange(components, dtype=alpha.dtype, device=alpha.device) + 0.5) / components - 0.5
+    mean = (position * length).expand(*alpha.shape[:2], components)  # (B, S, K)
     variance = (length / components).square().clamp_min(MIN_VARIANCE).expand_as(mean)
     weight = torch.full_like(mean, 1.0 / components)
     for _ in range(iterations):
         responsibility = (weight.log().unsqueeze(3) + _log_density(time, mean, variance)).softmax(2)  # (B, S, K, M)
         total, first, second = ((responsibility * alpha.unsqueeze(2)) @ moments).unbind(3)  # (B, S, K) each
-        weight = total.clamp_min(1e-8)  # a component that nothing belongs to stays finite
+        weight = total.clamp_min(1e-8)  # so that a Gaussian without any samples keeps a finite mean
         mean = first / weight
         variance = (second / weight - mean.square()).clamp_min(MIN_VARIANCE)
     density = _log_density(time, mean, variance).masked_fill(~mask[:, None, None], -torch.inf)
@@ -141,25 +146,25 @@ def fit_mixture(alpha: Tensor, mask: Tensor, components: int, iterations: int) -
 
 
 def _log_density(time: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-    """(B, S, K, M), up to a constant."""
+    """(B, S, K, M) log density of each Gaussian at each frame, up to a constant."""
     offset = time.unsqueeze(2) - mean.unsqueeze(3)
     return -0.5 * (offset.square() / variance.unsqueeze(3) + variance.log().unsqueeze(3))
 
 
 class Gate(nn.Module):
-    """B, how much each frame of X is to be aligned with Y, from a weight vector that Y makes of its frames."""
+    """The gate B_i: how well frame x_i fits the video Y as a whole, by its product with a query computed from Y."""
 
     def __init__(self, dim: int, n_hidden: int = 128):
         super().__init__()
-        # No last bias: the mean that is taken off below would cancel it.
+        # No last bias: subtracting the mean score below would cancel it.
         self.layers = nn.Sequential(nn.Linear(dim, n_hidden), nn.ReLU(), nn.Linear(n_hidden, dim))
 
     def forward(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor, floor: float) -> Tensor:
-        """(B, N) in [floor, 1], from (B, N, D) and (B, M, D) embeddings; about half of it above the middle."""
+        """(B, N) gates between ``floor`` and 1, from (B, N, D) embeddings of X and (B, M, D) embeddings of Y."""
         real_y, real_x = mask_y.unsqueeze(2), mask_x.to(x.dtype)
         query = (self.layers(y) * real_y).sum(1) / real_y.sum(1)  # (B, D)
         score = (x @ query.unsqueeze(2)).squeeze(2)  # (B, N)
-        # Standardised over the video: otherwise the gates would all fall to the floor, where errors cost least.
+        # Without standardising the scores over the video, all gates would fall to the floor, where errors cost least.
         n = real_x.sum(1, keepdim=True)
         score = score - (score * real_x).sum(1, keepdim=True) / n
         variance = (score.square() * real_x).sum(1, keepdim=True) / n
@@ -181,7 +186,7 @@ class GTCC(Method):
         self.gate = Gate(encoder.n_out) if hyper.decay < 1.0 else None
 
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """``loss`` over the pairs of the batch, both directions; ``cycle``, the mean error in frames^2."""
+        """``loss`` of the pairs in the batch, and the mean cycle error ``cycle`` in frames^2, over both directions."""
         x, y, mask_x, mask_y = embedded[0::2], embedded[1::2], batch.mask[0::2], batch.mask[1::2]
         starts, ahead = self.draw_cycles(batch)
         there = self._one_way(x, y, mask_x, mask_y, starts[0::2], ahead[0::2])
@@ -189,16 +194,16 @@ class GTCC(Method):
         return {name: (there[name] + back[name]) / 2 for name in there}
 
     def draw_cycles(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What is random in a step: where cycles start, and which way the windows look.
+        """Draw at random where the cycles of a step start and on which side of the start their windows lie.
 
-        Each pair has a generator of its own, seeded by its X and by torch's seed, which the training loop sets anew in
-        every epoch: how a batch is cut for several processes changes no draw.
+        Each pair has its own generator, seeded by the number of its X and by torch's seed, which the training loop sets
+        in every epoch. The draws therefore do not depend on how a batch is divided among processes.
 
         Returns:
-            (B, S) frames of each video, real ones first and none twice, and (B,) bool, True where windows look ahead.
+            (B, S) different frames of each video, real ones before padding, and (B,) bool, True if windows lie after.
         """
         side = torch.empty(len(batch.mask))
-        order = torch.full(batch.mask.shape, -1.0)  # below that of every real frame
+        order = torch.full(batch.mask.shape, -1.0)  # so that topk takes padding last
         lengths = batch.mask.sum(1).tolist()
         for row, n in enumerate(lengths):
             if row % 2 == 0:
@@ -211,6 +216,7 @@ class GTCC(Method):
     def _one_way(
         self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor, starts: Tensor, ahead: Tensor
     ) -> dict[str, Tensor]:
+        """Loss and mean error of the cycles X -> Y -> X; arguments as in :meth:`MultiCycleBack.errors`."""
         error = self.hyper.errors(x, y, mask_x, mask_y, starts, ahead)  # (B, S)
         real = mask_x.gather(1, starts)
 
@@ -219,7 +225,7 @@ class GTCC(Method):
 
         if self.gate is None:
             return {"loss": mean(error), "cycle": mean(error.detach())}
-        keep = self.gate(x, y, mask_x, mask_y, self.hyper.decay ** (self.epoch + 1)).gather(1, starts)
-        # 1 / l has a pole at a perfect cycle; what is closer than one frame's width is not told apart.
-        gated = keep * error + (1.0 - keep) / error.clamp_min(ONE_FRAME_VARIANCE)
+        gate = self.gate(x, y, mask_x, mask_y, self.hyper.decay ** (self.epoch + 1)).gather(1, starts)
+        # 1 / l_i is unbounded at a perfect cycle; errors below the resolution of one frame are not distinguished.
+        gated = gate * error + (1.0 - gate) / error.clamp_min(ONE_FRAME_VARIANCE)
         return {"loss": mean(gated), "cycle": mean(error.detach())}

@@ -1,10 +1,11 @@
-"""LAV: learning by aligning videos in time.
+"""LAV: alignment by soft dynamic time warping.
 
     L = [ softDTW_gamma(D) + alpha (IDM(X) + IDM(Y)) ] / N,   D_ij = |x_i - y_j|^2
 
-Soft-DTW pulls two videos together along an order-preserving path, which a single point for all frames would satisfy
-best; the contrastive inverse-difference-moment IDM keeps frames of one video that are far apart in time apart in the
-embedding. Source: Haresh et al., CVPR 2021; SPEC section 10.
+x_i and y_j are the unit-length embeddings of two videos with N frames. Soft-DTW is small if they agree along a path
+that preserves their order. Alone it would be minimised by giving all frames the same embedding; therefore the
+contrastive inverse-difference-moment IDM pushes frames of one video apart that are distant in time.
+Source: Haresh et al., CVPR 2021; SPEC section 10.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from vasot_lib.paths import dtw, soft_dtw
 
 @dataclass(frozen=True)
 class TimeWarping:
-    """Hyper-parameters of soft-DTW and of what keeps it from collapse.
+    """Hyper-parameters of LAV.
 
     Attributes:
         gamma: smoothing of soft-DTW.
-        alpha: weight of the IDM of both videos. IDM sums over N^2 pairs and soft-DTW over about N, so the same alpha
-            weighs N / 20 times as much on N frames as on the 20 of the publication.
-        window: frames of the video, counted before sampling, within which frames are pulled together.
-        margin: squared distance from which frames further apart in time are left alone.
+        alpha: weight of the IDM. IDM is a sum over N^2 pairs of frames and soft-DTW one over about N cells, so a given
+            alpha has N / 20 times as much influence with N frames as with the 20 frames of the publication.
+        window: largest distance in time at which frames are pulled together, in frames of the video before sampling.
+        margin: squared distance of embeddings beyond which a pair of frames that are distant in time costs nothing.
     """
 
     gamma: Positive = 0.1
@@ -43,10 +44,10 @@ class TimeWarping:
 
 
 class LAV(Method):
-    """Alignment by soft dynamic time warping and a contrastive term over time.
+    """Alignment by soft-DTW and a contrastive term on each video.
 
-    Time in the IDM is the frame number in the video over its length, as in the released code; the length is taken to
-    end at the last sampled frame. Both videos have N frames there; here N is the mean of the two lengths.
+    As in the released code, the IDM measures time by the frame number in the original video over its length; the last
+    sampled frame is taken for the end of the video. N is the mean of the two numbers of sampled frames.
     """
 
     name = "lav"
@@ -55,7 +56,7 @@ class LAV(Method):
     Hyper = TimeWarping
 
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """``alignment`` (soft-DTW) and ``contrast`` (IDM), means over the pairs of the batch."""
+        """The terms ``alignment`` (soft-DTW) and ``contrast`` (IDM), each the mean over the pairs of the batch."""
         hyper: TimeWarping = self.hyper
         lengths = batch.mask.sum(1)
         n, m = lengths[0::2], lengths[1::2]
@@ -68,6 +69,6 @@ class LAV(Method):
 
     @torch.no_grad()
     def align(self, x: Video, y: Video) -> Tensor:
-        """(N,) the frame of Y for each frame of X on the cheapest monotone path: dynamic time warping without gamma."""
+        """(N,) frame of Y for each frame of X on the path of dynamic time warping (without smoothing)."""
         path = dtw(self.embed(x).cpu().numpy(), self.embed(y).cpu().numpy(), "sqeuclidean")
         return torch.from_numpy(path).to(self.device)

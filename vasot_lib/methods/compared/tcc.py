@@ -1,12 +1,14 @@
-"""TCC: temporal cycle consistency.
+"""TCC: alignment by temporal cycle consistency.
 
-    x_i -> softmax over j of -|x_i - y_j|^2 / (D tau) -> soft neighbour v_i in Y
-    v_i -> softmax over k of -|v_i - x_k|^2 / (D tau) = beta_i, with mean mu_i and variance s_i^2 in time
-    L   =  mean_i (i - mu_i)^2 / s_i^2 + lambda log s_i^2
+    v_i    = sum_j softmax_j(-|x_i - y_j|^2 / (D tau)) y_j         the soft nearest neighbour of frame x_i in Y
+    beta_i = softmax_k(-|v_i - x_k|^2 / (D tau))                   a distribution over the frames k of X
+    mu_i, s_i^2                                                    mean and variance of the time k / N under beta_i
+    L      = mean_i (i / N - mu_i)^2 / s_i^2 + lambda log s_i^2
 
-A frame that finds its match in the other video and returns should arrive where it started. Cycle-back regression, both
-directions X -> Y -> X and Y -> X -> Y. Source: Dwibedi et al., CVPR 2019; SPEC section 10. The text weights log s_i and
-has neither D nor tau in the softmax; the formula above is that of the released code.
+The nearest neighbour in X of the nearest neighbour in Y of a frame should be that frame. D is the width of the
+embeddings and N the number of frames. This is the variant called cycle-back regression, averaged over the directions
+X -> Y -> X and Y -> X -> Y. Source: Dwibedi et al., CVPR 2019; SPEC section 10. The formula is that of the released
+code; the paper has log s_i instead of log s_i^2, and neither D nor tau.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class CycleBack:
     """Hyper-parameters of the cycle-back regression.
 
     Attributes:
-        tau: temperature of both softmaxes; the squared distances are divided by the width of the embeddings as well.
+        tau: temperature of both softmaxes.
         variance_weight: lambda, the weight of log s^2, which keeps the variance from growing.
     """
 
@@ -39,7 +41,7 @@ class CycleBack:
         check_fields(self)
 
     def loss(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> Tensor:
-        """Scalar: X -> Y -> X, the mean over the real frames of each X and then over samples.
+        """Scalar loss of the cycles X -> Y -> X, the mean over the real frames of each X and then over the pairs.
 
         Args:
             x: (B, N, D) embeddings.
@@ -53,15 +55,14 @@ class CycleBack:
         time = torch.arange(x.shape[1], device=x.device) / length  # (B, N), 0 to 1
         mu = (beta * time.unsqueeze(1)).sum(2)  # (B, N)
         variance = (beta * (time.unsqueeze(1) - mu.unsqueeze(2)).square()).sum(2)
-        # A cycle that ends in one frame for certain has variance 0: a division by 0, and a logarithm that pays for
-        # sharpness without bound. Time is not resolved below one frame, so no variance counts as less than that of a
-        # uniform distribution over one frame.
+        # If beta is concentrated on one frame, s^2 is 0 and the loss is unbounded. Frames resolve time to 1 / N only,
+        # so s^2 is kept above the variance of a uniform distribution over one frame.
         variance = variance.clamp_min(1.0 / (12.0 * length.square()))
         per_frame = (time - mu).square() / variance + self.variance_weight * variance.log()
         return ((per_frame * mask_x).sum(1) / mask_x.sum(1)).mean()
 
     def _soft_match(self, x: Tensor, y: Tensor, mask_y: Tensor) -> Tensor:
-        """(B, N, M) rows sum to 1 over the real frames of Y."""
+        """(B, N, M) softmax over the real frames of Y for each row of (B, N, D) x."""
         scores = -torch.cdist(x, y).square() / (x.shape[-1] * self.tau)
         return scores.masked_fill(~mask_y.unsqueeze(1), -torch.inf).softmax(2)
 
@@ -69,8 +70,8 @@ class CycleBack:
 class TCC(Method):
     """Alignment by temporal cycle consistency, with cycle-back regression.
 
-    Embeddings keep their length: divided by D and tau, the squared distances of unit-length ones are at most
-    4 / (D tau) = 1 at D = 40, too close to each other for a softmax to tell frames apart.
+    The embeddings are not scaled to unit length. If they were, |x_i - y_j|^2 / (D tau) would be at most
+    4 / (D tau) = 1 at D = 40, and the softmax would be nearly uniform.
     """
 
     name = "tcc"
@@ -84,6 +85,6 @@ class TCC(Method):
         encoder.remove_output_bias()
 
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Cycle-back regression over the pairs of the batch, both directions."""
+        """Cycle-back regression of the pairs in the batch, averaged over both directions."""
         x, y, mask_x, mask_y = embedded[0::2], embedded[1::2], batch.mask[0::2], batch.mask[1::2]
         return {"loss": (self.hyper.loss(x, y, mask_x, mask_y) + self.hyper.loss(y, x, mask_y, mask_x)) / 2}

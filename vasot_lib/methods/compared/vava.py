@@ -1,17 +1,19 @@
-"""VAVA: alignment by entropic optimal transport with priors on the plan and a virtual frame.
+"""VAVA: alignment by entropic optimal transport with a prior on the plan and a virtual frame.
 
     L = <T, D> + w_intra (C(X) + C(Y)) + w_inter C(X, Y),   D_ij = |x_i - y_j|^2
     T = diag(u) K diag(v),   K = Q exp((S - D) / lambda_2)          (Sinkhorn)
 
-Q is a mixture of two Gaussians: around the diagonal (consistency) and around the best match of each frame (optimality);
-S rewards the same two in the form of an inverse difference moment. A virtual frame stands before the first frame of
-each video, at a fixed cost, and takes what has no match. C(X) pulls close frames of a video together and pushes distant
-ones apart; C(X, Y) prefers the best match in the other video to the worst.
+x_i and y_j are unit-length embeddings of the frames of two videos. The transport plan T combines their distances with
+two priors on where matches lie: near the diagonal (consistency) and near the best match of each frame (optimality).
+Q is a mixture of a Gaussian for each; S is an inverse difference moment, lambda_1 / (d^2 + 1) for the same two
+distances d. A virtual frame before the first frame of each video can be matched at a fixed cost and takes frames
+without a match. C(X) pulls frames of a video that are close in time together and pushes distant ones apart. C(X, Y)
+makes the best match of a frame in the other video closer than its worst.
 
-Source: Liu et al., CVPR 2022; SPEC section 10. The released code differs in these points: it divides <T, D> twice by
-the number of entries, so that C(X) and C(Y) are nearly all it trains on; its best match stands one column before the
-right one, since the virtual frame shifts columns; its best and worst matches are those of K D instead of T; and its
-distances within C(X) and C(X, Y) are means over the channels.
+Source: Liu et al., CVPR 2022; SPEC section 10. Differences from the released code: it divides <T, D> twice by the
+number of entries, so that C(X) and C(Y) dominate its loss; it takes the best match of a frame one column too early, as
+it does not count the virtual frame's column; it reads best and worst matches from K D instead of T; and it averages the
+squared distances in C(X) and C(X, Y) over the channels.
 """
 
 from __future__ import annotations
@@ -34,19 +36,20 @@ from vasot_lib.methods.base import Method
 class PriorTransport:
     """Hyper-parameters of the plan and of the contrastive terms.
 
-    lambda_2 grows with N M: at 20 frames the cost moves ``log K`` by up to 4 / 10, at 256 frames by 4 / 1638, and the
-    plan is the prior. What the embeddings say then enters through the best match in the optimality prior alone.
+    lambda_2 grows with N M. With 20 frames, D changes ``log K`` by up to 4 / 10; with 256 frames only by 4 / 1638, so
+    that T is nearly the prior and depends on the embeddings only through the best match in the optimality prior.
 
     Attributes:
         moment: lambda_1 / (N + M), weight of the inverse difference moment S.
-        divergence: lambda_2 / (N M / 4), weight of the divergence of T from the prior, which smooths the plan.
-        delta: standard deviation of both priors, in units of the distance between neighbours on the diagonal.
-        virtual_cost: cost of matching with the virtual frame.
-        virtual_distance: how far from the diagonal the virtual frame counts, in frames; 1.5 times 5 in the release.
-        decay: weight of the consistency prior after s steps is decay^sqrt(s), between .001 and .999.
-        sweeps: of Sinkhorn.
-        intra, margin, window: weight of C(X) and C(Y), their margin, and the sampled frames that count as close.
-        inter, temperature: weight of C(X, Y), and what its distances are divided by.
+        divergence: lambda_2 / (N M / 4), weight of the KL divergence of T from Q; larger values smooth the plan.
+        delta: standard deviation of both Gaussians, in units of the distance between neighbours on the diagonal.
+        virtual_cost: cost of matching a frame with the virtual frame.
+        virtual_distance: distance of matches with the virtual frame under both priors, in frames; 7.5 in the release.
+        decay: after s steps the weight of the consistency prior is phi = decay^sqrt(s), clipped to [.001, .999].
+        sweeps: number of Sinkhorn sweeps.
+        intra, margin, window: weight of C(X) and C(Y), and their margin and window as in
+            :func:`vasot_lib.losses.intra_video_contrast`.
+        inter, temperature: weight of C(X, Y), and the temperature that its distances are divided by.
     """
 
     moment: NotNegative = 1.0
@@ -66,30 +69,30 @@ class PriorTransport:
         check_fields(self)
 
     def consistency(self, step: int) -> float:
-        """Weight phi of the consistency prior at a step of the training."""
+        """phi, the weight of the consistency prior at a training step."""
         return min(max(self.decay ** math.sqrt(step), 0.001), 0.999)
 
     def log_kernel(self, distance: Tensor, mask_x: Tensor, mask_y: Tensor, phi: float) -> Tensor:
-        """(B, N + 1, M + 1) ``log K`` with the virtual frames first, up to a constant; finite everywhere.
+        """(B, N + 1, M + 1) ``log K`` up to a constant, virtual frames in row 0 and column 0; finite on padding.
 
         Args:
-            distance: (B, N, M) squared distances.
-            mask_x: (B, N) bool, real frames.
-            mask_y: (B, M) bool, real frames.
+            distance: (B, N, M) squared distances D.
+            mask_x: (B, N) bool, True on real frames.
+            mask_y: (B, M) bool.
             phi: weight of the consistency prior, between 0 and 1.
         """
         rows, columns = ((mask.sum(1) + 1)[:, None, None].to(distance.dtype) for mask in (mask_x, mask_y))  # (B, 1, 1)
         i = torch.arange(1, distance.shape[1] + 2, device=distance.device)[None, :, None] / rows
         j = torch.arange(1, distance.shape[2] + 2, device=distance.device)[None, None, :] / columns
-        # The virtual frame's best match is the virtual frame, column 1; real columns start at 2.
+        # Counted from 1, the virtual frame is column 1 and real columns start at 2. Its best match is itself.
         nearest = distance.detach().masked_fill(~mask_y.unsqueeze(1), torch.inf).argmin(2)
         best = F.pad(nearest + 2, (1, 0), value=1).unsqueeze(2) / columns
         unit = (rows**-2 + columns**-2).sqrt()
-        off = (i - j).abs(), (j - best).abs()  # from the diagonal, from the best match
+        from_diagonal, from_best = (i - j).abs(), (j - best).abs()
         virtual = 2.0 * self.virtual_distance / (rows + columns)
-        edge = torch.zeros_like(off[0], dtype=torch.bool)
-        edge[:, 0, 1:] = edge[:, 1:, 0] = True
-        consistency, optimality = (torch.where(edge, virtual, distances) for distances in off)
+        with_virtual = torch.zeros_like(from_diagonal, dtype=torch.bool)
+        with_virtual[:, 0, 1:] = with_virtual[:, 1:, 0] = True
+        consistency, optimality = (torch.where(with_virtual, virtual, d) for d in (from_diagonal, from_best))
         prior = torch.logaddexp(
             math.log(phi) - (consistency / unit / self.delta).square() / 2,
             math.log(1.0 - phi) - (optimality / unit / self.delta).square() / 2,
@@ -100,15 +103,22 @@ class PriorTransport:
         return prior + (lambda_1 * moment - self.add_virtual_frame(distance)) / lambda_2
 
     def add_virtual_frame(self, distance: Tensor) -> Tensor:
-        """(B, N + 1, M + 1) costs of all matches."""
+        """(B, N + 1, M + 1) costs D with a row and a column of ``virtual_cost`` in front, from (B, N, M) distances."""
         return F.pad(distance, (1, 0, 1, 0), value=self.virtual_cost)
 
     def log_plan(self, log_kernel: Tensor, mask_x: Tensor, mask_y: Tensor) -> Tensor:
-        """(B, N + 1, M + 1) ``log T`` between uniform marginals over real and virtual frames, -inf on padding."""
+        """(B, N + 1, M + 1) ``log T``, -inf on padding, by Sinkhorn sweeps between uniform marginals.
+
+        Args:
+            log_kernel: (B, N + 1, M + 1) ``log K``.
+            mask_x: (B, N) bool, True on real frames.
+            mask_y: (B, M) bool.
+        """
         mask_x, mask_y = (F.pad(mask, (1, 0), value=True) for mask in (mask_x, mask_y))
         p, q = (mask.to(log_kernel.dtype) / mask.sum(1, keepdim=True) for mask in (mask_x, mask_y))
         real = mask_x.unsqueeze(2) & mask_y.unsqueeze(1)
-        # The largest entry of every row and every column becomes 1, which u and v make up for: exp cannot empty one.
+        # Scaling rows and columns of K does not change T, because u and v make up for it. With a largest entry of 1 in
+        # every row and column, none of them can become all zero in exp.
         for dim in (2, 1):
             top = log_kernel.detach().masked_fill(~real, -torch.inf).amax(dim, keepdim=True)
             log_kernel = log_kernel - top.clamp_min(torch.finfo(top.dtype).min)
@@ -119,20 +129,22 @@ class PriorTransport:
             v = q / torch.where(mask_y, _product(kernel.transpose(1, 2), u), 1.0)
             u = p / torch.where(mask_x, _product(kernel, v), 1.0)
         log_u, log_v = (torch.where(mask, scale, 1.0).log() for mask, scale in ((mask_x, u), (mask_y, v)))
-        # Not log (u K v): far from the priors K is 0 in float32, and the worst match would be any of many.
+        # The sum of logarithms, not the log of u K v, which is 0 in float32 far from the priors: then many entries
+        # would tie for the worst match.
         return log_u.unsqueeze(2) + log_kernel + log_v.unsqueeze(1)
 
 
 def _product(matrix: Tensor, vector: Tensor) -> Tensor:
+    """(B, N) products of (B, N, M) matrices with (B, M) vectors."""
     return (matrix @ vector.unsqueeze(2)).squeeze(2)
 
 
 class VAVA(Method):
     """Alignment by transport with a consistency and an optimality prior and a virtual frame.
 
-    It aligns by the nearest embedding and not by its plan: while phi is above a half, for some 480,000 steps, the rows
-    of a plan peak at the diagonal whatever the encoder has learnt. On toy the plan's matches have the frame error of
-    the straight line, .053, before the training and after it.
+    Frames are aligned by the nearest embedding and not by the plan. While phi is above 1/2, for some 480,000 steps, the
+    rows of a plan have their maximum at the diagonal whatever the encoder has learnt: on toy, the frame error of the
+    plan is that of the straight line, .053, before and after training.
     """
 
     name = "vava"
@@ -141,21 +153,25 @@ class VAVA(Method):
     Hyper = PriorTransport
 
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """``alignment``, ``intra`` and ``inter``, means over the pairs of the batch."""
+        """The terms ``alignment``, ``intra`` and ``inter`` with their weights, each the mean over the pairs."""
         hyper: PriorTransport = self.hyper
         mask_x, mask_y = batch.mask[0::2], batch.mask[1::2]
         distance = squared_distances(embedded[0::2], embedded[1::2])  # (B, N, M)
         log_kernel = hyper.log_kernel(distance, mask_x, mask_y, hyper.consistency(self.step))
         log_plan = hyper.log_plan(log_kernel, mask_x, mask_y)
         alignment = (log_plan.exp() * hyper.add_virtual_frame(distance)).sum((1, 2)).mean()
-        # Twice the mean over videos is the mean over pairs of the sum over both.
+        # intra_video_contrast averages over all videos; twice that is the mean over pairs of C(X) + C(Y).
         intra = hyper.intra * 2.0 * intra_video_contrast(embedded, batch.mask, hyper.window, hyper.margin)
         inter = hyper.inter * self._contrast(distance, log_plan.detach()[:, 1:, 1:], mask_x, mask_y)
         return {"loss": alignment + intra + inter, "alignment": alignment, "intra": intra, "inter": inter}
 
     def _contrast(self, distance: Tensor, log_plan: Tensor, mask_x: Tensor, mask_y: Tensor) -> Tensor:
-        """C(X, Y), cross-entropy that tells the mean distance of the best matches from that of the worst."""
-        ends = []
+        """C(X, Y) = log(1 + exp((best - worst) / temperature)), the mean over pairs.
+
+        ``best`` and ``worst`` are the mean distances of the best and the worst matches of all frames, those of X in Y
+        plus those of Y in X.
+        """
+        sums = []
         for d, t, rows, columns in (
             (distance, log_plan, mask_x, mask_y),
             (distance.transpose(1, 2), log_plan.transpose(1, 2), mask_y, mask_x),
@@ -163,6 +179,6 @@ class VAVA(Method):
             least = t.masked_fill(~columns.unsqueeze(1), torch.inf).argmin(2)
             chosen = d.gather(2, torch.stack((t.argmax(2), least), 2))  # (B, N, 2)
             share = rows / rows.sum(1, keepdim=True)
-            ends.append((chosen * share.unsqueeze(2)).sum(1))
-        best, worst = torch.stack(ends).sum(0).unbind(1)
+            sums.append((chosen * share.unsqueeze(2)).sum(1))  # (B, 2) mean distances of best and worst matches
+        best, worst = torch.stack(sums).sum(0).unbind(1)
         return F.softplus((best - worst) / self.hyper.temperature).mean()
