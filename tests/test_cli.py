@@ -15,8 +15,7 @@ from tests.films.films import make_folder, record
 from vasot_kit import cli
 from vasot_kit.cli import main
 from vasot_kit.datasets.registry import DATASETS
-from vasot_kit.own_films import align, segment
-from vasot_kit.own_films import features as describe
+from vasot_kit.own_films import align, features, segment
 from vasot_kit.runs import notebook as runner
 from vasot_kit.tables import report
 from vasot_lib.errors import DataError
@@ -228,7 +227,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def note(*given: Any, **named: Any) -> None:
         seen.update(given=given, **named)
 
-    for room, function in ((align, "align_films"), (segment, "segment_films"), (describe, "describe_films")):
+    for room, function in ((align, "align_films"), (segment, "segment_films"), (features, "extract_features")):
         monkeypatch.setattr(room, function, note)
     return seen
 

@@ -198,9 +198,9 @@ def _segment(options: argparse.Namespace) -> None:
 
 
 def _features(options: argparse.Namespace) -> None:
-    from vasot_kit.own_films.features import describe_films
+    from vasot_kit.own_films.features import extract_features
 
-    describe_films(options.folder, options.out, features=options.features, fps=options.fps, device=options.device)
+    extract_features(options.folder, options.out, features=options.features, fps=options.fps, device=options.device)
     print(f"wrote {options.out}")
 
 

@@ -227,7 +227,7 @@ def test_films_without_their_labels_are_refused(no_data):
 
 def test_frame_i_of_a_camera_is_frame_i_of_the_others(no_data, monkeypatch, tmp_path):
     monkeypatch.setattr(pose2sim, "FRAMES", 30)
-    monkeypatch.setattr(recordings, "FEW", 4)  # decode in this process
+    monkeypatch.setattr(recordings, "FEW_FILMS", 4)  # decode in this process
     home = no_data / "root" / "pose2sim" / "videos"
     home.mkdir(parents=True)
     for name in pose2sim.SHA256:

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from vasot_kit.films.appearance import GRID, MOVES, Appearance
+from vasot_kit.films.appearance import GRID, MOTION_GRID, Appearance
 
 
 def describe(pictures: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """(N, 8, 8, 3) colours and (N, 4, 4) motion."""
     table = Appearance()(iter(pictures), 30.0)
     assert table.shape == (len(pictures), 208) and table.dtype == np.float32
-    return table[:, :192].reshape(-1, GRID, GRID, 3), table[:, 192:].reshape(-1, MOVES, MOVES)
+    return table[:, :192].reshape(-1, GRID, GRID, 3), table[:, 192:].reshape(-1, MOTION_GRID, MOTION_GRID)
 
 
 def plain(*colour: int) -> np.ndarray:
@@ -44,14 +44,14 @@ def test_motion_is_where_something_changes_and_when() -> None:
     before, after = plain(50, 50, 50), plain(50, 50, 50)
     after[:12, 48:] = 90  # the place in the upper right corner
     _, motion = describe([before, before, after, after])
-    expected = np.zeros((4, MOVES, MOVES))
+    expected = np.zeros((4, MOTION_GRID, MOTION_GRID))
     expected[2, 0, 3] = np.log1p(40)
     assert motion == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_first_frame_moves_like_the_second() -> None:
     _, motion = describe([plain(0, 0, 0), plain(30, 30, 30), plain(30, 30, 30)])
-    assert motion[0] == pytest.approx(np.full((MOVES, MOVES), np.log1p(30)), abs=1e-5)
+    assert motion[0] == pytest.approx(np.full((MOTION_GRID, MOTION_GRID), np.log1p(30)), abs=1e-5)
     assert (motion[0] == motion[1]).all() and not motion[2].any()
 
 

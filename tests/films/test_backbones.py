@@ -70,10 +70,10 @@ def test_pictures_are_read_batch_by_batch(resnet: Backbone, monkeypatch: pytest.
     assert behind == [2, 4, 5]
 
 
-def test_it_is_frozen_and_a_describer(resnet: Backbone) -> None:
+def test_it_is_frozen_and_a_feature_extractor(resnet: Backbone) -> None:
     assert not any(parameter.requires_grad for parameter in resnet.model.parameters())
     assert not any(module.training for module in resnet.model.modules())
-    assert resnet.alone and resnet.side == 256 and resnet.name.endswith(":resnet18@random")
+    assert resnet.one_process and resnet.side == 256 and resnet.name.endswith(":resnet18@random")
 
 
 def test_features_are_what_the_last_layer_is_given() -> None:

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vasot_kit.films.copies import Warp, altered_copy, power_warp, tempo_warp
+from vasot_kit.films.copies import TimeWarp, altered_copy, power_warp, tempo_warp
 from vasot_lib.errors import InputError
 
 TEMPI = st.tuples(st.floats(0.2, 1.5), st.floats(1.0, 3.0))
 
 
-def undone(warp: Warp) -> np.ndarray:
+def undone(warp: TimeWarp) -> np.ndarray:
     """For each frame of the film: what is shown at the place where the truth says it is; half a frame off at most."""
     return np.interp(warp.truth, np.arange(len(warp.shows)), warp.shows)
 
@@ -110,7 +110,7 @@ def shades(n: int, height: int = 40, width: int = 60) -> np.ndarray:
 
 
 def test_a_copy_shows_the_frames_of_its_warp() -> None:
-    warp = Warp(np.array([0, 0, 3, 9, 9, 5]), np.zeros(10))
+    warp = TimeWarp(np.array([0, 0, 3, 9, 9, 5]), np.zeros(10))
     copy = altered_copy(shades(10), warp, np.random.default_rng(0)).astype(float)
     assert copy.shape == (6, 36, 54, 3)  # a tenth is cut away
     shade = copy.mean((1, 2))  # noise is gone, colours and contrast are the same for all frames
@@ -122,7 +122,7 @@ def test_a_copy_shows_the_frames_of_its_warp() -> None:
 
 
 def test_noise_is_drawn_for_every_frame_of_the_copy() -> None:
-    same = Warp(np.zeros(4, int), np.zeros(2))
+    same = TimeWarp(np.zeros(4, int), np.zeros(2))
     copy = altered_copy(shades(2), same, np.random.default_rng(0)).astype(float)
     assert copy.std((1, 2)) == pytest.approx(np.full((4, 3), 0.02 * 255), rel=0.1)
     assert (copy[1:] - copy[:1]).std() == pytest.approx(0.02 * 255 * 2**0.5, rel=0.1)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from vasot_kit.films.motion import CELLS, Motion, MotionMaps, motion_features, motion_maps, retimed
+from vasot_kit.films.motion import CELLS, Motion, MotionMaps, motion_features, motion_maps, time_warped
 
 HEIGHT, WIDTH = 96, 128
 Y, X = np.mgrid[:HEIGHT, :WIDTH]
@@ -154,17 +154,17 @@ def test_features_follow_from_the_maps_whatever_stands_around_them(filmed: np.nd
 
 def test_a_retimed_film_shows_the_moments_that_are_asked_for() -> None:
     maps = motion_maps(ball())
-    assert retimed(maps, np.arange(180.0)) == pytest.approx(maps)
-    assert retimed(maps, np.arange(0, 179, 2.0)) == pytest.approx(2 * maps[:-1:2])  # twice as far from frame to frame
-    between = retimed(maps, np.arange(0, 179.5, 0.5))
+    assert time_warped(maps, np.arange(180.0)) == pytest.approx(maps)
+    assert time_warped(maps, np.arange(0, 179, 2.0)) == pytest.approx(2 * maps[:-1:2])  # twice as far a frame
+    between = time_warped(maps, np.arange(0, 179.5, 0.5))
     assert between[::2] == pytest.approx(maps / 2) and between[1::2] == pytest.approx((maps[1:] + maps[:-1]) / 4)
-    assert not retimed(maps, np.full(5, 3.0)).any()  # a frame that is held does not move
+    assert not time_warped(maps, np.full(5, 3.0)).any()  # a frame that is held does not move
 
 
 def test_a_film_brought_to_its_old_tempo_has_its_old_features(filmed: np.ndarray) -> None:
     warp = np.linspace(0, 1, 180) ** 1.35 * 179
     pictures = list(ball())
     faster = motion_maps(iter(pictures[round(at)] for at in warp))
-    back = motion_features(retimed(faster, np.interp(np.arange(180.0), warp, np.arange(180.0))), 60.0)
+    back = motion_features(time_warped(faster, np.interp(np.arange(180.0), warp, np.arange(180.0))), 60.0)
     unmended = cosines(filmed, motion_features(faster, 60.0))
     assert np.median(cosines(filmed, back)) > 0.9 > np.median(unmended)

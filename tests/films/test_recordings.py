@@ -16,7 +16,7 @@ from tests.films.films import HEIGHT, WIDTH, cut, make_folder, number, record
 from vasot_kit.films import recordings as module
 from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.media import stream
-from vasot_kit.films.recordings import Recording, gather, load_recordings, read_recordings
+from vasot_kit.films.recordings import Recording, load_recordings, make_dataset, read_recordings
 from vasot_lib.data import Context, Dataset
 from vasot_lib.errors import DataError, InputError
 
@@ -29,7 +29,7 @@ class Numbers:
 
     name: str = "numbers"
     side: int = WIDTH
-    alone: bool = True
+    one_process: bool = True
     interrupt: int | None = None
 
     def __call__(self, pictures: Iterator[np.ndarray], fps: float) -> np.ndarray:
@@ -60,8 +60,8 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def read(*paths: Path, **options) -> list[Recording]:
-    describe = options.pop("describe", Numbers())
-    return read_recordings(paths, describe, cache=paths[0].parent / "cache", progress=False, **options)
+    extractor = options.pop("extractor", Numbers())
+    return read_recordings(paths, extractor, cache=paths[0].parent / "cache", progress=False, **options)
 
 
 def shown(recording: Recording) -> list[int]:
@@ -98,7 +98,7 @@ def test_kept_pictures_are_the_streamed_ones(film: Path, fps: float | None) -> N
     assert [number(picture) for picture in recording.frames] == shown(recording)
 
 
-def test_a_describer_gets_the_side_that_it_asks_for(tmp_path: Path) -> None:
+def test_an_extractor_gets_the_side_that_it_asks_for(tmp_path: Path) -> None:
     class Shapes(Numbers):
         def __call__(self, pictures: Iterator[np.ndarray], fps: float) -> np.ndarray:
             return np.array([picture.shape for picture in pictures])
@@ -106,7 +106,7 @@ def test_a_describer_gets_the_side_that_it_asks_for(tmp_path: Path) -> None:
     film, upright = record(tmp_path / "a.mp4", n=3), make_folder(tmp_path / "b", range(3))
     for side, height in ((WIDTH, HEIGHT), (WIDTH // 2, HEIGHT // 2), (2 * WIDTH, 2 * HEIGHT)):
         for path in (film, upright):
-            (recording,) = read(path, describe=Shapes(side=side))
+            (recording,) = read(path, extractor=Shapes(side=side))
             assert recording.features.tolist() == [[height, side, 3]] * 3
 
 
@@ -135,7 +135,7 @@ def test_a_film_that_is_named_twice_is_decoded_once(film: Path, decoded: list[st
 
 def test_what_the_features_depend_on_is_the_key(film: Path, decoded: list[str]) -> None:
     read(film)
-    for change in (dict(fps=10.0), dict(fps=5.0), dict(describe=Numbers("other")), dict(describe=Numbers(side=32))):
+    for change in (dict(fps=10.0), dict(fps=5.0), dict(extractor=Numbers("other")), dict(extractor=Numbers(side=32))):
         decoded.clear()
         read(film, **change)
         assert decoded == ["a.mp4"], change
@@ -158,7 +158,7 @@ def test_an_interrupted_description_leaves_nothing_and_goes_on(tmp_path: Path, d
     films = [record(tmp_path / f"{k}.mp4", n=10 + k) for k in range(3)]
     # of 10, 11 and 12 frames; the second is interrupted at its last
     with pytest.raises(KeyboardInterrupt):
-        read(*films, describe=Numbers(interrupt=10), workers=1)
+        read(*films, extractor=Numbers(interrupt=10), workers=1)
     assert len(files(tmp_path / "cache")) == 1
     decoded.clear()
     assert [len(shown(recording)) for recording in read(*films)] == [10, 11, 12]
@@ -247,7 +247,7 @@ def test_what_cannot_be_read_is_refused(film: Path) -> None:
 def test_recordings_without_labels_are_a_data_set(tmp_path: Path) -> None:
     films = [record(tmp_path / f"{name}.mp4", n=n) for name, n in (("a", 12), ("b", 15))]
     found = read(*films, size=(24, 32))
-    dataset = gather("takes", found, n_actions=3, activity="tea")
+    dataset = make_dataset("takes", found, n_actions=3, activity="tea")
     assert (dataset.name, dataset.n_actions) == ("takes", 3)
     assert [(video.name, len(video), video.activity) for video in dataset.videos] == [
         ("a", 12, "tea"),
@@ -257,7 +257,7 @@ def test_recordings_without_labels_are_a_data_set(tmp_path: Path) -> None:
     seen = dataset.as_pictures(Context(frames=2, stride=4)).videos[1].encoder_input(torch.tensor([9, 2]))
     assert [[number(picture) for picture in pictures] for pictures in seen.numpy()] == [[5, 9], [0, 2]]
     with pytest.raises(DataError, match="two recordings are named 'a'; rename one of them"):
-        gather("takes", [found[0], found[0]])
+        make_dataset("takes", [found[0], found[0]])
 
 
 STEPS = ("boil", "pour", "stir", "idle")

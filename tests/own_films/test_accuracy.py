@@ -14,7 +14,7 @@ from tests.own_films.walkers import measured
 from vasot_kit.datasets import data_root, pose2sim
 from vasot_kit.films.copies import power_warp
 from vasot_kit.films.media import probe, stream
-from vasot_kit.films.motion import Motion
+from vasot_kit.films.motion import Motion, motion_maps
 from vasot_kit.own_films.accuracy import (
     ARGMAX,
     DTW,
@@ -23,7 +23,7 @@ from vasot_kit.own_films.accuracy import (
     ONCE,
     OURS,
     TRAINED,
-    describe,
+    describe_motion,
     own_copies,
     warped_pairs,
 )
@@ -41,10 +41,10 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
 
 
 def test_a_film_is_its_motion_and_features(toys: dict[str, np.ndarray]) -> None:
-    film = describe(toys["toy_00"], 25)
+    film = describe_motion(toys["toy_00"], 25)
     expected = Motion()(iter(toys["toy_00"]), 25)
     assert np.array_equal(film.mass, expected[:, 0]) and np.array_equal(film.features, expected[:, 1:])
-    assert film.pictures is toys["toy_00"]
+    assert np.array_equal(film.maps, motion_maps(iter(toys["toy_00"]))) and film.fps == 25
 
 
 def test_errors_are_distances_from_the_true_frame_of_the_warped_film(toys: dict[str, np.ndarray]) -> None:

@@ -16,7 +16,7 @@ from tests.films.films import cut
 from tests.own_films.toys import SIDE
 from vasot_kit.films.media import probe, stream
 from vasot_kit.own_films.align import align_films
-from vasot_kit.own_films.matching import FilmMatching
+from vasot_kit.own_films.matching import MatchingSettings
 from vasot_kit.own_films.outputs import GAP
 from vasot_lib.errors import DataError, InputError
 
@@ -86,7 +86,7 @@ def test_the_film_shows_what_the_table_says(aligned: Path, films: list[Path]) ->
 def test_config_says_what_was_asked_for(aligned: Path, films: list[Path]) -> None:
     config = json.loads((aligned / "config.json").read_text())
     assert (config["command"], config["features"], config["fps"]) == ("align", "motion", None)
-    assert config["matching"] == FilmMatching().__dict__
+    assert config["matching"] == MatchingSettings().__dict__
     assert [film["name"] for film in config["recordings"]] == [film.name for film in films]
 
 
@@ -95,7 +95,7 @@ def test_the_same_again_gives_the_same_and_anything_else_is_refused(aligned: Pat
     before = {name: (aligned / name).read_bytes() for name in ("correspondence.csv", "side_by_side.mp4")}
     align(films, aligned)
     assert listed(aligned) == FILES and all((aligned / name).read_bytes() == old for name, old in before.items())
-    for other in (dict(fps=5), dict(how=FilmMatching(motion_mass=False)), dict(features="appearance")):
+    for other in (dict(fps=5), dict(settings=MatchingSettings(motion_mass=False)), dict(features="appearance")):
         with pytest.raises(DataError, match=rf"holds {mark}; choose another folder for [0-9a-f]{{8}}, or remove it"):
             align(films, aligned, **other)
     with pytest.raises(DataError, match=f"holds {mark}; choose"):  # the other way round is another question

@@ -12,7 +12,7 @@ from vasot_kit.films import recordings
 from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.recordings import read_recordings
 from vasot_kit.own_films import features as module
-from vasot_kit.own_films.features import describe_films
+from vasot_kit.own_films.features import extract_features
 from vasot_lib.data import load_folder
 from vasot_lib.errors import DataError, InputError
 
@@ -37,8 +37,8 @@ def labelled(tmp_path: Path) -> Path:
     return root
 
 
-def describe(folder: Path, out: Path, **options) -> Path:
-    return describe_films(folder, out, progress=False, **{"features": "appearance", **options})
+def extract(folder: Path, out: Path, **options) -> Path:
+    return extract_features(folder, out, progress=False, **{"features": "appearance", **options})
 
 
 @pytest.mark.parametrize("fps", [None, 10.0, 7.0])
@@ -46,7 +46,7 @@ def test_labels_are_those_of_the_frames_that_were_taken(labelled: Path, tmp_path
     (labelled / "splits").mkdir()
     for part, name in (("train", "two.b"), ("val", "one")):
         (labelled / "splits" / f"{part}.txt").write_text(f"tea/{name}\n")
-    out = describe(labelled, tmp_path / "out", fps=fps)
+    out = extract(labelled, tmp_path / "out", fps=fps)
     dataset = load_folder(out)
     assert [video.part for video in dataset.videos] == ["val", "train"]
     assert [(video.name, video.activity) for video in dataset.videos] == [("one", "tea"), ("two.b", "tea")]
@@ -63,7 +63,7 @@ def test_films_without_labels_become_features_alone(tmp_path: Path) -> None:
     folder = tmp_path / "films"
     folder.mkdir()
     record(folder / "b.mp4", n=N), make_folder(folder / "a.1", range(9)), make_folder(folder / "a.2", range(7))
-    dataset = load_folder(describe(folder, tmp_path / "out"))
+    dataset = load_folder(extract(folder, tmp_path / "out"))
     assert [(video.name, len(video), video.labels) for video in dataset.videos] == [
         ("a.1", 9, None), ("a.2", 7, None), ("b", N, None),
     ]  # fmt: skip
@@ -71,16 +71,16 @@ def test_films_without_labels_become_features_alone(tmp_path: Path) -> None:
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["features"]
 
 
-def test_what_was_described_is_not_opened_again(
+def test_what_was_extracted_is_not_opened_again(
     labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = load_folder(describe(labelled, tmp_path / "out", fps=6))
+    first = load_folder(extract(labelled, tmp_path / "out", fps=6))
     for opens in ("stream", "probe"):
         monkeypatch.setattr(recordings, opens, None)
-    again = load_folder(describe(labelled, tmp_path / "again", fps=6))
+    again = load_folder(extract(labelled, tmp_path / "again", fps=6))
     assert again.checksum() == first.checksum()
     with pytest.raises(TypeError):  # something else is asked for: now it has to be opened
-        describe(labelled, tmp_path / "other", fps=5)
+        extract(labelled, tmp_path / "other", fps=5)
 
 
 def test_a_folder_that_exists_is_refused_before_anything_is_read(
@@ -90,7 +90,7 @@ def test_a_folder_that_exists_is_refused_before_anything_is_read(
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(DataError, match="out already exists; remove it first"):
-        describe(labelled, tmp_path / "out")
+        extract(labelled, tmp_path / "out")
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
@@ -103,7 +103,7 @@ def test_a_folder_that_exists_is_refused_before_anything_is_read(
         ("twins", r"b\.avi and .*b\.mp4 have one name"),
     ],
 )
-def test_what_cannot_be_described_leaves_nothing(tmp_path: Path, how: str, message: str) -> None:
+def test_what_cannot_be_extracted_leaves_nothing(tmp_path: Path, how: str, message: str) -> None:
     folder = tmp_path / "films"
     if how != "no folder":
         folder.mkdir()
@@ -115,7 +115,7 @@ def test_what_cannot_be_described_leaves_nothing(tmp_path: Path, how: str, messa
     if how == "twins":
         record(folder / "b.avi", n=3)
     with pytest.raises(DataError, match=message) as refused:
-        describe(folder, tmp_path / "out")
+        extract(folder, tmp_path / "out")
     assert "\n" not in str(refused.value)
     assert [entry.name for entry in tmp_path.iterdir() if entry.name != "films"] == []
 
@@ -124,10 +124,10 @@ def test_twins_in_two_activities_are_refused(labelled: Path, tmp_path: Path) -> 
     (labelled / "videos" / "coffee").mkdir()
     record(labelled / "videos" / "coffee" / "one.mp4", n=N)
     with pytest.raises(DataError, match=r"coffee/one\.mp4 and .*tea/one\.mp4 have one name"):
-        describe(labelled, tmp_path / "out")
+        extract(labelled, tmp_path / "out")
 
 
 def test_unknown_features_are_refused(labelled: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="features are 'clip'; use motion, appearance or library:model"):
-        describe(labelled, tmp_path / "out", features="clip")
+        extract(labelled, tmp_path / "out", features="clip")
     assert not (tmp_path / "out").exists()

@@ -8,8 +8,15 @@ import torch
 
 from vasot_kit.films.copies import power_warp, tempo_warp
 from vasot_kit.films.motion import motion_maps
-from vasot_kit.own_films.accuracy import Film, describe
-from vasot_kit.own_films.matching import FilmMatching, Moving, _on_frames, described, match_films, match_motion
+from vasot_kit.own_films.accuracy import describe_motion
+from vasot_kit.own_films.matching import (
+    FilmMotion,
+    MatchingSettings,
+    _on_frames,
+    film_motion,
+    match_films,
+    match_motion,
+)
 
 
 def blob(rounds: float, n: int = 120, side: int = 64) -> np.ndarray:
@@ -24,7 +31,7 @@ def test_motion_as_mass_tells_rounds_apart_that_look_alike() -> None:
     """Six equal rounds, faster and faster: by looks and by the clock of the wall a round too early fits as well."""
     film = blob(rounds=6)
     warp = power_warp(len(film), 1.35)
-    x, y = describe(film, 60), describe(film[warp.shows], 60)
+    x, y = describe_motion(film, 60), describe_motion(film[warp.shows], 60)
     weighed = match_films(x.features, y.features, x.mass, y.mass)
     equal = match_films(x.features, y.features)
     errors = [float(np.abs(match.matches - warp.truth).mean()) for match in (weighed, equal)]
@@ -36,7 +43,7 @@ def test_motion_as_mass_tells_rounds_apart_that_look_alike() -> None:
 def test_motion_as_mass_is_nearer_to_the_truth_where_looks_say_enough(exponent: float) -> None:
     film = blob(rounds=2)
     warp = power_warp(len(film), exponent)
-    x, y = describe(film, 60), describe(film[warp.shows], 60)
+    x, y = describe_motion(film, 60), describe_motion(film[warp.shows], 60)
     weighed = match_films(x.features, y.features, x.mass, y.mass).matches
     equal = match_films(x.features, y.features).matches
     error, without, line = (np.abs(found - warp.truth).mean() for found in (weighed, equal, np.arange(len(film))))
@@ -56,11 +63,11 @@ def test_where_all_frames_look_the_same_the_clocks_agree(alpha: float) -> None:
     u, v = ((mass.cumsum(0) - mass / 2) / mass.sum() for mass in (p, q))
     clock, line = np.interp(u, v, np.arange(50)), np.linspace(0, 49, 60)
     same = torch.zeros(60, 4), torch.zeros(50, 4)
-    weighed = match_films(*same, p, q, FilmMatching(alpha=alpha, **SHARP))
+    weighed = match_films(*same, p, q, MatchingSettings(alpha=alpha, **SHARP))
     assert np.abs(weighed.matches - clock).max() < 1 < 2 < np.abs(clock - line).mean()
     for equal in (
-        match_films(*same, p, q, FilmMatching(alpha=alpha, motion_mass=False, **SHARP)),
-        match_films(*same, how=FilmMatching(alpha=alpha, **SHARP)),
+        match_films(*same, p, q, MatchingSettings(alpha=alpha, motion_mass=False, **SHARP)),
+        match_films(*same, settings=MatchingSettings(alpha=alpha, **SHARP)),
     ):
         assert np.abs(equal.matches - line).max() < 1
 
@@ -95,19 +102,19 @@ def wandering(n: int = 120, side: int = 64, seed: int = 0) -> np.ndarray:
     return np.repeat(picture[..., None], 3, axis=-1).astype(np.uint8)
 
 
-def film_and_copy(seed: int) -> tuple[Film, Film, np.ndarray]:
+def film_and_copy(seed: int) -> tuple[FilmMotion, FilmMotion, np.ndarray]:
     """A film, itself at a tempo between .7 and 1.4, and where its frames are found there."""
     pictures = wandering(seed=seed)
     warp = tempo_warp(len(pictures), 0.7, 1.4, np.random.default_rng(seed))
-    return describe(pictures, 60), describe(pictures[warp.shows], 60), warp.truth
+    return describe_motion(pictures, 60), describe_motion(pictures[warp.shows], 60), warp.truth
 
 
 def test_at_one_tempo_films_are_matched_more_closely() -> None:
     once, again, line = [], [], []
     for seed in range(4):
         x, y, truth = film_and_copy(seed)
-        once.append(np.abs(match_motion(x.moving, y.moving, FilmMatching(rounds=0)).matches - truth).mean())
-        again.append(np.abs(match_motion(x.moving, y.moving).matches - truth).mean())
+        once.append(np.abs(match_motion(x, y, MatchingSettings(rounds=0)).matches - truth).mean())
+        again.append(np.abs(match_motion(x, y).matches - truth).mean())
         line.append(np.abs(np.linspace(0, truth[-1], len(truth)) - truth).mean())
     assert np.mean(again) < 0.75 * np.mean(once) < 0.5 * np.mean(line)
 
@@ -115,7 +122,7 @@ def test_at_one_tempo_films_are_matched_more_closely() -> None:
 def test_without_rounds_it_is_one_match() -> None:
     x, y, _ = film_and_copy(0)
     one, same = (
-        match_motion(x.moving, y.moving, FilmMatching(rounds=0)),
+        match_motion(x, y, MatchingSettings(rounds=0)),
         match_films(x.features, y.features, x.mass, y.mass),
     )
     assert torch.equal(one.plan, same.plan) and np.array_equal(one.matches, same.matches)
@@ -123,7 +130,7 @@ def test_without_rounds_it_is_one_match() -> None:
 
 def test_its_plan_is_between_the_frames_of_both_films() -> None:
     x, y, _ = film_and_copy(1)
-    match = match_motion(x.moving, y.moving)
+    match = match_motion(x, y)
     n, m = len(x.mass), len(y.mass)
     assert match.plan.shape == match.share.shape == (n, m) and n != m
     assert match.plan.min() >= 0 and float(match.plan.sum()) == pytest.approx(1, abs=1e-3)
@@ -139,21 +146,21 @@ def test_its_plan_is_between_the_frames_of_both_films() -> None:
 
 @pytest.mark.parametrize("motion_mass", [True, False])
 def test_a_film_is_matched_with_itself(motion_mass: bool) -> None:
-    moving = Moving(motion_maps(iter(wandering(80))), 60)
-    match = match_motion(moving, moving, FilmMatching(motion_mass=motion_mass))
+    motion = film_motion(motion_maps(iter(wandering(80))), 60)
+    match = match_motion(motion, motion, MatchingSettings(motion_mass=motion_mass))
     assert match.matches == pytest.approx(np.arange(80), abs=0.4)
 
 
 def test_a_film_is_found_at_half_its_rate() -> None:
     pictures = wandering(160)
-    whole, half = (Moving(motion_maps(iter(pictures[::step])), 60 / step) for step in (1, 2))
+    whole, half = (film_motion(motion_maps(iter(pictures[::step])), 60 / step) for step in (1, 2))
     assert np.abs(match_motion(whole, half).matches - np.arange(160) / 2).mean() < 0.5
     assert np.abs(match_motion(half, whole).matches - 2 * np.arange(80)).mean() < 1
 
 
 @pytest.mark.parametrize("frames", [2, 3])
 def test_films_of_a_few_frames_are_matched(frames: int) -> None:
-    x, y = (Moving(motion_maps(iter(wandering(count))), 1) for count in (frames, 3))
+    x, y = (film_motion(motion_maps(iter(wandering(count))), 1) for count in (frames, 3))
     match = match_motion(x, y)
     assert match.plan.shape == (frames, 3) and match.matches[[0, -1]] == pytest.approx([0, 2])
 
@@ -171,5 +178,5 @@ def test_mass_goes_to_the_frames_that_are_shown() -> None:
 
 
 def test_how_much_moves_is_no_feature() -> None:
-    rows, mass = described(motion_maps(iter(wandering(50))), 60)
+    _, _, rows, mass = film_motion(motion_maps(iter(wandering(50))), 60)
     assert rows.shape == (50, 360) and float(mass.mean()) == pytest.approx(1, abs=1e-5) and mass.min() > 0

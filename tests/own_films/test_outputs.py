@@ -20,8 +20,8 @@ from vasot_kit.films.media import Clip, probe, stream
 from vasot_kit.films.motion import Motion
 from vasot_kit.films.recordings import Recording, read_recordings
 from vasot_kit.own_films import inputs
-from vasot_kit.own_films.inputs import by_name, describer, films_in, rate_of
-from vasot_kit.own_films.outputs import CONFIG, GAP, Outputs, frame_edges, spans
+from vasot_kit.own_films.inputs import feature_extractor, films_by_name, films_in, sampling_rate
+from vasot_kit.own_films.outputs import CONFIG, GAP, Outputs, frame_edges, segment_times
 from vasot_lib.errors import DataError, InputError
 
 
@@ -113,7 +113,7 @@ def test_names_contents_and_order_of_the_recordings_are_in_the_mark(film: Path, 
 def test_a_frame_lasts_until_the_next_and_the_last_as_long_as_most() -> None:
     recording = moments([0.0, 0.1, 0.2, 0.5, 0.6])
     assert frame_edges(recording) == pytest.approx([0.0, 0.1, 0.2, 0.5, 0.6, 0.7])
-    found = list(spans(recording, np.array([2, 2, 0, 2, 2])))
+    found = list(segment_times(recording, np.array([2, 2, 0, 2, 2])))
     assert [action for action, _, _ in found] == [2, 0, 2]
     assert [edge for _, *edges in found for edge in edges] == pytest.approx([0.0, 0.2, 0.2, 0.5, 0.5, 0.7])
 
@@ -185,23 +185,23 @@ def test_both_halves_are_as_high_as_the_lower_film(film: Path, tmp_path: Path) -
 
 
 def test_features_go_by_name() -> None:
-    assert isinstance(describer("motion"), Motion) and isinstance(describer("appearance"), Appearance)
+    assert isinstance(feature_extractor("motion"), Motion) and isinstance(feature_extractor("appearance"), Appearance)
     with pytest.raises(InputError, match=r"features are 'resnet50'; use motion, appearance or library:model, e\.g\."):
-        describer("resnet50")
+        feature_extractor("resnet50")
 
 
 def test_a_network_is_made_with_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Backbone, "__init__", lambda self, *given: self.__dict__.update(given=given))
-    assert describer("timm:vit", "cuda").given == ("timm:vit", "cuda")
+    assert feature_extractor("timm:vit", "cuda").given == ("timm:vit", "cuda")
 
 
 def test_rate_gives_no_film_more_samples_than_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     clips = {"a": Clip(Path("a"), 30.0, 8, 8, 300, 10.0), "b": Clip(Path("b"), 25.0, 8, 8, 1000, 40.0)}
     monkeypatch.setattr(inputs, "probe", lambda film: clips[film.name])
     both = [Path("a"), Path("b")]
-    assert rate_of(both, 1000) is None
-    assert rate_of(both, 999) == pytest.approx(999 / 40)
-    assert rate_of(both[:1], 100) == pytest.approx(10.0)
+    assert sampling_rate(both, 1000) is None
+    assert sampling_rate(both, 999) == pytest.approx(999 / 40)
+    assert sampling_rate(both[:1], 100) == pytest.approx(10.0)
 
 
 def test_films_of_a_folder_go_by_name(tmp_path: Path) -> None:
@@ -218,4 +218,4 @@ def test_films_of_a_folder_go_by_name(tmp_path: Path) -> None:
 
 def test_two_films_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.mp4 and .*a\.mov have one name, .*; rename one of them"):
-        by_name([tmp_path / "a.mp4", tmp_path / "a.mov"])
+        films_by_name([tmp_path / "a.mp4", tmp_path / "a.mov"])

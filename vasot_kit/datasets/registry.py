@@ -183,10 +183,10 @@ def _pose2sim_folder(root: Path) -> Path | None:
 def _pose2sim(entry: Entry, root: Path, activity: str) -> Dataset:
     """The four films, without labels; frame i of one shows the moment of frame i of the others."""
     from vasot_kit.films.motion import Motion
-    from vasot_kit.films.recordings import gather, read_recordings
+    from vasot_kit.films.recordings import make_dataset, read_recordings
 
     films = pose2sim.films(_pose2sim_folder(root) or pose2sim.fetch())
-    dataset = gather("pose2sim", read_recordings(list(films.values()), Motion()), activity="balancing")
+    dataset = make_dataset("pose2sim", read_recordings(list(films.values()), Motion()), activity="balancing")
     place = torch.arange(pose2sim.FRAMES, dtype=torch.float32)
     return replace(dataset, videos=tuple(replace(video, position=place / len(place)) for video in dataset.videos))
 

@@ -1,1 +1,1 @@
-"""Recordings as pictures: read, describe without a network, gather as a data set."""
+"""Films on disk: reading and writing them, features of their frames, and films as a data set."""

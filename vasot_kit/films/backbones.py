@@ -1,8 +1,9 @@
-"""Frozen networks that describe frames: any classifier of torchvision or timm, its last layer taken off.
+"""Features of frames by a frozen network: any classifier of torchvision or timm without its last layer.
 
     torchvision:resnet50      timm:vit_small_patch14_dinov2.lvd142m      timm:resnet18@FILE
 
-The part behind @ is a file of weights for machines without a network. Batches are bounded, so films of any length fit.
+The part after @ is a file of weights, for machines that cannot download them. Pictures go through the network in
+batches of bounded size, so films of any length fit.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ BATCH = 32
 
 
 class Backbone:
-    """A :class:`vasot_kit.films.recordings.Describer`.
+    """A frozen network as a :class:`vasot_kit.films.recordings.FeatureExtractor`.
 
     Args:
-        name: ``library:model``, with ``@FILE`` behind it for weights from a file, ``@random`` for none (tests).
+        name: ``library:model``; followed by ``@FILE`` for weights from a file, or by ``@random`` for none (in tests).
         device: where it runs.
 
     Raises:
         InputError: no such library or model.
-        DataError: the weights cannot be had, or timm is not installed.
+        DataError: the weights cannot be loaded, or timm is not installed.
     """
 
     side = 256
-    alone = True
+    one_process = True
 
     def __init__(self, name: str, device: str = "cpu"):
         library, colon, rest = name.partition(":")
@@ -48,16 +49,16 @@ class Backbone:
         self.name = name
         self.device = torch.device(device)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # features are cached by name, so @random is always the same network
+            torch.manual_seed(0)  # features are cached by name, so @random has to be the same network always
             self.model, self.prepare = load(model, {"": IMAGENET, "random": ""}.get(weights, weights))
         self.model.eval().requires_grad_(False).to(self.device)
         if Path(weights).is_file():
-            # Weights of one network are files of one size, often of one name.
+            # The weights of one network have files of the same size and often the same name; the hash tells them apart.
             self.name = f"{library}:{model}@{Path(weights).name}-{content_hash(weights)}"
 
     @torch.inference_mode()
     def __call__(self, pictures: Iterator[np.ndarray], fps: float) -> np.ndarray:
-        """(N, D) float32 from N pictures (H, W, 3) uint8."""
+        """(N, D) float32 features of N pictures (H, W, 3) uint8."""
         rows = []
         for batch in _batches(pictures):
             shown = torch.stack([self.prepare(Image.fromarray(picture)) for picture in batch])

@@ -1,4 +1,4 @@
-"""Containers and codecs: what a video file states, its decoded frames, and whether all of them came (PyAV)."""
+"""Video files by PyAV: what a container states, its decoded frames, and whether all of them could be read."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # an MP4 or
 
 
 def reason(error: BaseException) -> str:
-    """One line about what went wrong."""
+    """What went wrong, in one line."""
     return getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The container and its first video stream that is not a cover picture."""
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty (0 bytes); copy it again")
@@ -39,7 +39,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         raise _unreadable(path, error) from error
     with container:
         kind = container.format.name
-        if kind in ("tty", "image2") or kind.endswith("_pipe"):  # FFmpeg shows a text or one picture as a film
+        if kind in ("tty", "image2") or kind.endswith("_pipe"):  # FFmpeg takes a text or one picture for a film
             raise DataError(f"{path} is not a video ({kind}); give a video file or a folder of pictures")
         films = [film for film in container.streams.video if not film.disposition & Disposition.attached_pic]
         if not films:
@@ -77,21 +77,21 @@ def stated_seconds(container: InputContainer, film: VideoStream) -> float:
     return float((film.duration or 0) * (film.time_base or 0)) or (container.duration or 0) / av.time_base
 
 
-def measured(path: Path) -> tuple[int, float]:
-    """Video packets, and seconds to the end of the last."""
-    with opened(path) as (container, film):
+def count_packets(path: Path) -> tuple[int, float]:
+    """The number of video packets, and the seconds at which the last one ends."""
+    with open_video(path) as (container, film):
         ends = [_end(packet) for packet in container.demux(film) if packet.size]
     return len(ends), max(ends, default=0.0)
 
 
 def _end(packet: Packet) -> float:
-    """Seconds on the container's clock when a packet's time is over."""
+    """Seconds on the container's clock at which a packet ends."""
     stamp = packet.dts if packet.pts is None else packet.pts
     return 0.0 if stamp is None else float((stamp + (packet.duration or 0)) * packet.time_base)
 
 
 class _Progress:
-    """How much of a recording was read, against what its container states."""
+    """How much of a recording was read, to be compared with what its container states."""
 
     def __init__(self, path: Path, container: InputContainer, film: VideoStream) -> None:
         kinds = set(container.format.name.split(","))
@@ -102,7 +102,7 @@ class _Progress:
         self.n_read, self.end, self.time = 0, 0.0, 0.0
 
     def note(self, packet: Packet) -> bool:
-        """Count a packet of any stream; whether it is to be decoded."""
+        """Count a packet of any stream, and say whether it is to be decoded."""
         if not packet.is_corrupt:
             self.end = max(self.end, _end(packet))
         ours = packet.stream.index == self.index
@@ -128,8 +128,8 @@ class _Progress:
             raise self.incomplete("it ends")
 
 
-def decoded(path: Path, container: InputContainer, film: VideoStream) -> Iterator[VideoFrame]:
-    """Decoded frames in the order they are shown; whatever is wrong becomes one DataError after the good ones."""
+def decode(path: Path, container: InputContainer, film: VideoStream) -> Iterator[VideoFrame]:
+    """Decoded frames in the order in which they are shown; damage is raised as one DataError after the good frames."""
     progress = _Progress(path, container, film)
     packets = container.demux()  # of all streams, because the container's duration is that of the longest
     packet: Packet | None
@@ -141,7 +141,7 @@ def decoded(path: Path, container: InputContainer, film: VideoStream) -> Iterato
             more = packet is not None and not cut
             if packet is not None and not progress.note(packet) and more:
                 continue
-            frames = film.decode(packet if more else None)  # None: give what is held back
+            frames = film.decode(packet if more else None)  # None: return the frames that were held back
         except (av.FFmpegError, OSError) as error:
             raise progress.incomplete(reason(error)) from error
         for frame in frames:
@@ -157,10 +157,10 @@ def decoded(path: Path, container: InputContainer, film: VideoStream) -> Iterato
 
 
 def quarter_turns(frame: VideoFrame) -> tuple[bool, bool, bool]:
-    """What makes a frame upright: swap rows with columns, then reverse the rows, the columns.
+    """How to turn a frame upright: whether to swap rows with columns, then to reverse the rows, then the columns.
 
-    From the display matrix (a b u; c d v; x y w), which moves pixel (x, y) to (a x + c y, b x + d y) (ISO 14496-12,
-    section 6.2.2), to the nearest quarter turn, mirrored or not.
+    It follows from the display matrix (a b u; c d v; x y w), which moves pixel (x, y) to (a x + c y, b x + d y) (ISO
+    14496-12, section 6.2.2), rounded to the nearest quarter turn, mirrored or not.
     """
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
@@ -170,7 +170,7 @@ def quarter_turns(frame: VideoFrame) -> tuple[bool, bool, bool]:
     return swap, (b if swap else d) < 0, (c if swap else a) < 0
 
 
-def upright(
+def upright_picture(
     frame: VideoFrame, turn: tuple[bool, bool, bool], size: tuple[int, int], reformatter: VideoReformatter
 ) -> np.ndarray:
     """(H, W, 3) uint8 of ``size``; scaled and converted in one go, then turned."""

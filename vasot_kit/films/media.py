@@ -1,6 +1,7 @@
 """Video files and folders of pictures, read and written frame by frame in constant memory (PyAV; Pillow for pictures).
 
-Pixels are taken as stored: ones that are not square are not stretched, high dynamic range is not tone-mapped.
+Pixels are taken as they are stored: pixels that are not square are not stretched, and high dynamic range is not
+tone-mapped.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from PIL import Image, ImageOps
 
 from vasot_kit.films.containers import (
-    decoded,
-    measured,
-    opened,
+    count_packets,
+    decode,
+    open_video,
     quarter_turns,
     reason,
     stated_rate,
     stated_seconds,
-    upright,
+    upright_picture,
 )
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.files import whole_file
@@ -42,17 +43,18 @@ VIDEO_SUFFIXES = (
 # fmt: on
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
-_EARLY = 1e-3  # seconds; Matroska rounds time stamps to this
+_EARLY = 1e-3  # seconds by which a frame may be early: Matroska rounds time stamps to milliseconds
 
 
 @dataclass(frozen=True)
 class Clip:
-    """What a container or folder says of itself.
+    """What a video file or a folder of pictures states about itself.
 
     Attributes:
+        path: where it lies.
         fps: frames per second, the average where the rate varies.
         width, height: pixels, upright (after rotation metadata).
-        frames: as the container says, before any edit list; None where it does not.
+        frames: their number as the container states it, before any edit list; None where it states none.
         duration: seconds.
     """
 
@@ -80,9 +82,9 @@ class Frame:
 
 
 def probe(path: str | Path, folder_fps: float = 30.0) -> Clip:
-    """Rate, upright size, count and duration of a video file or a folder of pictures.
+    """The rate, upright size, number of frames and duration of a video file or a folder of pictures.
 
-    One frame is decoded, because FFmpeg hands over the rotation with it. A file that states no rate or duration is
+    One frame is decoded, because FFmpeg gives the rotation with it. A file that states no rate or duration is
     read through once, without decoding.
 
     Raises:
@@ -95,11 +97,11 @@ def probe(path: str | Path, folder_fps: float = 30.0) -> Clip:
         pictures = _pictures(path)
         height, width = _read_picture(pictures[0]).shape[:2]
         return Clip(path, float(folder_fps), width, height, len(pictures), len(pictures) / folder_fps)
-    with opened(path) as (container, film):
+    with open_video(path) as (container, film):
         fps, duration, frames = stated_rate(film), stated_seconds(container, film), film.frames or None
-        first = next(decoded(path, container, film))
+        first = next(decode(path, container, film))
     if not fps or not duration:
-        count, end = measured(path)
+        count, end = count_packets(path)
         duration = duration or end
         if not duration:
             raise DataError(f"{path} has no time stamps; convert it with ffmpeg -i {path.name} converted.mp4")
@@ -113,15 +115,15 @@ def stream(
 ) -> Iterator[Frame]:
     """The frames of a video file or a folder of pictures, in the order they are shown, in constant memory.
 
-    At ``fps``, sample k is the frame that is shown k / fps seconds after the first one, until the last frame's time is
-    over, for variable frame rates too. A frame counts as shown up to 1 ms early, because containers round. Where
-    ``fps`` is above the recording's, the same :class:`Frame` comes several times.
+    With ``fps``, sample k is the frame that is shown k / fps seconds after the first one, for variable frame rates too,
+    until the last frame ends. A frame may be shown up to 1 ms early, because containers round. Where ``fps`` is above
+    the rate of the recording, the same :class:`Frame` comes several times.
 
-    No damage is passed over: what was read before it is yielded, then the error is raised. Damage is an incomplete
-    packet, a decoder's error, a frame that the decoder repaired by guessing, and an end that lacks more than 2 frames
-    or 1 % (whichever is more) of the stated frames or seconds. Frames that the decoder still held at its error are not
-    given, they may build on the damaged one. WebM and Matroska state seconds only; MPEG streams state neither, there a
-    missing end or frame cannot be told.
+    Damage always raises an error, after the frames before it were yielded. Damage is an incomplete packet, an error of
+    the decoder, a frame that the decoder repaired by guessing, or an end that lacks more than 2 frames or 1 %
+    (whichever is more) of the stated frames or seconds. Frames that the decoder still held at its error are not
+    yielded, because they may build on the damaged one. WebM and Matroska state only seconds; MPEG streams state
+    neither, so that a missing end cannot be noticed there.
 
     Args:
         path: video file, or folder with ``.jpg``, ``.jpeg`` or ``.png`` pictures in natural order, all of one size.
@@ -167,7 +169,7 @@ def write_video(
             repeating the last row or column.
         fps: frames per second, constant.
         comment: stored in the file's metadata.
-        quality: constant rate factor of x264; higher is smaller, 18 is hardly told from the original.
+        quality: constant rate factor of x264; a higher one makes smaller files, and 18 looks like the original.
 
     Raises:
         InputError: no pictures, a picture of another shape or type, a rate that is not a positive number, not ``.mp4``.
@@ -192,7 +194,7 @@ def write_video(
 
 
 def video_files(folder: str | Path) -> list[Path]:
-    """Videos (by suffix) and subfolders with pictures directly in a folder, in natural order; hidden ones left out.
+    """The videos (by suffix) and the subfolders with pictures in a folder, in natural order, without hidden ones.
 
     Raises:
         DataError: missing, or not a folder.
@@ -228,13 +230,13 @@ def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Unordered, without hidden files."""
+    """The files with one of the suffixes, in no order, without hidden ones."""
     named = (file for file in folder.iterdir() if file.suffix.lower() in suffixes and not file.name.startswith("."))
     return [file for file in named if file.is_file()]
 
 
 def _natural(path: Path) -> tuple[list[str | int], str]:
-    """Sort key in which 2 comes before 10; text and numbers alternate, so that only like is compared with like."""
+    """Sort key in which 2 comes before 10; text and numbers alternate, so that text is only compared with text."""
     parts = re.split(r"(\d+)", path.name.casefold())
     return [int(part) if odd % 2 else part for odd, part in enumerate(parts)], path.name
 
@@ -258,14 +260,14 @@ class _Shown:
 
 
 def _sampled(source: Iterator[_Shown], fps: float) -> Iterator[Frame]:
-    """What is shown at 0, 1 / fps, 2 / fps, ...; a frame is held until the next one says how long it lasts."""
+    """The frames shown at 0, 1 / fps, 2 / fps, ...; a frame is held until the next one tells how long it lasts."""
     held: _Shown | None = None
     failure: DataError | None = None
     k = 0
     while True:
         try:
             new = next(source, None)
-        except DataError as error:  # raised after what was read
+        except DataError as error:  # raised after the frames that could be read
             new, failure = None, error
         if held is not None:
             until, frame = (held.end if new is None else new.time) - _EARLY, None
@@ -294,7 +296,7 @@ def _read_picture(file: Path) -> np.ndarray:
             mode, picture = image.mode, np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{file} is damaged or not a picture ({reason(error)}); copy it again or remove it") from error
-    if mode[0] in "IF":  # Pillow clips these to white
+    if mode[0] in "IF":  # Pillow would clip these to white
         raise DataError(f"{file} has more than 8 bits per channel ({mode}); convert it to 8 bits")
     return picture
 
@@ -313,7 +315,7 @@ def _folder_frames(folder: Path, fps: float, size: tuple[int, int] | None) -> It
             )
         if size in (None, (height, width)):
             return picture
-        return upright(VideoFrame.from_ndarray(picture), (False, False, False), size, reformatter)
+        return upright_picture(VideoFrame.from_ndarray(picture), (False, False, False), size, reformatter)
 
     for index, file in enumerate(files):
         yield _Shown(index, index / fps, (index + 1) / fps, partial(read, file))
@@ -321,16 +323,16 @@ def _folder_frames(folder: Path, fps: float, size: tuple[int, int] | None) -> It
 
 def _video_frames(path: Path, size: tuple[int, int] | None) -> Iterator[_Shown]:
     reformatter = VideoReformatter()
-    with opened(path) as (container, film):
+    with open_video(path) as (container, film):
         tick = float(film.time_base or 0)
         lasts = 1 / (stated_rate(film) or 30.0)  # where a frame does not say how long it is shown
-        for index, frame in enumerate(decoded(path, container, film)):
+        for index, frame in enumerate(decode(path, container, film)):
             if index == 0:
                 turn, first = quarter_turns(frame), frame.pts or 0
                 target = size or ((frame.width, frame.height) if turn[0] else (frame.height, frame.width))
             time = index * lasts if frame.pts is None else (frame.pts - first) * tick
             end = time + (frame.duration * tick or lasts)
-            yield _Shown(index, time, end, partial(upright, frame, turn, target, reformatter))
+            yield _Shown(index, time, end, partial(upright_picture, frame, turn, target, reformatter))
 
 
 def _encode(
@@ -341,7 +343,7 @@ def _encode(
     with av.open(f"file:{file}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
         container.metadata["comment"] = comment
         film = container.add_stream("libx264", rate=rate, options={"crf": str(quality)})
-        # BT.709, said in the file: players guess by size otherwise, and show other colours.
+        # The file states its colour space, BT.709: otherwise players guess it by the size and show other colours.
         context = film.codec_context
         context.colorspace = context.color_primaries = context.color_trc = context.color_range = 1
         for n, picture in enumerate(pictures):

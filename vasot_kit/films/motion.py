@@ -1,14 +1,16 @@
 """Features of what moves, without a network: for films of one take, or of one movement, from any side. [ours]
 
-What two cameras share is *when* things move, and *how alike* the moments of a film are to each other: temporal
-self-similarity (Junejo, Dexter, Laptev, Perez, ECCV 2008), which is also what Gromov-Wasserstein transport compares. A
-small map of where a frame moves is made of its neighbours; from the maps follow, per frame,
+Two cameras that see the same movement from different sides agree in *when* something moves and in *how similar* the
+moments of the film are to each other. The latter is temporal self-similarity (Junejo, Dexter, Laptev, Perez, ECCV
+2008), which is also what Gromov-Wasserstein transport compares. For every frame a small map of where something moves
+is made from the frames before and after it. Two groups of features follow from the maps, per frame:
 
     self-similarity   distances between all pairs of frames in a window around it, at three widths, by their mean
     bands             log motion in 1, 3 and 10 horizontal bands of the part of the picture that moves, with context
 
-each standardised and of equal weight. How much moves stands before them: it is the mass of a frame in a transport that
-does not see how fast a film is played, see :func:`vasot_kit.own_films.matching.match_films`.
+each standardised and of equal weight. The column before them is how much moves. It serves as the mass of a frame in a
+transport problem that does not depend on how fast a film is played, see
+:func:`vasot_kit.own_films.matching.match_films`.
 """
 
 from __future__ import annotations
@@ -18,49 +20,51 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-RATE = 60.0  # frames per second at which the windows below are meant
-CELLS = 16  # of the map, along the longer side
+RATE = 60.0  # frames per second for which the windows below are given
+CELLS = 16  # cells of a map along the longer side of the picture
 # Half-width, step and smoothing of the self-similarity, in frames.
 SCALES = ((6, 1, 0.7), (12, 2, 1.0), (24, 4, 1.4))
 BANDS = (1, 3, 10)
-NOISE = 0.03  # of the full range; a floor that does not flicker, as the median of a compressed film does
-MOST = 0.1  # a difference above it counts no more: how bright a thing is says little
+# Smaller differences, in shares of the full range, count as noise. So do those below 2.5 times the median difference of
+# the picture; the median alone would not do, because it flickers in compressed films.
+NOISE = 0.03
+MAX_DIFFERENCE = 0.1  # larger differences count as this one: how bright a moving thing is says little
 
 
 class Motion:
-    """The features of :func:`motion_features`."""
+    """Extracts the features of :func:`motion_features`."""
 
     name = "motion"
     side = 128
-    alone = False
+    one_process = False
 
     def __call__(self, pictures: Iterator[np.ndarray], fps: float) -> np.ndarray:
-        """(N, 361) float32 from N pictures (H, W, 3) uint8, of which three are held."""
+        """(N, 361) float32 features of N pictures (H, W, 3) uint8, of which three are in memory at a time."""
         return motion_features(motion_maps(pictures), fps)
 
 
 class MotionMaps:
-    """The maps that those are made of: for whoever resamples a film in time and describes it anew."""
+    """Extracts the maps that motion features are made of, so that a film can be warped in time and described anew."""
 
     name = "motion maps"
     side = Motion.side
-    alone = False
+    one_process = False
 
     def __call__(self, pictures: Iterator[np.ndarray], fps: float) -> np.ndarray:
-        """(N, 256) float32: maps with nothing around them, row by row."""
+        """(N, 256) float32: the maps, padded with zeros to 16 x 16 cells and flattened row by row."""
         maps = motion_maps(pictures)
         _, h, w = maps.shape
         return np.pad(maps, ((0, 0), (0, CELLS - h), (0, CELLS - w))).reshape(len(maps), -1).astype(np.float32)
 
 
 def motion_features(maps: np.ndarray, fps: float) -> np.ndarray:
-    """One column of how much moves (mean 1), then 360 of self-similarity and bands, (N, 361) float32.
+    """(N, 361) float32: one column of how much moves (mean 1), then 360 of self-similarity and bands.
 
     Args:
-        maps: (N, h, w); rows and columns without motion around them change nothing.
+        maps: (N, h, w) of :func:`motion_maps`; padding with rows and columns of zeros changes nothing.
         fps: maps per second.
     """
-    beat = max(fps / RATE, 0.5)  # windows keep their seconds, as long as some frames lie in them
+    beat = max(fps / RATE, 0.5)  # windows last the same time at any rate, down to a few frames
     moved = np.sqrt(_smooth(maps.mean((1, 2)), 4.0 * beat))
     mass = moved + 0.2 * moved.mean() + 1e-9
     parts = [_self_similarity(maps, half, step, sigma, beat) for half, step, sigma in SCALES]
@@ -69,7 +73,7 @@ def motion_features(maps: np.ndarray, fps: float) -> np.ndarray:
 
 
 def motion_maps(pictures: Iterator[np.ndarray]) -> np.ndarray:
-    """(N, h, w): frame t is the difference of t - 1 and t + 1; the ends repeat their neighbours."""
+    """(N, h, w): map t is the difference of frames t - 1 and t + 1; the first and last map repeat their neighbours."""
     maps: list[np.ndarray] = []
     held: list[np.ndarray] = []
     for picture in pictures:
@@ -82,39 +86,46 @@ def motion_maps(pictures: Iterator[np.ndarray]) -> np.ndarray:
     return np.array([maps[0], *maps, maps[-1]])
 
 
-def retimed(maps: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """(N, h, w): what would move in each of N frames that show the moments ``at`` of a film of M frames, M >= 2.
+def time_warped(maps: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """(N, h, w) motion maps of a film of N frames that shows the moments ``at`` of another film, of M frames.
 
     Args:
-        maps: (M, h, w) of that film.
+        maps: (M, h, w) of the other film; M >= 2.
         at: (N,) fractional frames of it, not decreasing; N >= 2.
     """
     first = np.minimum(at.astype(int), len(maps) - 2)
     share = (at - first)[:, None, None]
-    tempo = np.gradient(at)[:, None, None]  # twice as fast, twice as far from frame to frame
+    tempo = np.gradient(at)[:, None, None]  # at twice the tempo things move twice as far from frame to frame
     return tempo * ((1 - share) * maps[first] + share * maps[first + 1])
 
 
 def _motion_map(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """(h, w) mean over each cell of the difference of two pictures, beyond the noise."""
+    """(h, w) mean over each cell of the absolute difference of two pictures, as far as it exceeds the noise."""
     sides = before.shape[:2]
-    block = min(*sides, max(1, round(max(sides) / (4 * CELLS))))  # averaging takes the pixels' own noise out
+    block = min(*sides, max(1, round(max(sides) / (4 * CELLS))))  # averaging removes the noise of single pixels
     small = [_pooled(picture, block, block).astype(np.float32) for picture in (before, after)]
     difference = np.abs(small[1] - small[0]).max(-1) / 255
-    difference = np.clip(difference - max(NOISE, 2.5 * float(np.median(difference))), 0, MOST)
+    difference = np.clip(difference - max(NOISE, 2.5 * float(np.median(difference))), 0, MAX_DIFFERENCE)
     h, w = (min(side, max(1, round(CELLS * side / max(difference.shape)))) for side in difference.shape)
     return _pooled(difference[..., None], difference.shape[0] // h, difference.shape[1] // w)[..., 0]
 
 
 def _pooled(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Means over blocks; what does not fill a block is cut off."""
+    """Means over blocks of ``height`` x ``width`` pixels; what does not fill a block is cut off."""
     h, w = picture.shape[0] // height, picture.shape[1] // width
     blocks = picture[: h * height, : w * width].reshape(h, height, w, width, -1)
     return blocks.mean((1, 3), dtype=np.float32)
 
 
 def _self_similarity(maps: np.ndarray, half: int, step: int, sigma: float, beat: float) -> np.ndarray:
-    """(N, P): distances of all pairs among frames i - half to i + half, relative to their mean."""
+    """(N, P): distances between the maps of all pairs of frames in a window around each frame, relative to their mean.
+
+    Args:
+        maps: (N, h, w).
+        half, step: the window reaches from i - half to i + half, in steps, at 60 frames per second.
+        sigma: standard deviation of the smoothing in time, in frames.
+        beat: factor from frames at 60 per second to frames of this film.
+    """
     flat, n = _smooth(maps.reshape(len(maps), -1), sigma * beat), len(maps)
     reach = max(3 * step, round(half * beat))
     places = np.round(np.linspace(-reach, reach, 2 * (half // step) + 1)).astype(int)
@@ -129,7 +140,7 @@ def _self_similarity(maps: np.ndarray, half: int, step: int, sigma: float, beat:
 
 
 def _bands(maps: np.ndarray, beat: float) -> np.ndarray:
-    """(N, 14 x 9): log motion in horizontal bands, of nine frames around each."""
+    """(N, 14 x 9): log motion in 1 + 3 + 10 horizontal bands, of nine frames around each frame."""
     rows = _smooth(maps.sum(2), 2.0 * beat)
     share = np.cumsum(rows.sum(0)) / (rows.sum() + 1e-12)
     rows = rows[:, np.searchsorted(share, 0.01) : np.searchsorted(share, 0.99) + 1]
@@ -153,5 +164,5 @@ def _standard(values: np.ndarray) -> np.ndarray:
 
 
 def _unit(values: np.ndarray) -> np.ndarray:
-    """Total variance 1, so that parts of different width weigh the same."""
+    """Scaled to a total variance of 1, so that groups of features of different width have the same weight."""
     return values / np.sqrt(values.var(0).sum() + 1e-12)

@@ -1,8 +1,9 @@
-"""Recordings on disk as data sets: decoded before training, in worker processes, and kept in a cache by content.
+"""Recordings on disk as data sets: decoded before training, in worker processes, and kept in a cache.
 
-A film's features, times and (where training needs them) pictures are stored under the hash of its bytes and of what was
-asked for. The same again is read from there; what was interrupted goes on with the films that are missing. Pictures lie
-in one plain file per film that is mapped into memory, so a batch reads only the frames that it draws.
+The features, times and (where training needs them) pictures of a film are stored under the hash of its content and of
+the settings. A second call with the same films and settings reads them from there; after an interruption only the films
+that are missing are decoded. The pictures of a film are one plain file that is mapped into memory, so a batch reads
+only the frames that it draws.
 """
 
 from __future__ import annotations
@@ -29,34 +30,34 @@ from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.files import whole_file
 
-FEW = 2  # films that are decoded in this process: FFmpeg uses all cores by itself
+FEW_FILMS = 2  # up to so many are decoded in this process, because FFmpeg uses several cores by itself
 
 
-class Describer(Protocol):
-    """What turns pictures into features, one film at a time.
+class FeatureExtractor(Protocol):
+    """Makes the features of a film from its pictures.
 
     Attributes:
-        name: with all that the features depend on; a part of the cache's key.
-        side: pixels of the longer side that pictures are scaled to.
-        alone: it holds a network, and runs in this process.
+        name: names everything that the features depend on; a part of the cache's key.
+        side: pixels of the longer side to which pictures are scaled before.
+        one_process: whether all films have to be read in this process, because it holds a network.
     """
 
     name: str
     side: int
-    alone: bool
+    one_process: bool
 
     def __call__(self, pictures: Iterator[np.ndarray], fps: float) -> np.ndarray:
-        """(N, D) float32 from N pictures (H, W, 3) uint8, ``fps`` of them a second, looked at one after another."""
+        """(N, D) float32 features of N pictures (H, W, 3) uint8, ``fps`` of them a second, read one by one."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A film that was read.
+    """A film that was read, sampled at N frames.
 
     Attributes:
         path: where it lies.
         times: (N,) seconds since its first frame.
-        index: (N,) int64, which decoded frames of the film.
+        index: (N,) int64, the numbers of these frames among all decoded frames of the film, from 0.
         features: (N, D) float32.
         frames: (N, H, W, 3) uint8, mapped from a file; None where they were not asked for.
     """
@@ -79,23 +80,25 @@ def _name(film: Path) -> str:
 
 @dataclass(frozen=True)
 class _Job:
+    """The reading of one film into the cache."""
+
     path: Path
     folder: Path  # of this film in the cache
-    describe: Describer
+    extractor: FeatureExtractor
     fps: float | None
     size: tuple[int, int] | None
 
     def run(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.features.is_file():
-            self._describe()
+            self._extract_features()
         if self.size is not None and not self.pictures.is_file():
-            self._keep()
+            self._store_pictures()
 
     @property
     def features(self) -> Path:
-        asked = json.dumps([self.describe.name, self.describe.side, self.fps])
-        return self.folder / f"features-{hashlib.sha256(asked.encode()).hexdigest()[:12]}.npz"
+        settings = json.dumps([self.extractor.name, self.extractor.side, self.fps])
+        return self.folder / f"features-{hashlib.sha256(settings.encode()).hexdigest()[:12]}.npz"
 
     @property
     def pictures(self) -> Path:
@@ -106,9 +109,9 @@ class _Job:
     def done(self) -> bool:
         return self.features.is_file() and (self.size is None or self.pictures.is_file())
 
-    def _describe(self) -> None:
+    def _extract_features(self) -> None:
         clip = probe(self.path)
-        scale = self.describe.side / max(clip.height, clip.width)
+        scale = self.extractor.side / max(clip.height, clip.width)
         size = (max(1, round(clip.height * scale)), max(1, round(clip.width * scale)))
         times: list[float] = []
         index: list[int] = []
@@ -119,11 +122,11 @@ class _Job:
                 index.append(frame.index)
                 yield frame.picture
 
-        features = self.describe(pictures(), self.fps or clip.fps)
+        features = self.extractor(pictures(), self.fps or clip.fps)
         with whole_file(self.features) as beside, beside.open("wb") as file:
             np.savez(file, features=features.astype(np.float32), times=np.array(times), index=np.array(index))
 
-    def _keep(self) -> None:
+    def _store_pictures(self) -> None:
         with whole_file(self.pictures) as beside, beside.open("wb") as file:
             for frame in stream(self.path, self.fps, self.size):
                 file.write(frame.picture.tobytes())
@@ -139,7 +142,7 @@ class _Job:
 
 def read_recordings(
     paths: Sequence[str | Path],
-    describe: Describer,
+    extractor: FeatureExtractor,
     *,
     fps: float | None = None,
     size: tuple[int, int] | None = None,
@@ -147,17 +150,18 @@ def read_recordings(
     workers: int | None = None,
     progress: bool = True,
 ) -> list[Recording]:
-    """Read films or folders of pictures; what was decoded before comes from the cache.
+    """Read films or folders of pictures; what was read before comes from the cache.
 
-    The first time a film is decoded once for its features, and once more where its pictures are kept.
+    A film that is not in the cache is decoded once for its features, and once more if its pictures are kept.
 
     Args:
-        paths: in the order of the result.
-        describe: makes the features.
+        paths: the films; the result has their order.
+        extractor: makes the features.
         fps: samples per second; every frame where None.
-        size: (height, width) of the pictures that are kept for an encoder; none are kept where None.
-        cache: folder of what was decoded; ``recordings`` in the kit's cache by default.
-        workers: processes that decode; by default as many as the machine has cores, none for one or two films.
+        size: (height, width) of the pictures that are kept for an encoder; None keeps none.
+        cache: folder of the cache; ``recordings`` in the kit's cache by default.
+        workers: processes that decode; by default as many as the machine has cores, and none beside this one for one or
+            two films.
         progress: show a progress bar where anything has to be decoded.
 
     Raises:
@@ -167,10 +171,10 @@ def read_recordings(
     if not paths or (workers is not None and workers < 1):
         raise InputError(f"{len(paths)} recordings and workers {workers}; give at least one of each")
     root = cache or cache_folder() / "recordings"
-    jobs = [_Job(Path(path), root / content_hash(path), describe, fps, size) for path in paths]
+    jobs = [_Job(Path(path), root / content_hash(path), extractor, fps, size) for path in paths]
     missing = list({job.folder: job for job in jobs if not job.done}.values())
     if missing:
-        _check_room(missing, root)
+        _check_disk_space(missing, root)
         _decode(missing, workers, progress)
     recordings = [job.read() for job in jobs]
     for recording in recordings:
@@ -183,17 +187,17 @@ def read_recordings(
 
 def _decode(jobs: list[_Job], workers: int | None, progress: bool) -> None:
     bar = tqdm(total=len(jobs), desc="reading recordings", unit="film", disable=not progress)
-    workers = workers or (1 if len(jobs) <= FEW else min(os.cpu_count() or 1, len(jobs)))
+    workers = workers or (1 if len(jobs) <= FEW_FILMS else min(os.cpu_count() or 1, len(jobs)))
     with bar:
-        if jobs[0].describe.alone:
+        if jobs[0].extractor.one_process:
             workers = 1
-        # joblib's processes end with this one, and need no guard in the script that calls.
+        # joblib's processes end with this one, and the script that calls needs no guard for its main module.
         for _ in Parallel(workers, return_as="generator_unordered")(delayed(job.run)() for job in jobs):
             bar.update()
 
 
-def _check_room(jobs: Sequence[_Job], root: Path) -> None:
-    """Refuse before hours of decoding, not after them."""
+def _check_disk_space(jobs: Sequence[_Job], root: Path) -> None:
+    """Refuse pictures that do not fit the disk before hours of decoding, not after them."""
     need = 0.0
     for job in jobs:
         if job.size is not None:
@@ -208,7 +212,7 @@ def _check_room(jobs: Sequence[_Job], root: Path) -> None:
         )
 
 
-def gather(name: str, recordings: Sequence[Recording], n_actions: int = 0, activity: str = "") -> Dataset:
+def make_dataset(name: str, recordings: Sequence[Recording], n_actions: int = 0, activity: str = "") -> Dataset:
     """Recordings without labels as one data set of one activity.
 
     Raises:
@@ -224,7 +228,7 @@ def gather(name: str, recordings: Sequence[Recording], n_actions: int = 0, activ
 
 def load_recordings(
     folder: str | Path,
-    describe: Describer,
+    extractor: FeatureExtractor,
     *,
     name: str | None = None,
     activity: str | None = None,
@@ -234,15 +238,15 @@ def load_recordings(
     fps: float | None = None,
     size: tuple[int, int] | None = None,
 ) -> Dataset:
-    """Read films or frame folders with labels per frame, the layout of the alignment data sets (SPEC section 8).
+    """Read films or folders of pictures with a label per frame, the layout of the alignment data sets (SPEC section 8).
 
     ``videos/[<activity>/]<video>.mp4`` or ``frames/[<activity>/]<video>/``, ``groundTruth/[<activity>/]<video>`` with
-    one name per frame, ``mapping/mapping.txt``, and ``splits/<part>.txt`` where a split is published. Where films are
-    sampled at ``fps`` the labels are as well.
+    one name per frame, ``mapping/mapping.txt``, and ``splits/<part>.txt`` where a split is published. If films are
+    sampled at ``fps``, so are their labels.
 
     Args:
-        folder: with these subfolders.
-        describe: makes the features.
+        folder: holds these subfolders.
+        extractor: makes the features.
         name, activity, background, n_actions: as in :func:`vasot_lib.data.load_folder`.
         ordered: see :class:`vasot_lib.data.Dataset`.
         fps, size: as in :func:`read_recordings`.
@@ -257,12 +261,13 @@ def load_recordings(
     names = read_mapping(root / "mapping" / "mapping.txt")
     if background is not None and background not in names:
         raise InputError(f"background is {background!r}; the mapping has {', '.join(names)}")
-    recordings = read_recordings(list(films.values()), describe, fps=fps, size=size)
+    recordings = read_recordings(list(films.values()), extractor, fps=fps, size=size)
     labels = {key: label_lines(root, key, each, names, fps) for key, each in zip(films, recordings, strict=True)}
     seen = {label for found in labels.values() for label in found} | {background}
     classes = tuple(label for label in names if label in seen)
     index = {label: k for k, label in enumerate(classes)}
-    dataset = gather(name or root.resolve().name, recordings, n_actions or len(classes) - (background is not None))
+    k = n_actions or len(classes) - (background is not None)
+    dataset = make_dataset(name or root.resolve().name, recordings, k)
     videos = tuple(
         replace(
             video,
@@ -277,7 +282,7 @@ def load_recordings(
 
 
 def labelled_films(root: Path, activity: str | None = None) -> Mapping[str, Path]:
-    """``[activity/]video`` -> film or frame folder, of the layout of :func:`load_recordings`.
+    """``[activity/]video`` -> film or folder of pictures, in the layout of :func:`load_recordings`.
 
     Raises:
         DataError: neither ``videos/`` nor ``frames/``, nothing in it, or two recordings of one name.
@@ -302,7 +307,7 @@ def labelled_films(root: Path, activity: str | None = None) -> Mapping[str, Path
 
 
 def label_lines(root: Path, key: str, recording: Recording, names: Sequence[str], fps: float | None) -> list[str]:
-    """The names of the frames that were read of a recording.
+    """The class names of the sampled frames of a recording.
 
     Raises:
         DataError: no labels, too few or too many, or one that is not in the mapping.
@@ -315,8 +320,8 @@ def label_lines(root: Path, key: str, recording: Recording, names: Sequence[str]
     unknown = next((label for label in labels if label not in names), None)
     if unknown is not None:
         raise DataError(f"label {unknown!r} in {file} is not in the mapping; add it there or correct the label")
-    # Of a film that is sampled the labels are those of the frames that were taken; how many come after the last of
-    # them is known to a sample's breadth.
+    # The length of the whole film is not known where it was sampled: the frames after the last sample may be as many as
+    # lie between two samples.
     last = int(recording.index[-1])
     rest = 1 if fps is None else int(np.diff(recording.index).max()) + 1
     if not 0 < len(labels) - last <= rest:

@@ -1,1 +1,1 @@
-"""A person's own recordings, from films on disk to an alignment or a segmentation on disk; see the command line."""
+"""A person's own recordings: alignment, segmentation and features of films, from files to files."""

@@ -1,113 +1,100 @@
-"""How far an alignment of films is off, where the truth is known: copies, synchronised cameras, generated films."""
+"""The error of film alignments whose truth is known: altered copies, synchronised cameras, generated films."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import permutations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from vasot_kit.experiments.config import build, make_config
-from vasot_kit.films.copies import Warp, altered_copy, tempo_warp
+from vasot_kit.films.copies import TimeWarp, altered_copy, tempo_warp
 from vasot_kit.films.motion import motion_maps
-from vasot_kit.own_films.matching import Moving, described, match_films, match_motion
+from vasot_kit.own_films.matching import FilmMotion, film_motion, match_at_one_tempo, match_films
 from vasot_lib.data import Dataset, Video
 from vasot_lib.evaluation import straight_line
 from vasot_lib.paths import dtw
 from vasot_lib.training import fit
 
+# The ways to match two films, by the names that they have in tables.
 LINE, DTW, ARGMAX, EQUAL, ONCE, OURS, TRAINED = (
     "straight line", "DTW, same features", "plan, argmax", "plan, path, equal masses", "plan, path, motion as mass",
     "vasot align", "VAOT trained on the pair, path",
 )  # fmt: skip
-TEMPO = (0.7, 1.4)
+TEMPO = (0.7, 1.4)  # slowest and fastest speed of an altered copy, relative to the film
 
 
-class Film(NamedTuple):
-    """Pictures and their features.
-
-    Attributes:
-        pictures: (N, H, W, 3) uint8.
-        moving: what moves in them.
-        features: (N, D).
-        mass: (N,) how much moves.
-    """
-
-    pictures: np.ndarray
-    moving: Moving
-    features: Tensor
-    mass: Tensor
-
-
-def describe(pictures: np.ndarray, fps: float) -> Film:
-    """Pictures with the features that ``vasot align`` takes by default."""
-    moving = Moving(motion_maps(iter(pictures)), fps)
-    return Film(pictures, moving, *described(*moving))
+def describe_motion(pictures: np.ndarray, fps: float) -> FilmMotion:
+    """The motion of a film of (N, H, W, 3) uint8 pictures, as ``vasot align`` takes it by default."""
+    return film_motion(motion_maps(iter(pictures)), fps)
 
 
 def warped_pairs(
     films: Mapping[str, np.ndarray],
     between: Callable[[str, str], np.ndarray],
-    warps: Mapping[str, Callable[[int], Warp]],
+    warps: Mapping[str, Callable[[int], TimeWarp]],
     fps: float,
     *,
     train: bool = False,
     seed: int = 0,
 ) -> Iterator[dict[str, Any]]:
-    """Every ordered pair of films, the second warped in time: one row per pair, warp and way to match.
+    """Align every ordered pair of films, the second warped in time: one row per pair, warp and way to match.
 
     Args:
         films: name -> (N, H, W, 3) uint8 pictures.
-        between: names of two films -> (N,) for each frame of the first the true, fractional frame of the second; NaN
-            where there is none.
-        warps: name -> frames of a film -> its warp.
-        fps: of the films.
+        between: called with the names of two films; gives for each of the N frames of the first the true, fractional
+            frame of the second, NaN where there is none.
+        warps: name -> function that makes the warp of a film from its number of frames.
+        fps: frames per second of all films.
         train: also train VAOT on each pair (seconds per pair).
         seed: of that training.
 
     Returns:
-        rows with ``pair``, ``warp``, ``method``, ``error`` and ``p90`` (mean and 90th percentile of the distance from
-        the true frame, in frames of the warped film).
+        Rows with ``pair``, ``warp``, ``method``, ``error`` and ``p90``: the mean and the 90th percentile of the
+        distance from the true frame, in frames of the warped film.
     """
-    shown = {name: describe(pictures, fps) for name, pictures in films.items()}
-    for title, warp_of in warps.items():
+    motions = {name: describe_motion(pictures, fps) for name, pictures in films.items()}
+    for title, make_warp in warps.items():
         for first, second in permutations(films, 2):
-            warp = warp_of(len(films[second]))
-            copy = describe(films[second][warp.shows], fps)
-            place = np.interp(between(first, second), np.arange(len(warp.truth)), warp.truth)
-            yield from _rows(shown[first], copy, place, {"pair": f"{first} → {second}", "warp": title}, train, seed)
+            warp = make_warp(len(films[second]))
+            copy = describe_motion(films[second][warp.shows], fps)
+            truth = np.interp(between(first, second), np.arange(len(warp.truth)), warp.truth)
+            yield from _rows(motions[first], copy, truth, {"pair": f"{first} → {second}", "warp": title}, train, seed)
 
 
 def own_copies(films: Mapping[str, np.ndarray], fps: float, seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Every film against its own copy at another tempo (.7 to 1.4), cropped, recoloured and noisy.
+    """Align every film with its own copy at another tempo (.7 to 1.4), cropped, recoloured and noisy.
 
     Args:
         films, fps: as in :func:`warped_pairs`.
-        seeds: a copy of each film per seed.
+        seeds: one copy of each film is made per seed.
 
     Returns:
-        rows as in :func:`warped_pairs`.
+        Rows as in :func:`warped_pairs`.
     """
     for number, (name, pictures) in enumerate(films.items()):
-        film = describe(pictures, fps)
+        film = describe_motion(pictures, fps)
         for seed in seeds:
             rng = np.random.default_rng([seed, number])
             warp = tempo_warp(len(pictures), *TEMPO, rng)
-            copy = describe(altered_copy(pictures, warp, rng), fps)
+            copy = describe_motion(altered_copy(pictures, warp, rng), fps)
             yield from _rows(film, copy, warp.truth, {"pair": name, "warp": f"copy {seed}"}, False, seed)
 
 
-def _rows(x: Film, y: Film, truth: np.ndarray, about: Mapping[str, Any], train: bool, seed: int) -> Iterator[dict]:
+def _rows(
+    x: FilmMotion, y: FilmMotion, truth: np.ndarray, about: Mapping[str, Any], train: bool, seed: int
+) -> Iterator[dict[str, Any]]:
+    """One row per way to match X with Y; ``truth`` is (N,), ``about`` says which films they are."""
     equal = match_films(x.features, y.features)
+    once = match_films(x.features, y.features, x.mass, y.mass)
     found: dict[str, np.ndarray] = {
         LINE: straight_line(len(x.mass), len(y.mass)),
         DTW: dtw(x.features.numpy(), y.features.numpy()),
         ARGMAX: equal.plan.argmax(1).numpy(),
         EQUAL: equal.matches,
-        ONCE: match_films(x.features, y.features, x.mass, y.mass).matches,
-        OURS: match_motion(x.moving, y.moving).matches,
+        ONCE: once.matches,
+        OURS: match_at_one_tempo(x, y, once).matches,  # as match_motion does
     }
     if train:
         found[TRAINED] = _trained(x, y, seed)
@@ -116,8 +103,8 @@ def _rows(x: Film, y: Film, truth: np.ndarray, about: Mapping[str, Any], train: 
         yield {**about, "method": method, "error": float(off.mean()), "p90": float(np.percentile(off, 90))}
 
 
-def _trained(x: Film, y: Film, seed: int) -> np.ndarray:
-    """VAOT on the features of the two films alone, its embeddings matched in the place of the features."""
+def _trained(x: FilmMotion, y: FilmMotion, seed: int) -> np.ndarray:
+    """VAOT is trained on the features of these two films alone; its embeddings are matched instead of the features."""
     data = Dataset("pair", (Video("x", x.features), Video("y", y.features)))
     config = make_config("pair", "vaot", "kit", seed=seed, epochs=100, overrides={"training.frames": 64})
     model = build(config, data)

@@ -1,4 +1,4 @@
-"""What the commands on own films share: which features, how many frames."""
+"""The inputs of the commands on a person's own films: which features, which files, how many frames a second."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pathlib import Path
 from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.media import probe, video_files
 from vasot_kit.films.motion import Motion
-from vasot_kit.films.recordings import Describer
+from vasot_kit.films.recordings import FeatureExtractor
 from vasot_lib.errors import DataError, InputError
 
 MAX_FRAMES = 2000  # of a film, sampled; a plan between two such films has 4 million entries
 
 
-def describer(name: str, device: str = "cpu") -> Describer:
-    """What makes the features of films.
+def feature_extractor(name: str, device: str = "cpu") -> FeatureExtractor:
+    """The extractor of that name, which makes the features of films from their pictures.
 
     Args:
-        name: ``motion`` (what moves where, for aligning films of one take or one movement), ``appearance`` (colours by
-            place, for cutting films of a fixed camera into actions), or a frozen network such as
+        name: ``motion`` (what moves where, to align films of one take or one movement), ``appearance`` (the colours in
+            each part of the picture, to segment films of a fixed camera), or a frozen network such as
             ``torchvision:resnet50``, see :class:`vasot_kit.films.backbones.Backbone`.
         device: where a network runs.
 
     Raises:
         InputError: no such features.
-        DataError: weights that cannot be had.
+        DataError: the weights of the network cannot be loaded.
     """
-    own: dict[str, Describer] = {"appearance": Appearance(), "motion": Motion()}
+    own: dict[str, FeatureExtractor] = {"appearance": Appearance(), "motion": Motion()}
     if name in own:
         return own[name]
     if ":" not in name:
@@ -39,11 +39,11 @@ def describer(name: str, device: str = "cpu") -> Describer:
 
 
 def films_in(folder: Path, out: Path | None = None) -> dict[str, Path]:
-    """Name -> film, of the video files and folders of pictures in a folder, in natural order.
+    """Name -> path of the video files and folders of pictures in a folder, in natural order.
 
     Args:
         folder: where they lie.
-        out: results that may lie beside them; its pictures are no film.
+        out: a folder of results that may lie beside them and is not a film, although it holds pictures.
 
     Raises:
         DataError: no folder, no films in it, or two of one name.
@@ -51,11 +51,11 @@ def films_in(folder: Path, out: Path | None = None) -> dict[str, Path]:
     films = [film for film in video_files(folder) if out is None or film.resolve() != out.resolve()]
     if not films:
         raise DataError(f"{folder} holds no films; put video files or folders of pictures there")
-    return by_name(films)
+    return films_by_name(films)
 
 
-def by_name(films: Iterable[Path]) -> dict[str, Path]:
-    """File name without suffix, or folder name -> film; results are called so.
+def films_by_name(films: Iterable[Path]) -> dict[str, Path]:
+    """Name -> path of films: the file name without suffix, or the folder name. Results are named by it.
 
     Raises:
         DataError: two films of one name.
@@ -70,7 +70,7 @@ def by_name(films: Iterable[Path]) -> dict[str, Path]:
 
 
 def check_rate(fps: float | None) -> None:
-    """Refuse now what would be refused by the first film.
+    """Refuse a wrong sampling rate before the first film is read.
 
     Raises:
         InputError: not a positive number.
@@ -79,8 +79,8 @@ def check_rate(fps: float | None) -> None:
         raise InputError(f"fps is {fps}; give a positive number of frames per second, or leave it out")
 
 
-def rate_of(films: Sequence[Path], most: int) -> float | None:
-    """Samples per second at which no film gives more than ``most``; None (every frame) where all are short enough."""
+def sampling_rate(films: Sequence[Path], most: int) -> float | None:
+    """Samples per second at which no film gives more than ``most`` frames; None, every frame, where none has more."""
     clips = [probe(film) for film in films]
     if all(clip.duration * clip.fps <= most for clip in clips):
         return None

@@ -1,4 +1,4 @@
-"""Which frame of one film goes with which of another: a transport problem, and how its plan is read. [ours]"""
+"""Which frame of one film corresponds to which of another: a transport plan, and the path read from it. [ours]"""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vasot_kit.films.motion import motion_features, retimed
+from vasot_kit.films.motion import motion_features, time_warped
 from vasot_lib.paths import WEIGHT, mean_path
 from vasot_lib.transport import Far, Near, solve
 
 
 @dataclass(frozen=True)
-class FilmMatching:
-    """How two films are matched; the defaults are the kit's, chosen on generated films.
+class MatchingSettings:
+    """The weights of the matching of two films; the defaults are the kit's, chosen on generated films.
 
     Attributes:
-        alpha, radius, rho, epsilon: as in :class:`vasot_lib.transport.Alignment`; the window of a short film is one
-            frame.
-        weight: of a frame in the mean path, see :func:`vasot_lib.paths.mean_path`; half of it in the rounds.
-        motion_mass: frames have the mass of their motion and the temporal prior runs on that clock, where the features
-            say how much moves; otherwise every frame weighs the same.
+        alpha, radius, rho, epsilon: as in :class:`vasot_lib.transport.Alignment`. Where the radius covers less than
+            one frame of a short film, the window is one frame.
+        weight: weight of a frame in the mean path, see :func:`vasot_lib.paths.mean_path`; half of it in the rounds.
+        motion_mass: whether a frame's mass is how much moves in it, where that is known, and the temporal prior
+            compares shares of the motion instead of shares of the frames; otherwise all frames have the same mass.
         rounds: how often the second film is brought to the tempo of the first and matched again, see
             :func:`match_motion`.
     """
@@ -37,13 +37,14 @@ class FilmMatching:
     rounds: int = 2
 
 
-class FilmMatch(NamedTuple):
-    """A plan between two films and the path that was read from it.
+class FilmAlignment(NamedTuple):
+    """The transport plan between the frames of two films and the path that was read from it.
 
     Attributes:
         plan: (N, M) transport plan.
-        share: (N, M) the same over the product of the masses: 1 where frames meet as often as by chance.
-        matches: (N,) frame of Y for each frame of X, fractional and increasing.
+        share: (N, M) the plan over the product of its marginals: 1 where two frames get the mass that they would get
+            if the films had nothing to do with each other.
+        matches: (N,) for each frame of X its frame of Y, fractional and increasing.
     """
 
     plan: Tensor
@@ -51,91 +52,123 @@ class FilmMatch(NamedTuple):
     matches: np.ndarray
 
 
-class Moving(NamedTuple):
-    """What moves in a film.
+class FilmMotion(NamedTuple):
+    """What moves in a film of N frames, and the features that follow from it.
 
     Attributes:
-        maps: (N, h, w) how much in each cell of the picture, see :mod:`vasot_kit.films.motion`.
-        fps: of them.
+        maps: (N, h, w) how much moves in each cell of the picture, see :mod:`vasot_kit.films.motion`.
+        fps: frames per second.
+        features: (N, D) what frames are compared by.
+        mass: (N,) how much moves in each frame; its mean is 1.
     """
 
     maps: np.ndarray
     fps: float
+    features: Tensor
+    mass: Tensor
 
 
-def described(maps: np.ndarray, fps: float) -> tuple[Tensor, Tensor]:
-    """(N, D) features for comparing frames, and (N,) how much moves in each, from (N, h, w) maps."""
+def film_motion(maps: np.ndarray, fps: float) -> FilmMotion:
+    """The features and masses of (N, h, w) motion maps, ``fps`` of them a second."""
     table = torch.from_numpy(motion_features(maps, fps))
-    return table[:, 1:], table[:, 0]
+    return FilmMotion(maps, fps, features=table[:, 1:], mass=table[:, 0])
 
 
 def match_films(
-    x: Tensor, y: Tensor, mass_x: Tensor | None = None, mass_y: Tensor | None = None, how: FilmMatching | None = None
-) -> FilmMatch:
+    x: Tensor,
+    y: Tensor,
+    mass_x: Tensor | None = None,
+    mass_y: Tensor | None = None,
+    settings: MatchingSettings | None = None,
+) -> FilmAlignment:
     """Match the frames of two films that show the same from start to end.
 
-    Balanced transport keeps the masses, so what has mass decides what is kept. With the same mass for every frame a
-    film that is played faster in places is pulled to the straight line. Motion is kept by any speed: with the mass
-    ``p`` of a frame being how much moves in it, neither the marginals nor a temporal prior on the clock
-    ``u_i = p_1 + ... + p_i`` see the speed.
+    Balanced transport carries all the mass of a part of X to the corresponding part of Y, so both parts should have the
+    same mass. If all frames have the same mass, a part that is played faster in Y has fewer frames and less mass there,
+    and the plan is pulled towards the straight line. How much moves in the part altogether is the same at any speed.
+    With that as mass, neither the marginals nor a temporal prior on ``u_i = p_1 + ... + p_i`` depend on the speed.
 
     Args:
         x: (N, D) features.
         y: (M, D) features.
-        mass_x: (N,) how much moves in each frame of X, in any unit; None weighs all frames the same.
+        mass_x: (N,) how much moves in each frame of X, in any unit; None gives all frames the same mass.
         mass_y: (M,) the same for Y.
-        how: weights of the problem.
+        settings: the weights; ``rounds`` is not used here.
     """
-    how = how or FilmMatching()
-    p, q = (_masses(mass, len(rows), how) for rows, mass in ((x, mass_x), (y, mass_y)))
+    settings = settings or MatchingSettings()
+    p, q = (_marginal(mass, len(rows), settings) for rows, mass in ((x, mass_x), (y, mass_y)))
     distance = torch.cdist(x[None].float(), y[None].float())[0]
-    cost = distance / distance.mean().clamp_min(1e-9) + how.rho * (_clock(p)[:, None] - _clock(q)).abs()
-    structure = (Near(max(how.radius, 1 / len(x))), Far(max(how.radius, 1 / len(y)))) if how.alpha else None
-    plan = solve(cost[None], structure, alpha=how.alpha, epsilon=how.epsilon, mass_x=p[None], mass_y=q[None]).matrix[0]
-    return FilmMatch(plan, plan / (p[:, None] * q), mean_path(plan, p, q, how.weight))
+    prior = (_clock(p)[:, None] - _clock(q)).abs()
+    cost = distance / distance.mean().clamp_min(1e-9) + settings.rho * prior
+    windows = Near(max(settings.radius, 1 / len(x))), Far(max(settings.radius, 1 / len(y)))
+    solved = solve(
+        cost[None], windows if settings.alpha else None, alpha=settings.alpha, epsilon=settings.epsilon,
+        mass_x=p[None], mass_y=q[None],
+    )  # fmt: skip
+    plan = solved.matrix[0]
+    return FilmAlignment(plan, plan / (p[:, None] * q), mean_path(plan, p, q, settings.weight))
 
 
-def match_motion(x: Moving, y: Moving, how: FilmMatching | None = None) -> FilmMatch:
-    """Match two films by what moves in them, the second one at the tempo of the first.
-
-    Features of motion look at windows of time, and the same seconds of a film at another tempo show something else. So
-    what was found is put to use: Y is resampled to show at each moment what X shows, described again and matched
-    again, from step to step nearer. A path goes at 1/2 to 2 times the mean tempo; matched again, it goes beyond that.
+def match_motion(x: FilmMotion, y: FilmMotion, settings: MatchingSettings | None = None) -> FilmAlignment:
+    """Match two films by what moves in them, then bring the second to the tempo of the first and match again.
 
     Args:
         x: of N frames, at least 2.
         y: of M frames, at least 2.
-        how: weights of the problem, and ``rounds``.
+        settings: the weights, and the number of ``rounds``.
     """
-    how = how or FilmMatching()
-    (rows_x, mass_x), (rows_y, mass_y) = (described(film.maps, film.fps) for film in (x, y))
-    match = match_films(rows_x, rows_y, mass_x, mass_y, how)
-    if not how.rounds:
-        return match
-    again = replace(how, weight=how.weight / 2)  # at one tempo neighbours say less that is new
-    at = match.matches
-    for _ in range(how.rounds):
-        shown = at
-        rows, mass = described(retimed(y.maps, shown), x.fps)
-        match = match_films(rows_x, rows, mass_x, mass, again)
-        at = np.asarray(np.interp(match.matches, np.arange(len(shown)), shown))
+    settings = settings or MatchingSettings()
+    first = match_films(x.features, y.features, x.mass, y.mass, settings)
+    return match_at_one_tempo(x, y, first, settings)
+
+
+def match_at_one_tempo(
+    x: FilmMotion, y: FilmMotion, first: FilmAlignment, settings: MatchingSettings | None = None
+) -> FilmAlignment:
+    """Improve an alignment in rounds: Y is warped in time to the tempo of X, described anew and matched again.
+
+    Motion features look at windows of time, so the same movement at another tempo gives other features. Y is therefore
+    resampled such that frame i shows what frame i of X was matched with; its features then come closer to those of X.
+    In one match the path runs at 1/2 to 2 times the mean tempo of Y; the rounds together can go beyond that.
+
+    Args:
+        x, y: as in :func:`match_motion`.
+        first: how they were matched before.
+        settings: the weights, and the number of ``rounds``; with 0 of them ``first`` is returned.
+    """
+    settings = settings or MatchingSettings()
+    if not settings.rounds:
+        return first
+    # At one tempo neighbouring frames of the plan repeat each other, so a single frame says less about the path.
+    again = replace(settings, weight=settings.weight / 2)
+    matches = first.matches
+    for _ in range(settings.rounds):
+        shown = matches  # the moments of Y that the warped film shows
+        warped = film_motion(time_warped(y.maps, shown), x.fps)
+        match = match_films(x.features, warped.features, x.mass, warped.mass, again)
+        matches = np.asarray(np.interp(match.matches, np.arange(len(shown)), shown))
     plan = _on_frames(match.plan, shown, len(y.maps))
-    return FilmMatch(plan, plan / (plan.sum(1, keepdim=True) * plan.sum(0)).clamp_min(1e-30), at)
+    return FilmAlignment(plan, plan / (plan.sum(1, keepdim=True) * plan.sum(0)).clamp_min(1e-30), matches)
 
 
-def _masses(mass: Tensor | None, n: int, how: FilmMatching) -> Tensor:
-    if mass is None or not how.motion_mass:
+def _marginal(mass: Tensor | None, n: int, settings: MatchingSettings) -> Tensor:
+    """(n,) masses of sum 1."""
+    if mass is None or not settings.motion_mass:
         return torch.full((n,), 1 / n)
     return (mass / mass.sum()).float()
 
 
 def _clock(p: Tensor) -> Tensor:
-    """How much lies before the middle of each frame."""
+    """(N,) the mass that lies before the middle of each frame: its time between 0 and 1."""
     return p.cumsum(0) - p / 2
 
 
 def _on_frames(plan: Tensor, shown: np.ndarray, m: int) -> Tensor:
-    """(N, m) from the plan to columns that show the moments ``shown``: spread over the frames in between."""
+    """(N, m) plan on the m frames of Y, from a plan whose columns show the moments ``shown`` of Y.
+
+    The mass of a column is spread evenly over the time of Y that is nearer to its moment than to those of its
+    neighbours, and then summed up within each frame.
+    """
     edges = np.concatenate([[-0.5], (shown[1:] + shown[:-1]) / 2, [m - 0.5]])
     total = np.pad(np.cumsum(plan.double().numpy(), axis=1), ((0, 0), (1, 0)))
     frames = np.arange(m + 1) - 0.5

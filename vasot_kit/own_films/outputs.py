@@ -1,4 +1,4 @@
-"""What is written beside a person's recordings: one folder, every file of which names the configuration behind it."""
+"""The results of a command on own films: one folder, in which every file names the configuration that made it."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from vasot_lib.evaluation import segments
 from vasot_lib.files import whole_file
 
 CONFIG = "config.json"
-HEIGHT = 360  # pixels of the pictures in a synchronised film, where the films have so many
-GAP = 4  # white pixels between them
+HEIGHT = 360  # pixels of the pictures in a side-by-side film; less where a film has fewer
+GAP = 4  # white pixels between the two pictures
 
 
 class Outputs:
     """A folder of results of one configuration.
 
     Args:
-        folder: made with the first file; may hold what the same configuration wrote before.
-        config: plain values: everything that the results depend on.
-        recordings: the inputs; their names, contents and order are a part of the configuration.
+        folder: made when the first file is written; may hold what the same configuration wrote before.
+        config: everything that the results depend on, as plain values.
+        recordings: the films that were read; their names, contents and order are a part of the configuration.
 
     Attributes:
-        mark: eight hexadecimal digits of the configuration; in every file.
+        mark: the first eight hexadecimal digits of the configuration's SHA-256; every file carries them.
 
     Raises:
         DataError: the folder holds results of another configuration, or something else.
@@ -53,7 +53,7 @@ class Outputs:
         self._config: str | None = to_json({"config": self.mark, **everything, "versions": versions()})
 
     def _place(self, name: str) -> Path:
-        """Where a file goes; the configuration comes with the first, so that a failure before it leaves nothing."""
+        """The path of a file to write. The configuration comes just before the first, so a failure leaves no folder."""
         if self._config is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_text(self.folder / CONFIG, self._config)
@@ -61,7 +61,7 @@ class Outputs:
         return self.folder / name
 
     def _found(self) -> str:
-        """The mark of what is there already, empty where there is nothing."""
+        """The mark of what the folder holds already; empty where it holds nothing."""
         if not self.folder.exists() or (self.folder.is_dir() and not any(self.folder.iterdir())):
             return ""
         try:
@@ -70,7 +70,7 @@ class Outputs:
             return "other files"
 
     def table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
-        """A CSV file; its last column is the mark."""
+        """Write a CSV file; its last column is the mark."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*columns, "config"])
@@ -80,7 +80,7 @@ class Outputs:
         return target
 
     def figure(self, name: str, figure: Figure) -> Path:
-        """A PNG file; the mark stands in its corner and in its metadata."""
+        """Write a PNG file; the mark stands in its corner and in its metadata."""
         figure.text(0.995, 0.005, f"config {self.mark}", ha="right", va="bottom", fontsize=7, color="#777777")
         target = self._place(name)
         with whole_file(target) as beside:
@@ -88,17 +88,17 @@ class Outputs:
         return target
 
     def arrays(self, name: str, **arrays: np.ndarray) -> Path:
-        """An NPZ file; ``config`` in it is the mark."""
+        """Write an NPZ file; its array ``config`` is the mark."""
         target = self._place(name)
         with whole_file(target) as beside, beside.open("wb") as file:
             np.savez_compressed(file, **{"config": np.array(self.mark), **arrays})  # type: ignore[arg-type]
         return target
 
     def side_by_side(self, name: str, x: Recording, y: Recording, matches: np.ndarray) -> Path:
-        """A film that browsers play: every frame of X beside its match in Y, at X's rate.
+        """Write a film that browsers play: every frame of X beside its match in Y, at the rate of X.
 
         Args:
-            matches: (N,) non-decreasing frames of Y.
+            matches: (N,) frames of Y, which must not decrease.
         """
         seconds = np.diff(x.times)
         return write_video(
@@ -106,13 +106,13 @@ class Outputs:
         )
 
     def elan(self, name: str, recording: Recording, labels: np.ndarray, actions: Sequence[str]) -> Path:
-        """An annotation file of ELAN with one tier: who was found, from when to when, in milliseconds."""
+        """Write an annotation file of ELAN with one tier: which action happens from when to when, in milliseconds."""
         document = Eaf(author=f"vasot, config {self.mark}")
         document.add_linked_file(recording.path.name, relpath=f"./{recording.path.name}", mimetype="video/mp4")
         document.add_property("config", self.mark)
         document.add_tier("actions")
         document.remove_tier("default")
-        for action, start, end in spans(recording, labels):
+        for action, start, end in segment_times(recording, labels):
             document.add_annotation("actions", round(1000 * start), round(1000 * end), actions[action])
         target = self._place(name)
         with whole_file(target) as beside:
@@ -121,28 +121,28 @@ class Outputs:
 
 
 def frame_edges(recording: Recording) -> np.ndarray:
-    """(N + 1,) seconds: frame i is shown from edge i to edge i + 1; the last as long as most are."""
+    """(N + 1,) seconds: frame i is shown from edge i to edge i + 1; the last frame for the median duration."""
     return np.append(recording.times, recording.times[-1] + np.median(np.diff(recording.times)))
 
 
-def spans(recording: Recording, labels: np.ndarray) -> Iterator[tuple[int, float, float]]:
-    """Action, first and last second of every segment; a frame lasts until the next one comes."""
+def segment_times(recording: Recording, labels: np.ndarray) -> Iterator[tuple[int, float, float]]:
+    """The action, the start and the end in seconds of every segment; a frame lasts until the next one."""
     edges = frame_edges(recording)
     for action, start, end in zip(*(part.tolist() for part in segments(labels)), strict=True):
         yield action, float(edges[start]), float(edges[end])
 
 
 def _pairs(x: Recording, y: Recording, matches: np.ndarray) -> Iterator[np.ndarray]:
-    """Pictures side by side; both films are decoded once, from front to back, and only wanted frames are kept."""
+    """The pictures side by side; both films are decoded once, from front to back, in constant memory."""
     height = min(HEIGHT, *(probe(recording.path).height for recording in (x, y)))
-    left, right = (_Player(recording, height) for recording in (x, y))
+    left, right = (_Reader(recording, height) for recording in (x, y))
     for i, j in enumerate(matches.tolist()):
-        a, b = left.show(i), right.show(j)
+        a, b = left.picture(i), right.picture(j)
         yield np.concatenate([a, np.full((height, GAP, 3), 255, np.uint8), b], axis=1)
 
 
-class _Player:
-    """Shows the sampled frames of a recording in order."""
+class _Reader:
+    """Decodes a recording from front to back and gives the pictures of its samples in order."""
 
     def __init__(self, recording: Recording, height: int):
         clip = probe(recording.path)
@@ -151,7 +151,7 @@ class _Player:
         self.frames = stream(recording.path, size=(height, width))
         self.now = next(self.frames)
 
-    def show(self, sample: int) -> np.ndarray:
+    def picture(self, sample: int) -> np.ndarray:
         while self.now.index < self.index[sample]:
             self.now = next(self.frames)
         return self.now.picture

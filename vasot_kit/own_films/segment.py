@@ -1,4 +1,4 @@
-"""Films of one activity cut into actions: the command ``vasot segment``."""
+"""Segment films of one activity into actions: the command ``vasot segment``."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.figures import plot_timelines
-from vasot_kit.films.recordings import Recording, gather, read_recordings
-from vasot_kit.own_films.inputs import MAX_FRAMES, by_name, check_rate, describer, rate_of
-from vasot_kit.own_films.outputs import Outputs, frame_edges, spans
+from vasot_kit.films.recordings import Recording, make_dataset, read_recordings
+from vasot_kit.own_films.inputs import MAX_FRAMES, check_rate, feature_extractor, films_by_name, sampling_rate
+from vasot_kit.own_films.outputs import Outputs, frame_edges, segment_times
 from vasot_lib.data import Dataset
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.training import fit
 
-TABLE = "segments"  # of all films; beside it each film has a table of its own
-ENOUGH = 3  # recordings from which an encoder is trained; two of them do not say what they share
+TABLE = "segments"  # name of the table of all films; each film also has a table of its own
+ENOUGH = 3  # with fewer films no encoder is trained: two do not show which steps the activity has
 
 
 def segment_films(
@@ -36,23 +36,24 @@ def segment_films(
 ) -> list[np.ndarray]:
     """Find the actions of films of one activity and write them to a folder.
 
-    From three films on VASOT is trained on them, without labels; with one or two the actions are the K-means centres
-    of an untrained encoder's embeddings. Either way frames go to actions by transport with a temporal prior.
+    VASOT is trained on three films or more, without labels. With one or two films the actions are the K-means centres
+    of the embeddings of an untrained encoder. In both cases frames are assigned to actions by transport with a temporal
+    prior.
 
     Args:
         films: files, or folders of pictures.
         n_actions: K.
         out: folder for ``segments.csv``, per film ``<name>.csv`` and ``<name>.eaf`` (ELAN), ``timelines.png`` and
             ``config.json``.
-        features: see :func:`vasot_kit.own_films.inputs.describer`.
+        features: see :func:`vasot_kit.own_films.inputs.feature_extractor`.
         fps: samples per second; by default every frame, or fewer where a film would give more than 2000.
-        epochs: of the training; the preset's by default, 0 for none.
-        seed: of K-means and training.
-        device: of training and backbone.
-        progress: show bars.
+        epochs: epochs of training; those of the preset by default, 0 for an untrained encoder.
+        seed: seed of K-means and training.
+        device: where the training and a backbone run.
+        progress: show progress bars.
 
     Returns:
-        per film (N,) actions, numbered in the order in which they happen on average.
+        For each film (N,) actions, numbered in the order in which they happen on average.
 
     Raises:
         InputError: no films, K below 2 or above the frames of a film, a rate that is not a positive number.
@@ -61,25 +62,28 @@ def segment_films(
     if not films or n_actions < 2:
         raise InputError(f"{len(films)} films and actions {n_actions}; give at least one film and 2 actions")
     check_rate(fps)
-    if TABLE in by_name(films):
+    if TABLE in films_by_name(films):
         raise DataError(f"a film is called {TABLE!r}, as is the table of all films; rename it")
-    describe = describer(features, device)
-    fps = rate_of(films, MAX_FRAMES) if fps is None else fps
+    extractor = feature_extractor(features, device)
+    fps = sampling_rate(films, MAX_FRAMES) if fps is None else fps
     if epochs is None and len(films) < ENOUGH:
         epochs = 0
     config = make_config("own", "vasot", "kit", seed=seed, device=device, epochs=epochs)
-    wanted = {"command": "segment", "actions": n_actions, "features": describe.name, "fps": fps}
+    wanted = {"command": "segment", "actions": n_actions, "features": extractor.name, "fps": fps}
     outputs = Outputs(out, {**wanted, **config.as_dict()}, films)
-    recordings = read_recordings(films, describe, fps=fps, progress=progress)
+    recordings = read_recordings(films, extractor, fps=fps, progress=progress)
     _check_length(recordings, config.hyper.segmentation.decode.radius)
-    dataset = gather("own", recordings, n_actions).standardised()
-    labels = _segmented(config, dataset, progress)
+    dataset = make_dataset("own", recordings, n_actions).standardised()
+    labels = _segment(config, dataset, progress)
     _write(outputs, recordings, labels, n_actions)
     return labels
 
 
 def _check_length(recordings: Sequence[Recording], radius: float) -> None:
-    """The structural prior needs a window of a frame; its own error speaks of a radius, which is not asked for here."""
+    """Refuse films that are too short for the window of the structural prior.
+
+    The prior would refuse them too, but its error names the radius, which the user of this command did not give.
+    """
     least = math.ceil(1 / radius)
     for recording in recordings:
         if len(recording.times) < least:
@@ -89,7 +93,8 @@ def _check_length(recordings: Sequence[Recording], radius: float) -> None:
             )
 
 
-def _segmented(config: Any, dataset: Dataset, progress: bool) -> list[np.ndarray]:
+def _segment(config: Any, dataset: Dataset, progress: bool) -> list[np.ndarray]:
+    """Train and segment; actions are numbered by the mean time at which they happen, as a share of the film."""
     method = build(config, dataset)
     fit(method, dataset, config.training, progress=progress)
     labels = [method.segment(video).cpu().numpy() for video in dataset.videos]
@@ -109,9 +114,8 @@ def _write(outputs: Outputs, recordings: Sequence[Recording], labels: Sequence[n
             f"{recording.name}.csv", ("frame", "seconds", "action"), ((i, f"{t:.4f}", a + 1) for i, t, a in frames)
         )
         outputs.elan(f"{recording.name}.eaf", recording, found, actions)
-        rows += [
-            (recording.name, action + 1, f"{start:.4f}", f"{end:.4f}") for action, start, end in spans(recording, found)
-        ]
+        times = segment_times(recording, found)
+        rows += [(recording.name, action + 1, f"{start:.4f}", f"{end:.4f}") for action, start, end in times]
     outputs.table(f"{TABLE}.csv", ("recording", "action", "start_seconds", "end_seconds"), rows)
     bars = {each.name: (frame_edges(each), found) for each, found in zip(recordings, labels, strict=True)}
     outputs.figure("timelines.png", plot_timelines(bars, actions))
