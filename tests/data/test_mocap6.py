@@ -30,10 +30,10 @@ def package(tmp_path, monkeypatch):
     """Let pip 'download' an archive with the given members."""
 
     def serve(members: dict[str, bytes]) -> None:
-        def download(folder: Path) -> Path:
+        def download(package: str, version: str, folder: Path, **options: object) -> Path:
             return archive(folder / "bnpy-0.1.7.tar.gz", members)
 
-        monkeypatch.setattr(mocap6, "_download", download)
+        monkeypatch.setattr(mocap6, "pip_download", download)
 
     return serve
 
@@ -109,12 +109,12 @@ def test_a_wrong_package_leaves_the_cache_as_it_was(tmp_path, package, members, 
 
 
 def test_a_half_downloaded_archive_is_refused(tmp_path, monkeypatch):
-    def download(folder: Path) -> Path:
+    def download(package: str, version: str, folder: Path, **options: object) -> Path:
         file = archive(folder / "bnpy-0.1.7.tar.gz", {MEMBER: os.urandom(200_000)})
         file.write_bytes(file.read_bytes()[:50_000])
         return file
 
-    monkeypatch.setattr(mocap6, "_download", download)
+    monkeypatch.setattr(mocap6, "pip_download", download)
     with pytest.raises(DataError, match=r"bnpy-0.1.7.tar.gz is damaged .*fetch it again"):
         mocap6.fetch(tmp_path / "cache")
     assert not (tmp_path / "cache").exists()

@@ -1,4 +1,4 @@
-"""Batches of videos: one frame per equal bin, padding masks, pairs (SPEC sections 7 and 8)."""
+"""Sampling of frames and videos for training: batches with padding masks, and pairs (SPEC sections 7 and 8)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import InputError
 
 
-@dataclass  # not frozen: lightning-fabric fills in a copy of it where it trains in mixed precision
+@dataclass  # not frozen, because lightning-fabric assigns to the fields of a copy in mixed precision
 class Batch:
     """Frames of B videos.
 
     Attributes:
-        features: (B, N, D) float32, or (B, N, T, H, W, 3) uint8 pictures with their context.
-        mask: (B, N) bool, False on padding.
-        index: (B, N) int64, which frame of its video; padding repeats the last one.
-        videos: B indices into the data set (or into the list that was collated).
+        features: input of the encoder, (B, N, D) float32 or (B, N, T, H, W, 3) uint8 pictures with their context.
+        mask: (B, N) bool, True on real frames and False on padding.
+        index: (B, N) int64 frame number in the video; padding repeats the last frame.
+        videos: B indices of the videos in the data set (or in the list that was collated).
     """
 
     features: Tensor
@@ -50,13 +50,13 @@ class Batch:
 
 
 def collate(videos: Sequence[Video], n_frames: int | None, generator: torch.Generator | None) -> Batch:
-    """Sample and pad videos to one batch.
+    """Sample N frames of each of B videos into one batch.
 
     Args:
-        videos: B of them.
-        n_frames: N; each video is cut into N equal bins and gives one frame of each. A shorter video gives every frame
-            once and is padded. None: all frames, padded to the longest video.
-        generator: draws the frame within its bin; None takes the middle one.
+        videos: the B videos.
+        n_frames: N. Each video is cut into N equal bins and one frame is taken from each. A video with fewer frames
+            gives all of them once and is padded. None takes all frames and pads to the longest video.
+        generator: draws the frame within each bin; None takes the middle one.
 
     Raises:
         InputError: no videos, or n_frames below 2.
@@ -67,17 +67,17 @@ def collate(videos: Sequence[Video], n_frames: int | None, generator: torch.Gene
 def epoch_batches(
     dataset: Dataset, n_frames: int | None, batch_size: int, paired: bool, generator: torch.Generator
 ) -> Iterator[Batch]:
-    """One pass over the data set in a random order; the generator alone decides what comes.
+    """The batches of one epoch, a pass over all videos in a random order.
 
     Args:
-        dataset: every video is X (paired) or a row (not paired) exactly once.
+        dataset: each of its videos comes once; if ``paired``, once as X.
         n_frames: as in ``collate``.
-        batch_size: videos per batch, even where paired; the last batch may be smaller.
-        paired: rows are x0, y0, x1, y1, ...; Y is a random other video of X's activity.
-        generator: for the order, the partners and the frames.
+        batch_size: number of videos per batch, which must be even if ``paired``; the last batch may be smaller.
+        paired: rows of a batch are x0, y0, x1, y1, ..., where Y is a random other video of the activity of X.
+        generator: draws the order, the partners and the frames.
 
     Raises:
-        InputError: batch_size below 1 or odd where paired, or an activity with one video where paired.
+        InputError: batch_size below 1; or, if ``paired``, an odd batch_size or an activity with a single video.
     """
     return (whole for ((whole, _),) in epoch_batch_parts(dataset, n_frames, batch_size, paired, generator))
 
@@ -91,23 +91,24 @@ def epoch_batch_parts(
     parts: int = 1,
     wanted: range = range(1),
 ) -> Iterator[list[tuple[Batch, float]]]:
-    """The batches of :func:`epoch_batches`, each cut into parts, for several processes or for several passes a step.
+    """The batches of :func:`epoch_batches`, each divided into parts for several processes or to save memory.
 
-    Every process draws the same numbers, whatever its parts are, and copies the frames of its own parts only.
+    Every process draws the same random numbers but copies the frames of its own parts only.
 
     Args:
         dataset, n_frames, batch_size, paired, generator: as in ``epoch_batches``.
-        parts: into how many parts a batch is cut, as equal as they can be; a pair is never cut.
-        wanted: which of the parts are wanted.
+        parts: number of parts of about equal size into which each batch is divided, without separating pairs.
+        wanted: numbers of the parts to return.
 
     Returns:
-        for every batch the wanted parts that are not empty, each with its share of the batch's videos: a mean over the
-        batch is the sum of share times mean over the parts. Where all are empty: one video or pair with share 0.
+        for every batch the list of the wanted parts that are not empty, each with its share of the videos of the batch:
+        the mean over a batch is the sum of share times mean over all parts. If all wanted parts are empty, the list
+        holds one video or pair with share 0.
 
     Raises:
         InputError: as ``epoch_batches``.
     """
-    n_batches(dataset, batch_size, paired)  # checks batch_size
+    n_batches(dataset, batch_size, paired)  # raises if batch_size is wrong
     rows = torch.randperm(len(dataset.videos), generator=generator).tolist()
     if paired:
         rows = [row for x in rows for row in (x, _draw_partner(dataset, x, generator))]
@@ -130,7 +131,7 @@ def _split_batch(
     edges = [len(rows) // unit * part // parts * unit for part in range(parts + 1)]
     cuts = [slice(edges[part], edges[part + 1]) for part in wanted if edges[part] < edges[part + 1]]
     shares = [(cut.stop - cut.start) / len(rows) for cut in cuts]
-    if not cuts:  # processes meet when they add up their gradients, so each of them has to compute something
+    if not cuts:  # every process needs gradients, even zero ones, as all of them wait for each other to add them up
         cuts, shares = [slice(0, unit)], [0.0]
     return [
         (replace(_build_batch(videos[cut], index[cut]), videos=tuple(rows[cut])), share)
@@ -139,10 +140,10 @@ def _split_batch(
 
 
 def n_batches(dataset: Dataset, batch_size: int, paired: bool) -> int:
-    """How many batches ``epoch_batches`` gives.
+    """Number of batches in an epoch.
 
     Raises:
-        InputError: batch_size below 1, or odd where paired.
+        InputError: batch_size below 1, or odd if ``paired``.
     """
     if batch_size < 1 or (paired and batch_size % 2):
         raise InputError(
@@ -153,7 +154,7 @@ def n_batches(dataset: Dataset, batch_size: int, paired: bool) -> int:
 
 
 def _frame_numbers(videos: Sequence[Video], n_frames: int | None, generator: torch.Generator | None) -> Tensor:
-    """(B, N) frame numbers; see :func:`collate`."""
+    """(B, N) sampled frame numbers; see :func:`collate`."""
     if not videos:
         raise InputError("a batch needs at least one video; 0 were given")
     check_value("n_frames", n_frames, Annotated[int, Range(least=2)] | None)
@@ -172,7 +173,7 @@ def _build_batch(videos: Sequence[Video], index: Tensor) -> Batch:
 
 
 def _sample_frames(length: int, n_frames: int, generator: torch.Generator | None) -> Tensor:
-    """(n_frames,) increasing frame numbers; beyond ``length`` the last one again."""
+    """(n_frames,) increasing frame numbers of a video with ``length`` frames; padding repeats the last one."""
     if length <= n_frames:
         return torch.arange(n_frames).clamp_max(length - 1)
     edges = torch.arange(n_frames + 1) * length // n_frames
@@ -184,6 +185,7 @@ def _sample_frames(length: int, n_frames: int, generator: torch.Generator | None
 
 
 def _draw_partner(dataset: Dataset, x: int, generator: torch.Generator) -> int:
+    """The index of a random other video of the same activity as video x."""
     activity = dataset.videos[x].activity
     others = [y for y, video in enumerate(dataset.videos) if y != x and video.activity == activity]
     if not others:

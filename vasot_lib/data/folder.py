@@ -35,26 +35,26 @@ def load_folder(
     merge: bool = False,
     trim: bool = False,
 ) -> Dataset:
-    """Read a labelled feature folder; videos in the order of their sorted file names.
+    """Read a labelled feature folder, with the videos sorted by file name.
 
-    A folder with neither ``groundTruth/`` nor a mapping gives videos without labels; a ``background`` asks for labels.
+    If the folder has neither ``groundTruth/`` nor a mapping and no ``background`` is given, the videos have no labels.
 
     Args:
         path: folder with ``features/``, ``groundTruth/`` and the mapping.
-        name: of the data set; the folder's name by default.
-        activity: read only this subfolder of ``features/``; by default all of them and the files beside them.
-        background: class that scores leave out.
-        n_actions: K; by default the number of classes that occur, less the background.
+        name: of the data set; the name of the folder by default.
+        activity: read only this subfolder of ``features/``; by default all subfolders and the files beside them.
+        background: name of the class that scores leave out.
+        n_actions: K; by default the number of classes that occur, without the background.
         mapping: path of the mapping file within the folder; ids may be any distinct integers.
         merge: read names that share an id in the mapping as one class, as level Eval of 50 Salads needs; see
             :func:`read_merged_mapping`.
-        trim: cut a video whose features and labels differ in length to the shorter instead of refusing it.
+        trim: if features and labels of a video differ in length, cut both to the shorter instead of refusing it.
 
     Returns:
-        Dataset whose ``classes`` are those that occur (and the background), in the order of the mapping file.
+        Dataset whose ``classes`` are those that occur, and the background, in the order of the mapping file.
 
     Raises:
-        DataError: something is missing, empty, damaged, pickled, of unequal length or not in the mapping.
+        DataError: a file is missing, empty, damaged or pickled, lengths differ, or a label is not in the mapping.
         InputError: ``activity`` or ``background`` does not exist.
     """
     root = Path(path)
@@ -67,7 +67,7 @@ def load_folder(
     recordings = [
         _read_video(features, root, names, file, trim) for features in _feature_files(root / "features", activity)
     ]
-    # Breakfast's mapping lists 48 classes, its coffee videos show 5 of them.
+    # A mapping may list more classes: that of Breakfast has 48, of which the coffee videos show 5.
     seen = {label for _, _, labels in recordings for label in labels} | {background}
     classes = tuple(label for label in dict.fromkeys(names.values()) if label in seen)
     index = {label: k for k, label in enumerate(classes)}
@@ -100,14 +100,14 @@ def _parts(root: Path, files: Sequence[Path]) -> list[str]:
 
 
 def read_split(root: Path, keys: Sequence[str]) -> list[str]:
-    """The part of each recording in the split of ``<root>/splits``; empty where there is none.
+    """The part of each recording in the split that ``<root>/splits`` lists; empty strings if there is no split.
 
     Args:
-        root: of a feature folder, or of films with labels.
+        root: folder of the data set.
         keys: ``[activity/]video`` of each recording.
 
     Raises:
-        DataError: a recording in two parts, or in none of them.
+        DataError: a recording is listed in two parts or in none.
     """
     parts: dict[str, str] = {}
     files = sorted((root / "splits").glob("*.txt"))
@@ -137,17 +137,17 @@ def save_folder(
     classes: Sequence[str],
     extra: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a labelled feature folder, whole or not at all.
+    """Write a labelled feature folder. If anything fails, no folder is left behind.
 
     Args:
-        path: the folder; must not exist, or be empty.
-        recordings: ``[activity/]video`` -> features (N, D) and N class names, or None where there are none; or such
-            pairs one after the other, for a data set that is larger than memory.
+        path: the folder to write, which must not exist or be empty.
+        recordings: ``[activity/]video`` -> (N, D) features and their N class names, or None instead of the names. For
+            data larger than memory, an iterator over such key-value pairs.
         classes: all class names, in the order of their ids 0, 1, ...
-        extra: more files, path within the folder -> text.
+        extra: further files, path within the folder -> text.
 
     Raises:
-        DataError: the folder already holds something.
+        DataError: the folder exists and is not empty.
     """
     target = Path(path)
     refuse_existing(target)
@@ -171,30 +171,30 @@ def save_folder(
         partial.replace(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-        with contextlib.suppress(OSError):  # only empty ones go
+        with contextlib.suppress(OSError):  # rmdir refuses folders that are not empty
             for folder in made:
                 folder.rmdir()
 
 
 def refuse_existing(target: Path) -> None:
-    """Nothing that exists is overwritten.
+    """Refuse to write to a path that is already in use.
 
     Raises:
-        DataError: ``target`` is a file, or a folder that holds something.
+        DataError: ``target`` is a file, or a folder that is not empty.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DataError(f"{target} already exists; remove it first, it is not overwritten")
 
 
 def read_features(file: Path) -> torch.Tensor:
-    """(N, D) float32 from a ``.npy`` or ``.txt`` file; pickles are refused.
+    """Read (N, D) float32 features from a ``.npy`` or ``.txt`` file.
 
     Raises:
-        DataError: empty, damaged, pickled, or not a table of numbers.
+        DataError: the file is empty, damaged, pickled, or not a table of numbers.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # "input contained no data": an error of ours below
+            warnings.simplefilter("ignore", UserWarning)  # "input contained no data", which raises a DataError below
             array = np.load(file, allow_pickle=False) if file.suffix == ".npy" else np.loadtxt(file, ndmin=2)
         table = np.asarray(array, dtype=np.float32)
     except (ValueError, TypeError, EOFError, OSError) as error:
@@ -263,10 +263,10 @@ def _truth_file(file: Path, root: Path) -> Path:
 
 
 def read_mapping(file: Path) -> list[str]:
-    """Class names in the order of the file's lines ``id name``.
+    """Class names in the order of the lines ``id name`` of a mapping file.
 
     Raises:
-        DataError: missing, empty, a line of another form, or an id or name twice.
+        DataError: the file is missing or empty, a line has another form, or an id or a name occurs twice.
     """
     pairs = read_id_name_lines(file)
     for number, (identity, name) in enumerate(pairs, start=1):
@@ -278,13 +278,13 @@ def read_mapping(file: Path) -> list[str]:
 
 
 def read_merged_mapping(file: Path) -> dict[str, str]:
-    """Name -> class, in the order of the file's lines ``id name``; names that share an id are one class.
+    """Name -> class, in the order of the lines ``id name`` of a mapping file; names with the same id are one class.
 
-    That class is called by the first word of its names where they share it and no other class begins so
-    (``cut_tomato``, ``cut_cheese`` -> ``cut``), else by all names with a ``|`` between them.
+    If the names of a class start with the same word and those of no other class do, the class is called by this word
+    (``cut_tomato``, ``cut_cheese`` -> ``cut``); otherwise by all its names, joined by ``|``.
 
     Raises:
-        DataError: missing, empty, a line of another form, or a name twice.
+        DataError: the file is missing or empty, a line has another form, or a name occurs twice.
     """
     pairs = read_id_name_lines(file)
     groups: dict[str, list[str]] = {}
@@ -303,10 +303,10 @@ def read_merged_mapping(file: Path) -> dict[str, str]:
 
 
 def read_id_name_lines(file: Path) -> list[tuple[str, str]]:
-    """Id and name of every line ``id name``.
+    """The ids and names of the lines ``id name`` of a mapping file.
 
     Raises:
-        DataError: missing, empty, or a line of another form.
+        DataError: the file is missing or empty, or a line has another form.
     """
     if not file.is_file():
         raise DataError(f"{file} is missing; write one line 'id name' per class")
@@ -322,10 +322,10 @@ def read_id_name_lines(file: Path) -> list[tuple[str, str]]:
 
 
 def read_lines(file: Path) -> list[str]:
-    """The lines of a text file, stripped; blank ones at the end do not count.
+    """The lines of a text file without surrounding white space and without blank lines at the end.
 
     Raises:
-        DataError: not a text file.
+        DataError: the file is not text in UTF-8.
     """
     try:
         text = file.read_text(encoding="utf-8")

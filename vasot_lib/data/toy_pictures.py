@@ -1,7 +1,8 @@
-"""Pictures of a generated procedure: a hand works with a tool on a table, numpy only.
+"""Pictures of the generated videos of ``toy``: a hand works with tools on a table.
 
-Every step has a tool (a shape at its place) and a path of the hand. Every video has its own table, colours and skin,
-and its light, camera and a shadow drift while it runs, so that equal pixels do not mean equal steps.
+Every step has a tool, which is a shape at a fixed place, and a path of the hand. Every video has its own table, tool
+and skin colours; light, camera and a shadow change slowly during a video. The same step therefore looks different in
+different videos, and raw pixels do not tell which frames correspond.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ _Y, _X = np.meshgrid(*(np.linspace(-1 + 1 / SIZE, 1 - 1 / SIZE, SIZE),) * 2, ind
 
 
 def autoregressive_noise(n: int, channels: int, memory: float, rng: np.random.Generator) -> np.ndarray:
-    """(n, channels) first-order autoregressive noise of unit variance; ``memory`` is the correlation of neighbours."""
-    kick = rng.normal(size=(n, channels))
-    kick[1:] *= np.sqrt(1 - memory**2)
-    return lfilter([1.0], [1.0, -memory], kick, axis=0)
+    """(n, channels) first-order autoregressive noise of variance 1; ``memory`` is the correlation of neighbours."""
+    innovation = rng.normal(size=(n, channels))
+    innovation[1:] *= np.sqrt(1 - memory**2)
+    return lfilter([1.0], [1.0, -memory], innovation, axis=0)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What all videos of one data set share; lengths in half pictures.
+    """What all videos of one data set have in common; lengths are in halves of the picture's width.
 
     Attributes:
-        place: (K, 2) where the tool of each step lies, y and x in [-1, 1].
-        arm: (K, 2) start of the hand's path, relative to the tool; it ends on the other side.
-        bow: (K,) how far the path bends.
+        place: (K, 2) position of the tool of each step, y and x in [-1, 1].
+        arm: (K, 2) start of the hand's path, relative to the tool; the path ends at the opposite point.
+        bow: (K,) how much the path of the hand is bent.
     """
 
     place: np.ndarray
@@ -40,7 +41,7 @@ class Scene:
 
     @classmethod
     def draw(cls, n_steps: int, rng: np.random.Generator) -> Scene:
-        """Draw a scene for ``n_steps`` steps; the tools lie on a ring, so that neighbours are apart."""
+        """Draw a scene for ``n_steps`` steps; the tools lie evenly spaced on a ring."""
         around = 2 * np.pi * (rng.permutation(n_steps) + rng.random()) / n_steps
         swing = 2 * np.pi * rng.random(n_steps)
         return cls(
@@ -50,7 +51,14 @@ class Scene:
         )
 
     def render(self, step: np.ndarray, progress: np.ndarray, style: float, rng: np.random.Generator) -> np.ndarray:
-        """(N,) step index (K on background) and (N,) progress -> (N, 32, 32, 3) uint8; style beyond 1 adds nothing."""
+        """Draw the (N, 32, 32, 3) uint8 pictures of a video.
+
+        Args:
+            step: (N,) step index, K on background.
+            progress: (N,) progress within the step, in [0, 1).
+            style: size of the differences between videos; values above 1 count as 1.
+            rng: source of all random numbers.
+        """
         n, n_steps = len(step), len(self.bow)
         strength = min(style, 1.0)
         look = _Appearance.draw(n_steps, strength, rng)
@@ -74,6 +82,7 @@ class Scene:
         return pictures
 
     def _hand(self, k: int, u: float) -> np.ndarray:
+        """(2,) position of the hand, y and x, at progress u of step k."""
         across = self.arm[k, ::-1] * (-1, 1)
         return self.place[k] + (1 - 2 * u) * self.arm[k] + self.bow[k] * np.sin(np.pi * u) * across
 
@@ -89,23 +98,23 @@ class _Appearance:
 
     @classmethod
     def draw(cls, n_steps: int, strength: float, rng: np.random.Generator) -> _Appearance:
-        own = np.array(hsv_to_rgb(rng.random(), 0.5, rng.uniform(0.3, 0.8)))
+        table = np.array(hsv_to_rgb(rng.random(), 0.5, rng.uniform(0.3, 0.8)))
         hues = np.arange(n_steps) / n_steps + strength * rng.random(n_steps)
         return cls(
-            table=0.45 * (1 - strength) + strength * own,
+            table=0.45 * (1 - strength) + strength * table,
             grain=np.append(rng.uniform(-9, 9, size=2), [0.1 * strength, rng.uniform(0, 6)]),
             skin=np.array(hsv_to_rgb(0.07, 0.45, 0.95 - 0.5 * strength * rng.random())),
             tools=np.array([hsv_to_rgb(hue % 1, 0.85, 1.0) for hue in hues]),
         )
 
     def draw_table(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """(32, 32, 3) table with its texture, which moves with the camera."""
+        """(32, 32, 3) picture of the table, whose texture moves with the camera through the coordinates y and x."""
         a, b, depth, phase = self.grain
         return self.table + depth * np.sin(a * y + b * x + phase)[..., None]
 
 
 def _paint(canvas: np.ndarray, distance: np.ndarray, colour: np.ndarray) -> None:
-    """Fill where the signed distance is negative; the edge is one pixel wide."""
+    """Fill a shape, given by its (32, 32) signed distance (negative inside), with an edge that is one pixel wide."""
     cover = (0.5 - distance * SIZE / 2).clip(0, 1)[..., None]
     canvas += cover * (colour - canvas)
 

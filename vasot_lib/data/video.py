@@ -1,4 +1,4 @@
-"""What a recording and a data set are: features, labels and pictures per frame, checked when they are made."""
+"""Video and Dataset: the features, labels and pictures of recordings, checked when an instance is made."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor
 from vasot_lib.checks import Count, check_fields
 from vasot_lib.errors import DataError, InputError
 
-TRAIN = "train"  # what the part that is trained on is called, in splits/train.txt too
+TRAIN = "train"  # name of the part of a published split that is trained on, as in splits/train.txt
 
 
 @dataclass(frozen=True)
 class Context:
-    """How an encoder of pictures is shown a frame: together with frames before it (SPEC section 6).
+    """The pictures from which an encoder embeds a frame: the frame and earlier ones (SPEC section 6).
 
     Attributes:
-        frames: pictures per frame, the frame itself last.
-        stride: frames between them; where the video begins later, its first frame stands in.
+        frames: T, the number of pictures, the frame itself last.
+        stride: distance between two of them, in frames. The first frame of the video replaces frames before it.
     """
 
     frames: Count = 2
@@ -33,18 +33,18 @@ class Context:
 
 @dataclass(frozen=True)
 class Video:
-    """One recording.
+    """One recording of N frames.
 
     Attributes:
         name: unique within its data set.
         features: (N, D) float32, one row per frame.
-        labels: (N,) int64, index into ``Dataset.classes``; None where there is no ground truth.
-        activity: the procedure that is carried out; pairs are drawn within one activity.
-        frames: (N, H, W, 3) uint8 pictures, where the data set has them; may lie in a memory-mapped file.
-        position: (N,) float32, true place of each frame in the procedure (generated data only), NaN on
-            background. Two frames correspond when their positions agree.
-        context: encoders are shown the pictures, with this context; None shows them the features.
-        part: of a published split: ``train`` is trained on, any other part is scored; empty where there is no split.
+        labels: (N,) int64, index into ``Dataset.classes``; None if there is no ground truth.
+        activity: the procedure that the video shows; training pairs consist of two videos of one activity.
+        frames: (N, H, W, 3) uint8 pictures, or None; may be memory-mapped.
+        position: (N,) float32, true position of each frame in the procedure, NaN on background; for generated data
+            only. Frames of two videos correspond if their positions agree.
+        context: if set, the input of encoders is pictures with this context; if None, it is the features.
+        part: part of a published split: ``train`` is trained on, any other is scored. Empty if there is no split.
 
     Raises:
         DataError: empty or one-frame video, NaN or infinite feature, wrong shapes, label/feature length mismatch.
@@ -87,13 +87,13 @@ class Video:
         return len(self.features)
 
     def encoder_input(self, index: Tensor) -> Tensor:
-        """What an encoder is shown of some frames.
+        """The input of the encoder for some frames.
 
         Args:
             index: (n,) frame numbers.
 
         Returns:
-            (n, D) features, or (n, T, H, W, 3) uint8 pictures where the video has a context of T frames.
+            (n, D) features, or (n, T, H, W, 3) uint8 pictures if the video has a context of T frames.
         """
         if self.context is None or self.frames is None:
             return self.features[index]
@@ -107,13 +107,13 @@ class Dataset:
     """A named set of videos with one list of classes.
 
     Attributes:
-        name: as in the registry.
-        videos: in a fixed order.
-        classes: class names; labels index into it.
-        n_actions: K, the number of actions that a segmentation method looks for.
+        name: name of the data set, for messages and tables.
+        videos: the recordings, in a fixed order.
+        classes: names of the classes that labels are indices of.
+        n_actions: K, the number of actions into which methods segment a video.
         background: index of the class that scores leave out, or None.
-        ordered: every video shows the same steps once and in the same order (Kendall's tau and phase
-            progression make sense only then).
+        ordered: whether every video shows the same steps once and in the same order. Kendall's tau and phase
+            progression are defined only then.
     """
 
     name: str
@@ -150,19 +150,19 @@ class Dataset:
 
     @property
     def train_part(self) -> Dataset:
-        """The part that is trained on, where a published split says so; else all of it.
+        """The videos of the part ``train`` of a published split; all videos if there is no split.
 
         Raises:
-            DataError: nothing of that part is here.
+            DataError: there is a split, but no video of this part.
         """
         return self._part([video.part == TRAIN for video in self.videos], "to train on")
 
     @property
     def test_part(self) -> Dataset:
-        """The part that is scored, where a published split says so; else all of it.
+        """The videos that are not in the part ``train`` of a published split; all videos if there is no split.
 
         Raises:
-            DataError: nothing of that part is here.
+            DataError: there is a split, but all videos are in ``train``.
         """
         return self._part([video.part != TRAIN for video in self.videos], "to score")
 
@@ -179,23 +179,23 @@ class Dataset:
 
     @property
     def n_frames(self) -> int:
-        """Frames over all videos."""
+        """Number of frames of all videos together."""
         return sum(len(video) for video in self.videos)
 
     def standardised(self, shrink: bool = False) -> Dataset:
-        """Each video's features to zero mean and unit variance per channel; all-zero rows stay zero.
+        """Scale the features of each video to zero mean and unit variance per channel; rows of zeros stay zero.
 
         Args:
-            shrink: also divide by sqrt(D), as ASOT's preprocessing of Breakfast does (SPEC section 7).
+            shrink: also divide by sqrt(D), as ASOT's preprocessing of Breakfast (SPEC section 7).
         """
         width = self.feature_dim**0.5 if shrink else 1.0
         return replace(self, videos=tuple(replace(v, features=standardise(v.features) / width) for v in self.videos))
 
     def as_pictures(self, context: Context) -> Dataset:
-        """The same data set, whose encoders are shown pictures instead of features.
+        """The same data set with pictures instead of features as the input of encoders.
 
         Raises:
-            DataError: a video without pictures, or pictures of different sizes.
+            DataError: a video has no pictures, or pictures differ in size.
         """
         dataset = replace(self, videos=tuple(replace(video, context=context) for video in self.videos))
         sizes = {video.frames.shape[1:3] for video in dataset.videos if video.frames is not None}
@@ -204,7 +204,7 @@ class Dataset:
         return dataset
 
     def checksum(self) -> str:
-        """SHA-256 over names, parts, features, labels and what is shown of pictures, 16 digits; equal data agree."""
+        """First 16 digits of a SHA-256 of names, parts, features, labels, and shape and context of pictures."""
         digest = hashlib.sha256()
         for video in self.videos:
             digest.update(video.name.encode())
@@ -219,11 +219,11 @@ class Dataset:
 
 def standardise(features: Tensor) -> Tensor:
     """(N, D) features with zero mean and unit variance in every column; rows of zeros stay zero."""
-    seen = features.abs().sum(dim=1) > 0
-    rows = features[seen]
-    # A channel that never varies carries nothing: it becomes 0 instead of 0/0.
+    not_zero = features.abs().sum(dim=1) > 0
+    rows = features[not_zero]
+    # A constant channel becomes 0 instead of 0 / 0.
     spread = rows.std(dim=0, correction=0)
     scaled = torch.where(spread > 0, (rows - rows.mean(dim=0)) / spread.clamp_min(1e-12), 0.0)
     out = torch.zeros_like(features)
-    out[seen] = scaled
+    out[not_zero] = scaled
     return out

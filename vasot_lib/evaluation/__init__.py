@@ -1,4 +1,4 @@
-"""Scores of alignments and segmentations, and the baselines without learning that stand beside them."""
+"""Scores of alignments, segmentations and transport plans, and baselines that need no learning (SPEC section 9)."""
 
 from vasot_lib.evaluation.alignment import frame_error, label_transfer, score_alignment
 from vasot_lib.evaluation.baselines import (

@@ -20,13 +20,20 @@ from vasot_lib.errors import InputError, unknown_name
 PROTOCOLS = ("split", "release")
 FRACTIONS = (0.1, 0.5, 1.0)
 NEIGHBOURS = (5, 10, 15)
-LABELLED_DRAWS = 5  # draws of the labelled videos when only a fraction is labelled
-MAX_FRAMES = 4000  # frames that the SVM is fitted on, tested on, and AP queries: every n-th frame above that
+LABELLED_DRAWS = 5  # how often the labelled videos are drawn if only a fraction of the videos is labelled
+MAX_FRAMES = 4000  # most frames that the SVM is fitted on or tested on, or that AP queries; more are thinned out evenly
 
 
 @dataclass(frozen=True)
 class _ForegroundFrames:
-    """The foreground frames of one video: embeddings (n, D), labels (n,), frame numbers (n,), length of the video."""
+    """The n foreground frames of one video.
+
+    Attributes:
+        embeddings: (n, D).
+        labels: (n,).
+        time: (n,) frame numbers in the video, from 0.
+        length: number of frames of the video, with background.
+    """
 
     embeddings: np.ndarray
     labels: np.ndarray
@@ -46,33 +53,36 @@ def score_alignment(
     seed: int = 0,
     stride: int = 1,
 ) -> dict[str, float | None]:
-    """All alignment scores of one set of videos; background frames are left out of every one.
+    """All alignment scores of one set of videos, without their background frames.
 
-    - ``acc_0.1, acc_0.5, acc_1.0``: frame accuracy of scikit-learn's ``SVC()`` when that fraction of the videos
-      (rounded up) is labelled; below 1 the mean over 5 seeded choices of them. Training and test frames are thinned to
-      every n-th so that at most 4000 of each remain.
-    - ``progress``: for every phase but the last the target is (t - t_end) / length; R2 of a linear regression on the
-      embeddings, mean over phases. Phases go by their mean relative place; a video without a phase has no such target.
-    - ``tau``: Kendall's tau between frame order and the order of the nearest neighbours, mean over ordered pairs of
-      videos (0 where all frames share one neighbour). Needs no fitting, so it uses all videos that are scored.
-    - ``ap_5, ap_10, ap_15``: share of the K nearest frames of other videos with the query's label, mean over all
-      frames (thinned to at most 4000 queries, never the frames searched). Uses all videos that are scored.
+    - ``acc_0.1, acc_0.5, acc_1.0``: phase classification, the frame accuracy of scikit-learn's ``SVC()`` on embeddings
+      if this fraction of the videos (rounded up) is labelled. Below 1.0 it is the mean over 5 random choices of the
+      labelled videos. If there are more than 4000 frames to fit or to test on, only every n-th is used.
+    - ``progress``: phase progression, the R^2 of a linear regression from embeddings to (t - t_end) / length, where
+      t_end is the last frame of a phase; the mean over all phases but the last in time. A video without a phase is left
+      out for that phase.
+    - ``tau``: Kendall's tau between the frames of one video and their nearest neighbours in another one, the mean over
+      all ordered pairs of videos; 0 for a pair in which all frames have the same neighbour.
+    - ``ap_5, ap_10, ap_15``: the share of the K nearest frames in all other videos that have the label of the frame,
+      the mean over frames (every n-th, if there are more than 4000).
 
-    ``split`` fits on the part ``train`` of a published split and scores the others, ``tau`` and ``ap`` too; where there
-    is no split it fits on videos 0, 2, 4, ... and scores on 1, 3, 5, ... of each activity. ``release`` fits and scores
-    on the same videos, as the VAOT and LAV releases do: an SVM can then remember its test frames. A table must say
-    which.
+    The protocol decides which videos are used. ``split`` fits SVM and regression on the part ``train`` of a published
+    split and computes all scores on the other videos. Without a published split, it fits on videos 0, 2, 4, ... of each
+    activity and computes ``acc`` and ``progress`` on videos 1, 3, 5, ...; ``tau`` and ``ap``, which fit nothing, use
+    all videos. ``release`` fits and scores on all videos, as the VAOT and LAV releases do, where an SVM can memorise
+    its test frames. A table must say which protocol it used.
 
     Args:
-        embeddings: (N_v, D) per video.
-        labels: (N_v,) per video.
-        ordered: False (phases repeat or swap) makes ``progress`` and ``tau`` None.
+        embeddings: (N_v, D) embeddings of each video v.
+        labels: (N_v,) labels of each video.
+        ordered: whether all videos show the phases once and in the same order; if not, ``progress`` and ``tau`` are
+            None.
         background: class whose frames are left out, or None.
         protocol: ``"split"`` or ``"release"``.
-        activities: one per video; scored one by one, then averaged with equal weight.
-        parts: of the published split, one per video; empty strings, or None, where there is none.
+        activities: activity of each video. Each activity is scored separately, and the scores are averaged.
+        parts: part of each video in the published split; None, or empty strings, if there is no split.
         seed: of the choice of labelled videos.
-        stride: every stride-th frame of both videos is used for ``tau``.
+        stride: ``tau`` uses every stride-th frame of both videos.
 
     Raises:
         InputError: unknown protocol, different lengths, fewer than two videos of an activity with frames to score, or a
@@ -107,16 +117,17 @@ def score_alignment(
 
 
 def frame_error(matches: np.ndarray, truth: np.ndarray, n_y: int) -> dict[str, float]:
-    """Distance between the matched and the true frame where the true correspondence is known.
+    """Distance between the matched and the true frame of Y, if the true correspondence is known.
 
     Args:
-        matches: (N,) indices into Y; -1 where a frame was left unmatched.
-        truth: (N,) indices into Y; -1 where there is none.
-        n_y: frames of Y.
+        matches: (N,) matched frame of Y for each frame of X; -1 if it was left unmatched.
+        truth: (N,) true frame of Y for each frame of X; -1 if there is none.
+        n_y: number of frames of Y.
 
     Returns:
-        ``mean`` and ``p90`` (90th percentile) in frames, ``mean_share`` and ``p90_share`` as a share of Y's length,
-        over frames with both indices, and ``matched``, the share of frames with a true partner that were matched.
+        ``mean`` and ``p90`` (90th percentile) of the distance in frames, and ``mean_share`` and ``p90_share``, the same
+        as a share of the length of Y, over frames with both a match and a true partner; and ``matched``, the share of
+        the frames with a true partner that have a match.
 
     Raises:
         InputError: different lengths, or no frame has both indices.
@@ -141,16 +152,16 @@ def frame_error(matches: np.ndarray, truth: np.ndarray, n_y: int) -> dict[str, f
 def label_transfer(
     matches: np.ndarray, labels_x: np.ndarray, labels_y: np.ndarray, background: int | None = None
 ) -> float:
-    """Share of X's frames whose matched frame of Y has the same label; an unmatched frame (-1) counts as wrong.
+    """Share of the frames of X whose matched frame of Y has the same label; unmatched frames (-1) count as wrong.
 
     Args:
-        matches: (N,) indices into Y.
-        labels_x: (N,).
-        labels_y: (M,).
-        background: X's frames of this class are left out.
+        matches: (N,) matched frame of Y for each frame of X.
+        labels_x: (N,) labels of the frames of X.
+        labels_y: (M,) labels of the frames of Y.
+        background: class whose frames of X are left out, or None.
 
     Raises:
-        InputError: different lengths, or no frame of X is left.
+        InputError: different lengths, or all frames of X are background.
     """
     matches, labels_x, labels_y = np.asarray(matches), np.asarray(labels_x), np.asarray(labels_y)
     _same_length("matches", matches, "labels of X", labels_x)
@@ -192,14 +203,13 @@ def _foreground(
 def _split_videos(
     activity: str, videos: list[_ForegroundFrames], trained: list[bool], protocol: str, split: bool
 ) -> tuple[list[_ForegroundFrames], list[_ForegroundFrames], list[_ForegroundFrames]]:
-    """Those to fit on, those to score what was fitted, and those to score what needs no fitting."""
+    """The videos to fit on, those to score ``acc`` and ``progress`` on, and those to score ``tau`` and ``ap`` on."""
     if protocol == "release":
         return videos, videos, videos
     if not split:
         return videos[::2], videos[1::2], videos
-    fit, test = (
-        [video for video, own in zip(videos, trained, strict=True) if own == wanted] for wanted in (True, False)
-    )
+    fit = [video for video, in_train in zip(videos, trained, strict=True) if in_train]
+    test = [video for video, in_train in zip(videos, trained, strict=True) if not in_train]
     if not fit or len(test) < 2:
         raise InputError(
             f"the split leaves {len(fit)} videos of activity {activity!r} to fit on and {len(test)} to score; at least "
@@ -214,6 +224,7 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def _thinned(videos: Sequence[_ForegroundFrames]) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings and labels of all videos, thinned to every n-th frame so that at most MAX_FRAMES remain."""
     rows, names = np.concatenate([v.embeddings for v in videos]), np.concatenate([v.labels for v in videos])
     step = math.ceil(len(names) / MAX_FRAMES)
     return rows[::step], names[::step]
@@ -243,17 +254,19 @@ def _progress(fit: list[_ForegroundFrames], test: list[_ForegroundFrames]) -> fl
 
 
 def _phases(videos: list[_ForegroundFrames]) -> list[int]:
+    """All labels in the order of their mean relative time."""
     names = np.concatenate([video.labels for video in videos])
     place = np.concatenate([video.time / video.length for video in videos])
     return sorted((int(name) for name in np.unique(names)), key=lambda name: place[names == name].mean())
 
 
 def _progress_targets(videos: list[_ForegroundFrames], phase: int) -> tuple[np.ndarray, np.ndarray]:
-    shown = [video for video in videos if (video.labels == phase).any()]
-    if not shown:
+    """(n, D) embeddings and (n,) targets (t - t_end) / length of the frames of all videos that show a phase."""
+    showing = [video for video in videos if (video.labels == phase).any()]
+    if not showing:
         return np.empty((0, 1)), np.empty(0)
-    targets = [(video.time - video.time[video.labels == phase].max()) / video.length for video in shown]
-    return np.concatenate([video.embeddings for video in shown]), np.concatenate(targets)
+    targets = [(video.time - video.time[video.labels == phase].max()) / video.length for video in showing]
+    return np.concatenate([video.embeddings for video in showing]), np.concatenate(targets)
 
 
 def _tau(videos: list[_ForegroundFrames], stride: int) -> float:

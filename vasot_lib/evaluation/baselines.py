@@ -1,4 +1,4 @@
-"""What needs no learning: the answers every method has to beat (SPEC section 9)."""
+"""Baselines without learning, which a method has to beat to show that it has learnt anything (SPEC section 9)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from vasot_lib.errors import InputError
 
 
 def equal_split(n_frames: int, k: int) -> np.ndarray:
-    """Labels (n_frames,) that cut a video into k parts of equal length (to a frame), in order.
+    """(n_frames,) labels 0 to k - 1 in order, each for the same number of frames (up to one).
 
     Args:
         n_frames: length of the video.
         k: number of parts.
 
     Raises:
-        InputError: k outside 1..n_frames.
+        InputError: k is not between 1 and n_frames.
     """
     if not 1 <= k <= n_frames:
         raise InputError(f"cannot cut {n_frames} frames into k = {k} parts; choose k between 1 and {n_frames}")
@@ -28,43 +28,42 @@ def equal_split(n_frames: int, k: int) -> np.ndarray:
 
 
 def kmeans_segmentation(features: Sequence[np.ndarray], k: int, seed: int) -> list[np.ndarray]:
-    """One K-means over the frames of all videos; the cluster of a frame is its label.
+    """Cluster the frames of all videos together by K-means; the cluster of a frame is its label.
 
     Args:
-        features: (N_v, D) per video.
+        features: (N_v, D) features of each video v.
         k: number of clusters.
-        seed: of the ten random starts, of which the tightest is kept.
+        seed: of the ten random initialisations, of which the best is kept.
 
     Returns:
-        labels (N_v,) per video.
+        (N_v,) labels of each video.
     """
     found = KMeans(k, n_init=10, random_state=seed).fit_predict(np.concatenate(features))
     return np.split(found, np.cumsum([len(rows) for rows in features])[:-1])
 
 
 def straight_line(n: int, m: int) -> np.ndarray:
-    """The temporal prior alone: matches (n,) with the smallest | i/n - j/m |, the earlier of two equally near ones.
+    """(n,) for each frame i of X the frame j of Y at the nearest relative time, the one with the smallest |i/n - j/m|.
+
+    This is what the temporal prior alone would choose. Of two equally near frames the earlier one is taken.
 
     Args:
-        n: frames of X.
-        m: frames of Y.
+        n: number of frames of X.
+        m: number of frames of Y.
     """
     return np.minimum(np.ceil(np.arange(n) * m / n - 0.5).astype(int), m - 1)
 
 
 def uniform_label_transfer(labels_x: np.ndarray, labels_y: np.ndarray, background: int | None = None) -> float:
-    """Label transfer of the uniform plan: the expected share of X's frames that meet their own label in Y.
-
-    The uniform plan has no best match, so this is the expectation of ``label_transfer`` when each frame of X is
-    matched to a frame of Y drawn at random.
+    """Expectation of ``label_transfer`` if each frame of X is matched to a random frame of Y, as by the uniform plan.
 
     Args:
-        labels_x: (N,).
-        labels_y: (M,).
-        background: X's frames of this class are left out.
+        labels_x: (N,) labels of the frames of X.
+        labels_y: (M,) labels of the frames of Y.
+        background: class whose frames of X are left out, or None.
 
     Raises:
-        InputError: no frame of X is left.
+        InputError: all frames of X are background.
     """
     queries = labels_x[labels_x != background] if background is not None else labels_x
     if not len(queries):
@@ -73,14 +72,16 @@ def uniform_label_transfer(labels_x: np.ndarray, labels_y: np.ndarray, backgroun
 
 
 def baseline_segmentations(dataset: Dataset, seed: int) -> dict[str, list[np.ndarray]]:
-    """Labels (N_v,) per video without learning, all at K = ``dataset.n_actions`` and over all frames.
+    """Segmentations without learning by name, each as the (N_v,) labels of every video; K is ``dataset.n_actions``.
 
-    ``equal_split``. ``kmeans``: channels scaled to unit variance over the whole data set, as for SPEC section 9's
-    figures. ``kmeans_unit``: K-means on ``raw`` of ``baseline_embeddings`` (standardised per video, unit length), which
-    is what an encoder that learned nothing would give; often the stronger of the two.
+    - ``equal_split``: K parts of equal length.
+    - ``kmeans``: K-means on the features, each channel standardised over the whole data set, as for the figures in SPEC
+      section 9.
+    - ``kmeans_unit``: K-means on ``raw`` of :func:`baseline_embeddings`, standardised per video and of unit length.
+      Often the stronger of the two.
 
     Args:
-        dataset: scored later by ``score_segmentation``.
+        dataset: the videos to segment.
         seed: of K-means.
     """
     k = dataset.n_actions
@@ -94,13 +95,14 @@ def baseline_segmentations(dataset: Dataset, seed: int) -> dict[str, list[np.nda
 
 
 def baseline_embeddings(dataset: Dataset) -> dict[str, list[np.ndarray]]:
-    """Embeddings (N_v, D) per video without learning, for ``score_alignment``.
+    """Embeddings without learning by name, each as the (N_v, D) embeddings of every video, for ``score_alignment``.
 
-    ``raw``: standardised features at unit length (all-zero rows stay zero). ``time``: relative time i/N alone, as a
-    point on a quarter circle, so that Euclidean and cosine neighbours agree.
+    - ``raw``: the features, standardised per video and scaled to unit length; rows of zeros stay zero.
+    - ``time``: the relative time i / N alone, as a point on a quarter circle, so that the nearest neighbours by
+      Euclidean distance and by cosine are the same.
 
     Args:
-        dataset: any.
+        dataset: the videos to embed.
     """
     raw = [video.features.numpy() for video in dataset.standardised().videos]
     angles = [np.arange(len(video)) / len(video) * np.pi / 2 for video in dataset.videos]

@@ -1,4 +1,4 @@
-"""The collapse meter: do the embeddings still tell frames apart (SPEC section 5)?"""
+"""Whether the embeddings have collapsed, so that all frames have nearly the same one (SPEC section 5)."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from vasot_lib.errors import InputError
 
 
 def measure_collapse(embeddings: Tensor | np.ndarray) -> dict[str, float]:
-    """Mean pairwise cosine and effective rank of a set of embeddings; a collapsed set has about 1 and 1.
+    """Mean pairwise cosine and effective rank of a set of embeddings; both are about 1 if the embeddings collapsed.
 
-    ``mean_cosine`` is the mean over pairs of different rows. ``effective_rank`` is exp of the entropy of the singular
-    values scaled to sum 1 (Roy and Vetterli 2007), of the rows at unit length and not centred, so between 1 and D.
+    The rows are scaled to unit length first and not centred. ``mean_cosine`` is the mean over all pairs of different
+    rows. ``effective_rank`` is exp of the entropy of the singular values divided by their sum (Roy and Vetterli 2007);
+    it lies between 1 and D.
 
     Args:
-        embeddings: (N, D), at least two rows; scaled to unit length here.
+        embeddings: (N, D), at least two rows.
 
     Raises:
-        InputError: not a matrix of at least two rows.
+        InputError: the embeddings are not a matrix of at least two rows.
     """
     rows = torch.as_tensor(embeddings).detach()
     if rows.ndim != 2 or len(rows) < 2:
         raise InputError(f"embeddings have shape {tuple(rows.shape)}; expected (N, D) with N of at least 2")
-    # float64: the singular values come as square roots, which would lift rounding noise of 1e-7 to 3e-4.
+    # In float64, because the square roots below would turn rounding errors of 1e-7 into singular values of 3e-4.
     rows = normalize(rows.double(), dim=1)
     n = len(rows)
     mean_cosine = (rows.sum(dim=0).square().sum() - rows.square().sum()) / (n * (n - 1))

@@ -1,4 +1,4 @@
-"""What a transport plan says, beside plans that know nothing: mass kept, sharpness, right matches."""
+"""Measures of a transport plan: how much mass real frames keep, how sharp it is, how often it matches equal labels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from vasot_lib.errors import InputError
 
-TINY = 1e-30
+TINY = 1e-30  # a row with less mass counts as empty
 
 
 def plan_report(
@@ -19,23 +19,27 @@ def plan_report(
     labels_y: ArrayLike | None = None,
     background: int | None = None,
 ) -> pd.DataFrame:
-    """One row per plan; set the uniform plan and the plan of the temporal prior alone beside the one in question.
+    """Compare transport plans between the same two videos, such as a plan, the uniform plan and that of a prior alone.
 
     Args:
-        plans: name -> (N, M) targets, row i sums to the share of frame i that is matched to real frames of Y.
-        labels_x: (N,) classes; without labels the two columns about steps are left out.
-        labels_y: (M,) classes.
-        background: class whose frames of X are not asked for a partner.
+        plans: name -> (N, M) targets; row i sums to the share of the mass of frame i that goes to real frames of Y.
+        labels_x: (N,) classes of the frames of X; if None, the two columns that need labels are left out.
+        labels_y: (M,) classes of the frames of Y.
+        background: class whose frames of X are left out of the two columns that need labels.
 
     Returns:
-        Columns: ``kept``, the mean share that stays on real frames; ``effective matches``, exp of a row's entropy
-        (nats): 1 for a hard match, M for a uniform row, averaged over frames that keep mass; ``right step``, the share
-        of a frame's kept mass on frames with its label; ``argmax right``, the share of frames whose best match has
-        its label; ``from uniform``, the mean total variation between row and uniform row, 0 to 1. Frames whose label
-        does not occur in Y cannot be right and count all the same.
+        A row per plan with the columns
+
+        - ``kept``: the mean row sum, which is the share of mass that does not go to the dummy frame.
+        - ``effective matches``: exp of the entropy of a row in nats, which is 1 for a hard match and M for a uniform
+          row; the mean over frames that keep mass, as in the columns below.
+        - ``right step``: the share of a row's mass on frames of Y with the same label, the mean over frames of X.
+        - ``argmax right``: the share of frames of X whose largest entry lies on a frame with the same label. Frames
+          whose label does not occur in Y count as wrong in both.
+        - ``from uniform``: the total variation distance of a row from the uniform one, 0 to 1, the mean over frames.
 
     Raises:
-        InputError: plans of different shapes, or labels of another length.
+        InputError: plans of different shapes, labels of one video only, or labels of another length.
     """
     shapes = {name: np.shape(plan) for name, plan in plans.items()}
     if len(set(shapes.values())) != 1:
@@ -51,14 +55,14 @@ def plan_report(
         matrix = np.asarray(plan, dtype=float)
         kept = matrix.sum(1)
         share = matrix / np.maximum(kept, TINY)[:, None]
-        full = kept > TINY
+        not_empty = kept > TINY
         entropy = -(share * np.log(np.maximum(share, TINY))).sum(1)
-        row = {"kept": kept.mean(), "effective matches": np.exp(entropy[full]).mean()}
+        row = {"kept": kept.mean(), "effective matches": np.exp(entropy[not_empty]).mean()}
         if labels_x is not None and labels_y is not None:
-            asked = full & (np.asarray(labels_x) != background)
+            counted = not_empty & (np.asarray(labels_x) != background)
             same = np.asarray(labels_x)[:, None] == np.asarray(labels_y)
-            row["right step"] = (share * same).sum(1)[asked].mean()
-            row["argmax right"] = same[np.arange(n), matrix.argmax(1)][asked].mean()
-        row["from uniform"] = 0.5 * np.abs(share - 1 / m).sum(1)[full].mean()
+            row["right step"] = (share * same).sum(1)[counted].mean()
+            row["argmax right"] = same[np.arange(n), matrix.argmax(1)][counted].mean()
+        row["from uniform"] = 0.5 * np.abs(share - 1 / m).sum(1)[not_empty].mean()
         rows[name] = row
     return pd.DataFrame.from_dict(rows, orient="index")

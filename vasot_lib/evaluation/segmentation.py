@@ -1,9 +1,10 @@
 """Scores of an action segmentation against ground truth (SPEC section 9).
 
-Predicted labels are cluster numbers without names, so the Hungarian method first matches them to classes: once over
-all videos (activity level, the headline) or video by video (``*_video``, which forgives naming the same action
-differently in every video). Frames of the background class are dropped before matching. The number of clusters may
-differ from the number of classes: an unmatched cluster is wrong everywhere, an unmatched class has IoU 0.
+Predicted labels are arbitrary cluster numbers. The Hungarian method therefore first matches clusters to classes: once
+for all videos (activity level, the score that papers report first), or for each video separately (video level, scores
+named ``*_video``), which does not require that a cluster means the same action in every video. Frames of the background
+class are left out. There may be more or fewer clusters than classes: frames of an unmatched cluster are wrong, and an
+unmatched class has IoU 0.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from sklearn.metrics.cluster import contingency_matrix
 
 from vasot_lib.errors import InputError
 
-DRAWS = 15  # frames drawn per ground-truth segment by the literature's F1
-REPETITIONS = 50
-LENGTH_BIN = 20  # frames; bin width of HVQ's histogram of segment lengths
+DRAWS = 15  # number of frames that the sampled F1 draws from each ground-truth segment
+REPETITIONS = 50  # how often the sampled F1 repeats the draws
+LENGTH_BIN = 20  # frames; bin width of the histograms of segment lengths, from HVQ
 
-LabelPair = tuple[np.ndarray, np.ndarray]  # predicted and true labels (N,) of one video
+LabelPair = tuple[np.ndarray, np.ndarray]  # predicted and true labels of one video, (N,) each
 
 
 def hungarian(predicted: np.ndarray, truth: np.ndarray) -> dict[int, int]:
@@ -33,7 +34,7 @@ def hungarian(predicted: np.ndarray, truth: np.ndarray) -> dict[int, int]:
         truth: (N,) integer classes.
 
     Returns:
-        cluster -> class. Pairs that share no frame are left out.
+        cluster -> class, without pairs that have no frame in common.
     """
     clusters, classes = np.unique(predicted), np.unique(truth)
     together = contingency_matrix(predicted, truth)  # (clusters, classes), both in sorted order
@@ -46,31 +47,33 @@ def score_segmentation(
 ) -> dict[str, float]:
     """All segmentation scores of one set of videos, each a fraction.
 
-    - ``mof``: frames whose mapped label is right / all frames.
-    - ``miou``: IoU of the matched pairs summed / number of ground-truth classes.
-    - ``f1``: the literature's sampled F1 without the sampling. A ground-truth segment counts as hit when more than half
-      of 15 frames drawn from it with replacement carry the matched cluster; precision is hits / (videos x classes),
-      recall hits / segments. So F1 = 2 hits / (videos x classes + segments) is linear in the hits, and F1 at the
-      expected hits (binomial tail), which is given here, is the exact expectation of the sampled score. Where classes
-      repeat within a video there are more segments than videos x classes and both precision and F1 can pass 1.
-    - ``edit``: 1 - Levenshtein distance of the segment orders / the longer one, mean over videos.
-    - ``f1_10, f1_25, f1_50``: F1 of segments found with the right class and an IoU of at least .10, .25, .50, counted
-      over all videos.
+    - ``mof``: the share of frames whose cluster is matched to their class.
+    - ``miou``: the sum of the IoU of all matched pairs / the number of ground-truth classes.
+    - ``f1``: the exact expectation of the F1 of CTE and ASOT, which samples frames (:func:`f1_sampled`). There, a
+      ground-truth segment is a hit if more than half of 15 frames drawn from it with replacement have the cluster
+      matched to its class; precision is hits / (videos x classes) and recall hits / segments. Hence
+      F1 = 2 hits / (videos x classes + segments) is linear in the hits, whose expectation is a sum of binomial tails.
+      If classes repeat within a video, there can be more segments than videos x classes, and precision and F1 can
+      exceed 1.
+    - ``edit``: 1 - (Levenshtein distance between the predicted and the true sequence of segments) / (length of the
+      longer one), the mean over videos.
+    - ``f1_10, f1_25, f1_50``: F1 of predicted segments, which are correct if they have the class of a true segment and
+      an IoU with it of at least .10, .25 or .50; counted over all videos.
     - ``jsd``: Jensen-Shannon distance (base 2, 0 is best) between the histograms of predicted and true segment lengths,
-      bins of 20 frames, mean over videos.
-    - ``mof_video, f1_video, miou_video``: the first three with one matching per video, mean over videos.
+      with bins of 20 frames; the mean over videos.
+    - ``mof_video, f1_video, miou_video``: the first three with a matching for each video, the mean over videos.
 
-    A segment is a maximal run of one label within one video after background frames are dropped. (ASOT's release runs
-    over the concatenation of all videos instead: it merges equal labels across a video boundary, draws from the first
-    frame of the next segment too and skips the last segment.)
+    A segment is a maximal run of one label in one video without its background frames. (ASOT's release concatenates all
+    videos first. It therefore merges segments across the border of two videos; it also draws from the first frame of
+    the next segment and leaves out the last segment.)
 
     Args:
-        predictions: (N_v,) integer clusters per video.
-        truths: (N_v,) integer classes per video.
-        background: class whose frames are dropped, or None.
+        predictions: (N_v,) integer clusters of each video v.
+        truths: (N_v,) integer classes of each video.
+        background: class whose frames are left out, or None.
 
     Raises:
-        InputError: no videos, different lengths, or nothing but background.
+        InputError: no videos, predictions and truths of different lengths, or only background.
 
     Source: SPEC section 9; F1 of CTE and ASOT; edit and F1@k of MS-TCN; JSD of HVQ (arXiv 2412.17640).
     """
@@ -91,14 +94,14 @@ def f1_sampled(
     generator: np.random.Generator,
     repetitions: int = REPETITIONS,
 ) -> float:
-    """The literature's F1 by drawing frames; ``score_segmentation`` gives its expectation as ``f1``.
+    """The F1 of CTE and ASOT as published, by drawing frames; ``score_segmentation`` gives its expectation as ``f1``.
 
     Args:
-        predictions: (N_v,) integer clusters per video.
-        truths: (N_v,) integer classes per video.
-        background: class whose frames are dropped, or None.
+        predictions: (N_v,) integer clusters of each video v.
+        truths: (N_v,) integer classes of each video.
+        background: class whose frames are left out, or None.
         generator: source of the draws.
-        repetitions: how often each segment is tried.
+        repetitions: how often the 15 frames of each segment are drawn.
 
     Raises:
         InputError: as ``score_segmentation``.
@@ -110,7 +113,7 @@ def f1_sampled(
 
 
 def segments(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Maximal runs of one label: the label, first frame and end frame (exclusive) of each, three arrays (S,).
+    """The S maximal runs of one label: (S,) their labels, (S,) first frames and (S,) end frames (exclusive).
 
     Args:
         labels: (N,) labels of one video.
@@ -148,6 +151,7 @@ def _concatenated(videos: list[LabelPair]) -> LabelPair:
 
 
 def _frame_scores(videos: list[LabelPair]) -> dict[str, float]:
+    """``mof``, ``f1`` and ``miou`` with one matching for all the videos that are given."""
     predicted, truth = _concatenated(videos)
     right, iou = 0, 0.0
     for cluster, name in hungarian(predicted, truth).items():
@@ -159,7 +163,7 @@ def _frame_scores(videos: list[LabelPair]) -> dict[str, float]:
 
 
 def _segment_shares(videos: list[LabelPair]) -> np.ndarray:
-    """Share of each ground-truth segment's frames that carry the cluster matched to its class, (S,)."""
+    """(S,) for each ground-truth segment the share of its frames that have the cluster matched to its class."""
     right = [(predicted == truth).astype(float) for predicted, truth in _name_clusters(videos)]
     bounds = [segments(truth)[1:] for _, truth in videos]
     return np.concatenate(
@@ -168,49 +172,54 @@ def _segment_shares(videos: list[LabelPair]) -> np.ndarray:
 
 
 def _f1(hits: float, videos: list[LabelPair]) -> float:
+    """F1 = 2 hits / (videos x classes + segments)."""
     n_classes = len(np.unique(_concatenated(videos)[1]))
     n_segments = sum(len(segments(truth)[0]) for _, truth in videos)
     return 2 * hits / (len(videos) * n_classes + n_segments)
 
 
 def _name_clusters(videos: list[LabelPair]) -> list[LabelPair]:
-    """Clusters under the name of their class; unmatched ones get numbers above every class, so they stay wrong."""
+    """Replace each cluster by its matched class. Unmatched ones get new numbers, which differ from every class."""
     predicted, truth = _concatenated(videos)
     matching = hungarian(predicted, truth)
     clusters = np.unique(predicted)
-    free = int(truth.max()) + 1
-    names = np.array([matching.get(int(cluster), free + place) for place, cluster in enumerate(clusters)])
+    first_unused = int(truth.max()) + 1
+    names = np.array([matching.get(int(cluster), first_unused + place) for place, cluster in enumerate(clusters)])
     return [(names[np.searchsorted(clusters, predicted)], truth) for predicted, truth in videos]
 
 
 def _edit(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """1 - normalised Levenshtein distance between two sequences of segments, one row of its table at a time."""
     found, wanted = segments(predicted)[0], segments(truth)[0]
     columns = np.arange(len(wanted) + 1)
     row = columns
     for place, label in enumerate(found, start=1):
-        # Deletion or substitution first; insertions run along the row, which is a running minimum of row - column.
+        # First deletions and substitutions, from the row above. Then insertions, from the left: the best one is the
+        # running minimum of (value - column).
         step = np.concatenate([[place], np.minimum(row[1:] + 1, row[:-1] + (wanted != label))])
         row = np.minimum.accumulate(step - columns) + columns
     return 1 - float(row[-1]) / max(len(found), len(wanted))
 
 
 def _f1_at(videos: list[LabelPair], threshold: float) -> float:
+    """F1 of predicted segments that have the right class and at least this IoU with a true segment."""
     hits = n_found = n_wanted = 0
     for predicted, truth in videos:
         found, starts, ends = segments(predicted)
         wanted, true_starts, true_ends = segments(truth)
         shared = np.minimum(ends[:, None], true_ends) - np.maximum(starts[:, None], true_starts)
         hull = np.maximum(ends[:, None], true_ends) - np.minimum(starts[:, None], true_starts)
-        # Where two segments overlap their hull is their union; where they do not, "shared" is negative.
+        # If two segments overlap, their hull is their union. If they do not, "shared" is negative and clipped to 0.
         iou = shared.clip(min=0) / hull * (found[:, None] == wanted)
         best = iou.argmax(axis=1)
-        # A true segment can be found once; every further prediction of it is a false positive.
+        # A true segment counts as found once; every further prediction of it is a false positive.
         hits += len(np.unique(best[iou[np.arange(len(found)), best] >= threshold]))
         n_found, n_wanted = n_found + len(found), n_wanted + len(wanted)
     return 2 * hits / (n_found + n_wanted)
 
 
 def _length_distance(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Jensen-Shannon distance between the histograms of the segment lengths of one video."""
     edges = np.arange(0, len(truth) + LENGTH_BIN + 1, LENGTH_BIN)
     found, wanted = (
         np.histogram(ends - starts, edges)[0] for _, starts, ends in (segments(predicted), segments(truth))
