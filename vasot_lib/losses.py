@@ -19,7 +19,7 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
         x: (B, N, D) unit-length embeddings.
         y: (B, M, D) unit-length embeddings.
     """
-    return (2.0 - 2.0 * x @ y.transpose(1, 2)).clamp_min(0.0)  # rounding could make equal embeddings negative
+    return (2.0 - 2.0 * x @ y.transpose(1, 2)).clamp_min(0.0)  # rounding can make the distance of equal ones negative
 
 
 def matching_loss(x: Tensor, y: Tensor, targets: Tensor, tau: float, mask_x: Tensor, mask_y: Tensor | None) -> Tensor:

@@ -64,7 +64,7 @@ def clusters_in_order(lengths: tuple[tuple[int, ...], ...], apart: float = 10.0)
     return Dataset("lines", tuple(videos), tuple("abcdefgh"[:k]), n_actions=k)
 
 
-def concluded(data: Dataset, seed: int = 0) -> CTE:
+def finalised(data: Dataset, seed: int = 0) -> CTE:
     method = on_features(data.feature_dim, data.n_actions)
     method.finalise(data, torch.Generator().manual_seed(seed))
     return method
@@ -116,7 +116,7 @@ def test_every_parameter_takes_part_and_embeddings_keep_their_length(dataset: Da
 def test_actions_are_numbered_by_the_time_at_which_they_happen() -> None:
     data = clusters_in_order(((30, 10, 20), (12, 24, 9)))
     for seed in range(3):  # K-means numbers its clusters at random
-        method = concluded(data, seed)
+        method = finalised(data, seed)
         assert (method.means[:, 0].diff() < 0).all()
         for video in data.videos:
             assert video.labels is not None and torch.equal(method.segment(video), video.labels)
@@ -124,7 +124,7 @@ def test_actions_are_numbered_by_the_time_at_which_they_happen() -> None:
 
 def test_gaussians_are_mean_and_covariance_of_the_frames_of_an_action() -> None:
     data = clusters_in_order(((30, 10, 20), (12, 24, 9)))
-    method = concluded(data)
+    method = finalised(data)
     frames, labels = torch.cat([v.features for v in data.videos]).double(), torch.cat([v.labels for v in data.videos])
     for k in range(3):
         members = frames[labels == k]
@@ -138,7 +138,7 @@ def test_gaussians_are_mean_and_covariance_of_the_frames_of_an_action() -> None:
 def test_segmentation_is_the_likeliest_of_all_cuts() -> None:
     """Overlapping clusters, so that the cut is not obvious; all cuts of 14 frames into 3 actions are tried."""
     data = clusters_in_order(((30, 25, 20), (12, 24, 19), (5, 4, 5)), apart=1.5)
-    method = concluded(data)
+    method = finalised(data)
     video = data.videos[2]
     likelihood = np.stack(
         [
@@ -192,11 +192,11 @@ def test_segment_before_the_training_is_refused(dataset: Dataset) -> None:
 def test_embeddings_that_collapsed_are_refused() -> None:
     data = Dataset("still", (Video("v", torch.ones(20, 3)),), n_actions=4)
     with pytest.raises(InputError, match=r"K is 4 but the embeddings of all frames have 1 different value"):
-        concluded(data)
+        finalised(data)
 
 
 def test_a_single_frame_may_be_an_action() -> None:
     data = clusters_in_order(((1, 10, 10),))
-    method = concluded(data)
+    method = finalised(data)
     torch.testing.assert_close(method.cholesky_factors[0], 0.01 * torch.eye(2))
     assert torch.equal(method.segment(data.videos[0]), data.videos[0].labels)
