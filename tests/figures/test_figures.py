@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from sklearn.decomposition import PCA
 
 from vasot_kit.figures import (
-    action_look,
+    action_style,
     plot_convergence,
     plot_curves,
     plot_embedding_path,
@@ -102,7 +102,7 @@ def test_every_plot_returns_a_figure_that_can_be_drawn_and_leaves_none_open() ->
 
 @given(st.integers(0, 35), st.integers(0, 35))
 def test_two_actions_never_look_the_same(a: int, b: int) -> None:
-    looks = action_look(a), action_look(b)
+    looks = action_style(a), action_style(b)
     assert (looks[0] == looks[1]) == (a == b)
     assert ((looks[0].colour, looks[0].marker) == (looks[1].colour, looks[1].marker)) == (a == b)
     assert BACKGROUND not in COLOURS
@@ -112,14 +112,14 @@ def test_neighbouring_actions_differ_in_grey() -> None:
     def lightness(colour: str) -> float:
         return float(np.dot([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)], (0.3, 0.59, 0.11)))
 
-    greys = [lightness(action_look(k).colour) for k in range(len(COLOURS))]
+    greys = [lightness(action_style(k).colour) for k in range(len(COLOURS))]
     assert min(abs(a - b) for a, b in zip(greys, greys[1:], strict=False)) > 0.1
 
 
 def test_an_action_has_one_colour_in_every_figure() -> None:
     figures = all_figures()
     for action in range(4):
-        colour = action_look(action, 3).colour
+        colour = action_style(action, 3).colour
         plan, *_ = figures["plan"].axes
         left, below = plan.child_axes
         assert (colour in [to_hex(p.get_facecolor()).upper() for p in left.patches]) == (action in LABELS_X)
@@ -129,7 +129,7 @@ def test_an_action_has_one_colour_in_every_figure() -> None:
         drawn = [len(line.get_xdata()) for line in points if line.get_markerfacecolor() == colour]
         assert drawn == [np.concatenate([LABELS_X, LABELS_Y]).tolist().count(action)]
     for panel, action in zip(figures["frames"].axes[:3], LABELS_X, strict=False):
-        assert to_hex(panel.spines["top"].get_edgecolor()).upper() == action_look(action, 3).colour
+        assert to_hex(panel.spines["top"].get_edgecolor()).upper() == action_style(action, 3).colour
 
 
 # One by one
@@ -168,7 +168,7 @@ def test_side_bars_cover_the_frames_of_their_own_video() -> None:
 
 def test_segments_of_every_row_are_drawn_where_they_are() -> None:
     figure = plot_segmentations({"truth": [0, 0, 1, 3], "found": [0, -1, -1, 2]}, CLASSES, background=3)
-    colour = [action_look(k, 3).colour for k in range(4)]
+    colour = [action_style(k, 3).colour for k in range(4)]
     assert bars(figure.axes[0]) == [
         (0, 0, 2, colour[0]), (0, 2, 3, colour[1]), (0, 3, 4, colour[3]),
         (1, 0, 1, colour[0]), (1, 1, 3, "#FFFFFF"), (1, 3, 4, colour[2]),

@@ -11,8 +11,8 @@ import torch
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from vasot_kit.figures import action_look, plot_detection, plot_dummy, plot_kept, plot_room
-from vasot_kit.figures.dummies import ACCENT, DROPPED, STRIP
+from vasot_kit.figures import action_style, plot_detection, plot_dummy, plot_kept, plot_room
+from vasot_kit.figures.dummies import ACCENT, DROPPED, PICTURES
 from vasot_lib.data import Video, toy
 from vasot_lib.errors import InputError
 
@@ -53,13 +53,13 @@ def test_dropped_frames_are_shown_from_least_to_most_kept_in_the_colour_of_their
     for image, frame in zip(axes.images, (4, 2, 3), strict=True):
         np.testing.assert_array_equal(image.get_array(), X.frames[frame])
     edges = [patch.get_edgecolor() for patch in axes.patches if isinstance(patch, Rectangle)]
-    assert edges == [to_rgba(action_look(action, 2).colour) for action in (2, 1, 1)]
+    assert edges == [to_rgba(action_style(action, 2).colour) for action in (2, 1, 1)]
 
 
 def test_many_dropped_frames_are_thinned_and_none_leaves_the_strip_empty() -> None:
     x = toy(2, style=0.0, render=True).videos[0]
     plan = np.full((len(x) + 1, len(x) + 1), 1.0)
-    for kept, count in ((np.zeros(len(x)), STRIP), (np.ones(len(x)), 0)):
+    for kept, count in ((np.zeros(len(x)), PICTURES), (np.ones(len(x)), 0)):
         figure = plot_dummy(plan, np.diag(kept), np.zeros(len(x)), x, x)
         assert len(panel(figure, "dropped").images) == count
 

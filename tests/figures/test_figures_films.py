@@ -9,7 +9,7 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vasot_kit.figures import action_look, plot_alignment, plot_clock, plot_timelines
+from vasot_kit.figures import action_style, plot_alignment, plot_clock, plot_timelines
 from vasot_lib.errors import InputError
 
 N, M = 9, 13
@@ -82,7 +82,7 @@ def test_bars_begin_and_end_at_their_seconds() -> None:
         np.array([(0.0, 1.0, 0), (1.0, 2.0, 0), (2.0, 2.5, 0), (0.0, 2.0, 1)]), abs=1e-9
     )
     for bar, action in zip(bars(axes), (1, 0, 2, 2), strict=True):
-        assert same_color(bar.get_facecolor(), action_look(action).colour)
+        assert same_color(bar.get_facecolor(), action_style(action).colour)
     assert axes.get_xlim() == (0, 2.5) and axes.get_xlabel() == "seconds"
     assert [text.get_text() for text in axes.get_yticklabels()] == ["first", "second"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first film on top

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vasot_kit.figures import action_look, plot_match_paths, plot_matrices, plot_structure, plot_weights
+from vasot_kit.figures import action_style, plot_match_paths, plot_matrices, plot_structure, plot_weights
 from vasot_lib.errors import InputError
 from vasot_lib.transport import Far, Near
 
@@ -52,7 +52,7 @@ def test_paths_tell_right_steps_from_wrong_ones() -> None:
     assert line.get_ydata().tolist() == match.tolist()
     assert np.isnan(true.get_ydata()[4]) and true.get_ydata()[:4].tolist() == [0, 0, 2, 4]
     actions = [0, 1, 2, 3]
-    assert strips(figure) == [action_look(k, 3).colour for k in actions + actions]
+    assert strips(figure) == [action_style(k, 3).colour for k in actions + actions]
 
 
 def test_paths_refuse_other_lengths() -> None:
@@ -81,7 +81,7 @@ def test_weights_draw_every_curve_in_every_panel_and_its_guide() -> None:
 
 def test_structure_shows_plan_cost_gradient_and_terms() -> None:
     uniform = {**TERMS, "linear": 0.9}
-    figure = plot_structure(PLAN, COST, PULL, TERMS, reference=uniform, truth=TRUTH, title="pair", **SIDES)
+    figure = plot_structure(PLAN, COST, PULL, TERMS, reference=uniform, truth=TRUTH, **SIDES)
     panels = {axes.get_label(): axes for axes in figure.axes}
     np.testing.assert_allclose(panels["plan"].images[0].get_array(), PLAN / PLAN.sum(1).max())
     np.testing.assert_allclose(panels["cost"].images[0].get_array(), COST)
@@ -111,7 +111,7 @@ def test_structure_needs_nothing_but_matrices_and_terms() -> None:
     ],
 )
 def test_structure_refuses_what_does_not_fit(change: dict[str, np.ndarray], message: str) -> None:
-    arguments = dict(matrix=PLAN, cost=COST, pull=PULL, terms=TERMS, truth=TRUTH, **SIDES) | change
+    arguments = dict(matrix=PLAN, cost=COST, gradient=PULL, terms=TERMS, truth=TRUTH, **SIDES) | change
     with pytest.raises(InputError, match=message) as caught:
         plot_structure(**arguments)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)

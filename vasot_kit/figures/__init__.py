@@ -1,12 +1,12 @@
 """Every plot of the kit as a pure function that returns a matplotlib Figure.
 
-One family: action k has the same look in every figure, the background class is grey, and methods stand apart from
-baselines. The colours are Paul Tol's ``muted`` scheme, which is safe for colour-blind readers, in an order that
-alternates dark and light so that neighbouring steps differ in grey as well; from the tenth action on they come again
-with hatching (bars) or another marker (points). Long segments also carry the number of their action.
+An action has the same colour in every figure, and the background class is grey. The colours are Paul Tol's ``muted``
+scheme, which is safe for colour-blind readers, in an order that alternates dark and light, so that neighbouring steps
+also differ when printed in grey. From the tenth action on the colours are repeated with hatching (in bars) or another
+marker (for points). Long segments also carry the number of their action.
 
-In every signature ``background`` is the number of the background class, or None. pyplot's global state is left
-alone; save a figure with ``vasot_kit.runs.records.save_figure``.
+In every signature ``background`` is the number of the background class, or None where there is none. The functions do
+not touch the global state of pyplot; save a figure with ``vasot_kit.runs.records.save_figure``.
 """
 
 from vasot_kit.figures.comparisons import plot_grid, plot_intervals, plot_sensitivity
@@ -23,10 +23,10 @@ from vasot_kit.figures.runs import (
     plot_segmentations,
 )
 from vasot_kit.figures.structures import plot_match_paths, plot_matrices, plot_structure, plot_weights
-from vasot_kit.figures.style import action_look
+from vasot_kit.figures.style import action_style
 
 __all__ = [
-    "action_look",
+    "action_style",
     "plot_alignment",
     "plot_clock",
     "plot_convergence",

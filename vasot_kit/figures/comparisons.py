@@ -1,4 +1,4 @@
-"""Many runs in one picture: paired differences with intervals, sensitivity to a setting, a grid of two weights."""
+"""Figures of many runs: paired differences with intervals, sensitivity to a setting, a grid of two weights."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vasot_kit.figures.style import ACCENT, BACKGROUND, INK, MARKERS, PUBLISHED, SOFT, open_axes
+from vasot_kit.figures.style import ACCENT, BACKGROUND, INK, MARKERS, PUBLISHED, SOFT, despine
 from vasot_lib.errors import InputError
 
-LOOKS = ((ACCENT, "-"), ("#CC6677", "--"), ("#117733", "-."), (INK, ":"))
+LINE_STYLES = ((ACCENT, "-"), ("#CC6677", "--"), ("#117733", "-."), (INK, ":"))
 
 
 def plot_intervals(table: pd.DataFrame, titles: Mapping[str, str], *, reference: str) -> Figure:
-    """Mean difference of every line from a reference with its interval; filled where the interval excludes 0.
+    """Mean difference of every line of a table from a reference, with its interval; filled if the interval excludes 0.
 
     Args:
-        table: as ``experiments.comparison.intervals`` gives it.
-        titles: score -> title of its panel; at most 4 are shown well.
-        reference: what was subtracted; it stands at 0.
+        table: as :func:`vasot_kit.tables.comparison.intervals` gives it.
+        titles: score -> title of its panel; more than 4 do not fit well.
+        reference: the line that was subtracted; it is drawn at 0.
 
     Raises:
         InputError: the table has none of the scores.
@@ -47,7 +47,7 @@ def plot_intervals(table: pd.DataFrame, titles: Mapping[str, str], *, reference:
         axes.set_title(titles[score], fontsize=11)
         axes.grid(axis="x", color=BACKGROUND, lw=0.6)
         axes.xaxis.set_major_locator(MaxNLocator(4))
-        open_axes(axes)
+        despine(axes)
     panels[0].set_yticks(range(len(table)), [str(line).replace("_", " ") for line in table.index])
     panels[0].set_ylim(len(table) - 0.5, -0.5)
     figure.supxlabel(f"points more (right) or fewer (left) than {reference}; 95 % bootstrap interval", fontsize=10)
@@ -63,13 +63,13 @@ def plot_sensitivity(
     """Scores over the values of each setting, one panel per setting: mean and standard deviation over seeds.
 
     Args:
-        rows: with ``setting``, ``value``, ``seed`` and scores.
+        rows: one per run, with ``setting``, ``value``, ``seed`` and scores.
         titles: score -> its name in the legend, at most 4.
-        chosen: setting -> the value that the other panels keep, a dotted line.
-        published: the same of the papers, where it differs.
+        chosen: setting -> the value that it has in the other panels, drawn as a dotted line.
+        published: setting -> the value in the papers, where it differs.
 
     Raises:
-        InputError: rows without any of the scores.
+        InputError: no row has any of the scores.
     """
     frame = pd.DataFrame(rows)
     shown = [score for score in titles if score in frame and frame[score].notna().any()]
@@ -84,7 +84,7 @@ def plot_sensitivity(
         axes.set_visible(False)
     for axes, setting in zip(panels, settings, strict=False):
         some = frame[frame["setting"] == setting]
-        for score, (colour, style), marker in zip(shown, LOOKS, MARKERS, strict=False):
+        for score, (colour, style), marker in zip(shown, LINE_STYLES, MARKERS, strict=False):
             groups = some.groupby("value")[score]
             mean, spread = 100 * groups.mean(), 100 * groups.std().fillna(0.0)
             axes.fill_between(mean.index, mean - spread, mean + spread, color=colour, alpha=0.15, lw=0)
@@ -97,10 +97,10 @@ def plot_sensitivity(
         axes.set_xticks(ticks, [f"{value:.2g}" for value in ticks])
         axes.tick_params(axis="x", labelsize=8)
         axes.grid(axis="y", color=BACKGROUND, lw=0.6)
-        open_axes(axes)
+        despine(axes)
     keys = [
         Line2D([], [], color=colour, ls=style, marker=marker, ms=4, mfc="white", label=titles[score])
-        for score, (colour, style), marker in zip(shown, LOOKS, MARKERS, strict=False)
+        for score, (colour, style), marker in zip(shown, LINE_STYLES, MARKERS, strict=False)
     ]
     keys.append(Line2D([], [], color=SOFT, lw=1, ls=":", label="kept in the other panels"))
     if published:
@@ -116,10 +116,10 @@ def plot_grid(
     """Mean score over seeds for every pair of two settings, one map per score; the best cell in bold.
 
     Args:
-        rows: with both settings, ``seed`` and scores; cells that nobody computed stay empty.
+        rows: one per run, with both settings, ``seed`` and scores; pairs without a run stay empty.
         titles: score -> title of its map.
-        first: the setting along the rows.
-        second: along the columns.
+        first: the setting that varies along the rows of a map.
+        second: the setting that varies along its columns.
     """
     frame = pd.DataFrame(rows)
     figure = Figure(figsize=(2.6 * len(titles) + 0.4, 2.7), layout="constrained")

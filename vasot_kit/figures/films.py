@@ -1,4 +1,4 @@
-"""Own films: how two of them go together, and where the actions of several lie."""
+"""Figures of own films: the alignment of two films, the actions of several, and how much moves in them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from vasot_kit.figures.plans import draw_plan
-from vasot_kit.figures.style import ACCENT, COLOURS, SOFT, draw_bar, draw_legend, fitting, open_axes
+from vasot_kit.figures.style import ACCENT, COLOURS, SOFT, despine, draw_label_bar, draw_legend, per_frame
 from vasot_lib.errors import InputError
 
-SHOWN = 7  # moments
+SHOWN = 7  # pairs of pictures beside a plan
 
 
 def plot_timelines(rows: Mapping[str, tuple[ArrayLike, ArrayLike]], actions: Sequence[str]) -> Figure:
     """One bar of actions per film, on one time axis.
 
     Args:
-        rows: name of the film -> (N + 1,) seconds between which its frames are shown, and (N,) actions from 0.
+        rows: name of the film -> (N + 1,) seconds, of which i and i + 1 are the start and the end of frame i, and (N,)
+            actions from 0.
         actions: names of the actions.
 
     Raises:
-        InputError: no films, or edges and actions whose lengths do not fit.
+        InputError: no films, or seconds and actions whose lengths do not fit.
     """
     if not rows:
         raise InputError("plot_timelines() got no films; give at least one")
@@ -32,8 +33,8 @@ def plot_timelines(rows: Mapping[str, tuple[ArrayLike, ArrayLike]], actions: Seq
     seen, longest = set(), 0.0
     for place, (name, (seconds, found)) in enumerate(rows.items()):
         edges = np.asarray(seconds, dtype=float)
-        labels = fitting(f"actions of {name!r}", found, len(edges) - 1)
-        draw_bar(axes, labels, place, None, numbered=True, edges=edges)
+        labels = per_frame(f"actions of {name!r}", found, len(edges) - 1)
+        draw_label_bar(axes, labels, place, None, numbered=True, edges=edges)
         seen |= set(labels.tolist())
         longest = max(longest, float(edges[-1]))
     axes.set(xlim=(0, longest), ylim=(len(rows) - 0.5, -0.5), xlabel="seconds")
@@ -53,22 +54,22 @@ def plot_alignment(
     truth: ArrayLike | None = None,
     names: tuple[str, str] = ("X", "Y"),
 ) -> Figure:
-    """The plan with the path that was read from it, and pictures that go together.
+    """A transport plan with the path that was read from it, and corresponding pictures of both films.
 
     Args:
         matrix: (N, M) transport plan, or targets made of it.
-        matches: (N,) frame of Y for each frame of X, need not be whole.
+        matches: (N,) frame of Y for each frame of X, which may be fractional.
         x_frames: (N, H, W, 3) uint8.
         y_frames: (M, H, W, 3) uint8.
-        truth: (N,) true frames of Y, where they are known.
-        names: of the two films.
+        truth: (N,) true frames of Y; None where they are not known.
+        names: names of the two films.
 
     Raises:
         InputError: matches or truth of another length than the plan.
     """
     plan = np.asarray(matrix, dtype=float)
     n, m = plan.shape
-    path = fitting("matches", matches, n)
+    path = per_frame("matches", matches, n)
     figure = Figure(figsize=(11.5, 4.2))
     left = figure.add_gridspec(1, 1, left=0.075, right=0.4, top=0.93, bottom=0.14)
     axes = figure.add_subplot(left[0], label="plan")
@@ -76,7 +77,7 @@ def plot_alignment(
     axes.tick_params(length=3, pad=4)
     axes.plot([0, m - 1], [0, n - 1], color=SOFT, lw=1, ls=":", label="straight line")
     if truth is not None:
-        axes.plot(fitting("truth", truth, n), np.arange(n), color="#D55E00", lw=1.2, ls="--", label="truth")
+        axes.plot(per_frame("truth", truth, n), np.arange(n), color="#D55E00", lw=1.2, ls="--", label="truth")
     axes.plot(path, np.arange(n), color=ACCENT, lw=1.8, label="matches")
     axes.set(xlabel=f"frames of {names[1]}", ylabel=f"frames of {names[0]}")
     axes.legend(loc="upper right", frameon=True, fontsize=8)
@@ -96,7 +97,7 @@ def plot_alignment(
 
 
 def plot_clock(motion: Mapping[str, ArrayLike], fps: float) -> Figure:
-    """How much moves in films, and the clock that follows from it.
+    """How much moves in each frame of films, and the share of the motion so far, on which the temporal prior runs.
 
     Args:
         motion: name of the film -> (N,) how much moves in each frame.
@@ -119,5 +120,5 @@ def plot_clock(motion: Mapping[str, ArrayLike], fps: float) -> Figure:
     clock.set(xlabel="share of the frames", ylabel="share of the motion", xlim=(0, 1), ylim=(0, 1), title="the clock")
     clock.legend(frameon=False, fontsize=9)
     for axes in (mass, clock):
-        open_axes(axes)
+        despine(axes)
     return figure

@@ -1,4 +1,4 @@
-"""One frame of X and where its mass goes: the plan, the row, both recordings, both label bars."""
+"""Figure of one frame of X and where its mass goes: the plan, its row of the plan, and both recordings."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from vasot_kit.figures.plans import draw_plan
-from vasot_kit.figures.style import ACCENT, INK, SOFT, draw_bar, fitting, open_axes
+from vasot_kit.figures.style import ACCENT, INK, SOFT, despine, draw_label_bar, per_frame
 from vasot_lib.data import Video
 
-HERE = "#D55E00"  # the chosen frame of X; its match is ACCENT
-TRACES = 6  # feature channels that stand in for pictures
+HERE = "#D55E00"  # colour of the chosen frame of X; that of its match is ACCENT
+TRACES = 6  # feature channels that are drawn where there are no pictures
 
 
 def plot_pair(
@@ -21,17 +21,18 @@ def plot_pair(
     """A frame of X, its match distribution over Y, and both recordings at that moment.
 
     Args:
-        matrix: (N, M) targets, row i sums to the share of frame i that is matched to real frames of Y.
-        x: N frames; with pictures they are shown, otherwise the six channels of its features that vary most.
+        matrix: (N, M) targets; row i sums to the share of frame i that is matched to real frames of Y.
+        x: N frames; its pictures are shown if it has any, otherwise the six channels of its features that vary most.
         y: M frames.
         frame: i, the frame of X.
         background: number of the background class.
+        title: written above the plan.
 
     Raises:
         InputError: the plan or the labels are of another length than the recordings.
     """
     plan = np.asarray(matrix, dtype=float)
-    fitting("columns of the plan", np.zeros(plan.shape[1]), len(y))
+    per_frame("columns of the plan", np.zeros(plan.shape[1]), len(y))
     row = plan[frame]
     match = int(row.argmax())
     figure = Figure(figsize=(11, 4.6))
@@ -59,12 +60,12 @@ def _distribution(axes: Axes, row: np.ndarray, match: int, frame: int) -> None:
     axes.set(xlim=(-0.5, len(row) - 0.5), ylim=(0, 1.15 * max(row.max(), 1e-3)), ylabel="share")
     axes.tick_params(labelbottom=False)
     axes.set_title(f"where frame {frame} of X goes: its row of the plan", fontsize=10, color=HERE)
-    open_axes(axes)
+    despine(axes)
 
 
 def _bar(axes: Axes, video: Video, now: int, name: str, colour: str, background: int | None) -> None:
     if video.labels is not None:
-        draw_bar(axes, video.labels.numpy(), 0, background, numbered=True)
+        draw_label_bar(axes, video.labels.numpy(), 0, background, numbered=True)
     axes.axvline(now, color="white", lw=5, zorder=4)
     axes.axvline(now, color=colour, lw=2.5, zorder=5)
     axes.set(xlim=(-0.5, len(video) - 0.5), ylim=(-0.5, 0.5), yticks=[0], yticklabels=[name])
@@ -73,7 +74,7 @@ def _bar(axes: Axes, video: Video, now: int, name: str, colour: str, background:
 
 
 def _moment(axes: Axes, video: Video, now: int, name: str, colour: str) -> None:
-    """The picture of a frame, or what its features did around it."""
+    """Draw the picture of a frame, or its features over the time around it."""
     if video.frames is not None:
         axes.imshow(video.frames[now], interpolation="nearest")
         axes.set(xticks=[], yticks=[])
@@ -89,5 +90,5 @@ def _moment(axes: Axes, video: Video, now: int, name: str, colour: str) -> None:
         reach = max(20, len(video) // 8)
         axes.set(xlim=(now - reach, now + reach), yticks=[], xlabel="time (frames)")
         axes.set_ylabel(f"{len(loud)} of {features.shape[1]} features", fontsize=9)
-        open_axes(axes)
+        despine(axes)
     axes.set_title(f"{name}: frame {now}", fontsize=10, color=colour)

@@ -1,4 +1,4 @@
-"""Transport plans and what they match."""
+"""Figures of transport plans: as heat maps, with their marginals, with matched frames, over the iterations."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from vasot_kit.figures.style import ACCENT, BACKGROUND, INK, action_look, draw_bar, fitting, open_axes
+from vasot_kit.figures.style import ACCENT, BACKGROUND, INK, action_style, despine, draw_label_bar, per_frame
 from vasot_lib.errors import InputError
 
-MATCHES = (("o", "#D55E00"), ("x", "#0072B2"))  # up to two sets of matches on a plan, which is grey
+MATCHES = (("o", "#D55E00"), ("x", "#0072B2"))  # marker and colour of up to two sets of matches on a plan
 
 
 def plot_plan(
@@ -30,10 +30,12 @@ def plot_plan(
     """A transport plan as a heat map, with the steps of both videos along its sides.
 
     Args:
-        matrix: (N, M) plan, drawn as shares of the fullest row: a row whose mass went to a dummy stays pale.
+        matrix: (N, M) plan, drawn as shares of the fullest row, so that a row whose mass went to a dummy is pale.
         labels_x: (N,) classes, drawn at the left.
         labels_y: (M,) classes, drawn below.
-        matches: up to two sets of frames of Y for the frames of X, (N,) each, -1 for none, by name.
+        background: number of the background class.
+        matches: name -> (N,) frame of Y for each frame of X, -1 for none; up to two sets.
+        title: written above the plan.
 
     Raises:
         InputError: not a matrix, or labels or matches of another length.
@@ -46,7 +48,7 @@ def plot_plan(
     image = draw_plan(axes, plan, labels_x, labels_y, background)
     figure.colorbar(image, ax=axes, label="share of a frame's mass (square-root scale)", ticks=MaxNLocator(4))
     for (name, partners), (marker, colour) in zip((matches or {}).items(), MATCHES, strict=False):
-        frames = fitting(f"matches {name!r}", partners, len(plan))
+        frames = per_frame(f"matches {name!r}", partners, len(plan))
         (rows,) = np.nonzero(frames >= 0)
         axes.plot(frames[rows], rows, marker, ms=4, mew=0.9, mfc="none", color=colour, label=name)
     if matches:
@@ -58,17 +60,17 @@ def plot_plan(
 def draw_plan(
     axes: Axes, plan: np.ndarray, labels_x: ArrayLike | None, labels_y: ArrayLike | None, background: int | None
 ) -> AxesImage:
-    """The heat map of every figure with a plan, as shares of its fullest row, the steps of X and Y along its sides."""
+    """Draw a plan as shares of its fullest row, with the steps of X and Y along its sides, as in every figure."""
     share = plan / max(plan.sum(1).max(), np.finfo(float).tiny)
     image = axes.imshow(share, cmap="bone_r", norm=PowerNorm(0.5, vmin=0), aspect="auto", interpolation="nearest")
     if labels_x is not None:
         strip = axes.inset_axes((-0.045, 0, 0.032, 1))
-        draw_bar(strip, fitting("labels_x", labels_x, len(plan)), 0, background, vertical=True)
+        draw_label_bar(strip, per_frame("labels_x", labels_x, len(plan)), 0, background, vertical=True)
         strip.set(xlim=(-0.5, 0.5), ylim=axes.get_ylim())
         strip.set_axis_off()
     if labels_y is not None:
         strip = axes.inset_axes((0, -0.05, 1, 0.036))
-        draw_bar(strip, fitting("labels_y", labels_y, plan.shape[1]), 0, background)
+        draw_label_bar(strip, per_frame("labels_y", labels_y, plan.shape[1]), 0, background)
         strip.set(xlim=axes.get_xlim(), ylim=(-0.5, 0.5))
         strip.set_axis_off()
     axes.tick_params(length=0, pad=14)
@@ -86,22 +88,23 @@ def plot_matched_frames(
     labels_y: ArrayLike | None = None,
     background: int | None = None,
 ) -> Figure:
-    """Pictures: a row of X's frames, and below it for each set of matches the matched frames of Y.
+    """A row of pictures of X, and below it for each set of matches a row of the matched pictures of Y.
 
     Args:
         x_frames: (N, H, W, 3) uint8.
         y_frames: (M, H, W, 3) uint8.
         indices: the frames of X to show.
-        matches: frames of Y for all frames of X, (N,), by name; -1 leaves a place empty.
-        labels_x: (N,) classes; with ``labels_y`` each picture gets a frame in its action's colour.
+        matches: name -> (N,) frame of Y for each frame of X; -1 leaves a place empty.
+        labels_x: (N,) classes; pictures with labels get a frame in the colour of their action.
         labels_y: (M,) classes.
+        background: number of the background class.
 
     Raises:
         InputError: matches of another length than X.
     """
     strips = [("X", x_frames, np.asarray(indices), labels_x)]
     for name, partners in matches.items():
-        chosen = fitting(f"matches {name!r}", partners, len(x_frames))[np.asarray(indices)]
+        chosen = per_frame(f"matches {name!r}", partners, len(x_frames))[np.asarray(indices)]
         strips.append((f"Y: {name}", y_frames, chosen, labels_y))
     figure = Figure(figsize=(1.4 + 0.8 * len(indices), 0.3 + 1.05 * len(strips)), layout="constrained")
     panels = figure.subplots(len(strips), len(indices), squeeze=False)
@@ -113,13 +116,13 @@ def plot_matched_frames(
                 axes.imshow(frames[index], interpolation="nearest")
                 axes.set_xlabel(f"frame {index}" if axes is row[0] else index, labelpad=2, fontsize=9)
                 if labels is not None:
-                    axes.spines[:].set(color=action_look(int(np.asarray(labels)[index]), background).colour, lw=4)
+                    axes.spines[:].set(color=action_style(int(np.asarray(labels)[index]), background).colour, lw=4)
         row[0].set_ylabel(name.replace(": ", ":\n"), rotation=0, ha="right", va="center", labelpad=8)
     return figure
 
 
 def plot_marginals(plans: Mapping[str, ArrayLike]) -> Figure:
-    """Plans with what their rows and columns sum to, as multiples of an equal share.
+    """Plans with the sums of their rows and columns, as multiples of the uniform marginals.
 
     Args:
         plans: name -> (N, M) plan of total mass 1.
@@ -150,12 +153,12 @@ def plot_marginals(plans: Mapping[str, ArrayLike]) -> Figure:
         top.tick_params(labelbottom=False)
         side.tick_params(labelleft=False)
         for axes in (top, side):
-            open_axes(axes)
+            despine(axes)
     return figure
 
 
 def plot_convergence(runs: Mapping[str, Mapping[str, ArrayLike]]) -> Figure:
-    """How solves go on: one line per run, one panel per quantity, against the number of iterations.
+    """How solves converge: one line per run, one panel per quantity, against the number of iterations.
 
     Args:
         runs: name -> quantity -> (k,) values after 1, 2, ... iterations; quantities whose name begins with ``log`` are
@@ -169,8 +172,8 @@ def plot_convergence(runs: Mapping[str, Mapping[str, ArrayLike]]) -> Figure:
     quantities = list(next(iter(runs.values())))
     figure = Figure(figsize=(3.4 * len(quantities), 3.1), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
-        looks = zip((ACCENT, "#CC6677", INK, "#117733"), ("-", "--", "-.", ":"), strict=True)
-        for (name, run), (colour, style) in zip(runs.items(), looks, strict=False):
+        styles = zip((ACCENT, "#CC6677", INK, "#117733"), ("-", "--", "-.", ":"), strict=True)
+        for (name, run), (colour, style) in zip(runs.items(), styles, strict=False):
             values = np.asarray(run[quantity], dtype=float)
             axes.plot(np.arange(1, len(values) + 1), values, style, color=colour, lw=1.5, label=name)
         if quantity.startswith("log "):
@@ -179,6 +182,6 @@ def plot_convergence(runs: Mapping[str, Mapping[str, ArrayLike]]) -> Figure:
         axes.set_xlabel("iterations")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.grid(color=BACKGROUND, lw=0.6)
-        open_axes(axes)
+        despine(axes)
     figure.axes[0].legend(fontsize=9, frameon=False)
     return figure

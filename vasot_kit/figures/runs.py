@@ -1,4 +1,4 @@
-"""What a run found: label bars, loss curves, scores, timings, embeddings."""
+"""Figures of the results of runs: segmentations, loss curves, scores, timings, embeddings."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from vasot_kit.figures.style import (
     MARKERS,
     PUBLISHED,
     SOFT,
-    action_look,
-    draw_bar,
+    action_style,
+    despine,
+    draw_label_bar,
     draw_legend,
-    fitting,
-    open_axes,
+    per_frame,
 )
 from vasot_lib.errors import InputError
 
-PANELS = 4  # scores per row
+PANELS = 4  # panels in a row
 METER = {"mean_cosine": "mean cosine (1: collapsed)", "effective_rank": "effective rank (1: collapsed)"}
 
 
@@ -38,9 +38,11 @@ def plot_segmentations(
     """Label bars of one video, one under another: the truth, methods, baselines.
 
     Args:
-        rows: (N,) class per frame by name; clusters are mapped to classes by the caller (``evaluation.hungarian``),
-            those without a class are -1.
-        classes: class names; the legend shows the ones that occur.
+        rows: name -> (N,) class per frame; the caller maps clusters to classes (``evaluation.hungarian``), and those
+            without a class are -1.
+        classes: class names; the legend shows those that occur.
+        background: number of the background class.
+        title: written above the bars.
 
     Raises:
         InputError: no rows, or rows of different lengths.
@@ -48,11 +50,11 @@ def plot_segmentations(
     if not rows:
         raise InputError("plot_segmentations() got no rows; give at least one, e.g. {'truth': labels}")
     length = len(np.asarray(next(iter(rows.values()))))
-    labels = {name: fitting(f"row {name!r}", row, length) for name, row in rows.items()}
+    labels = {name: per_frame(f"row {name!r}", row, length) for name, row in rows.items()}
     figure = Figure(figsize=(6.4, 1.3 + 0.42 * len(rows)), layout="constrained")
     axes = figure.subplots()
     for place, row in enumerate(labels.values()):
-        draw_bar(axes, row, place, background, numbered=True)
+        draw_label_bar(axes, row, place, background, numbered=True)
     axes.set(xlim=(-0.5, length - 0.5), ylim=(len(rows) - 0.5, -0.5), xlabel="time (frames)", title=title)
     axes.set_yticks(range(len(rows)), list(rows))
     axes.tick_params(axis="y", length=0)
@@ -62,7 +64,7 @@ def plot_segmentations(
 
 
 def plot_history(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Loss terms, and whether the embeddings collapse, per epoch.
+    """The terms of the loss, and two measures of a collapse of the embeddings, over the epochs.
 
     Args:
         history: as :func:`vasot_lib.training.fit` returns it.
@@ -86,7 +88,7 @@ def plot_history(history: Sequence[Mapping[str, float]]) -> Figure:
     for axes in (loss, *meters):
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        open_axes(axes)
+        despine(axes)
     loss.set_ylim(0, 1.5 * table["loss"].max())  # room for the legend
     meters[0].set_ylim(min(0.0, 1.1 * table["mean_cosine"].min()), 1)
     meters[1].set_ylim(bottom=1)
@@ -100,16 +102,16 @@ def plot_scores(
     baselines: Collection[str] = (),
     published: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Figure:
-    """Scores of methods beside baselines: a dot per seed, the mean and the standard deviation over seeds.
+    """Scores of methods and baselines: a mark per seed, the mean and the standard deviation over seeds.
 
     Args:
         table: one row per method and seed, columns ``method``, ``seed`` and the scores; empty cells are left out.
-        metrics: score column -> title of its panel, e.g. ``report.SCORES["Segmentation"]``.
-        baselines: methods that learn nothing: hollow grey squares, below the others.
-        published: method -> score -> value, drawn as a diamond; never in the place of a measured one.
+        metrics: score column -> title of its panel, e.g. ``SCORES["Segmentation"]`` of :mod:`vasot_kit.tables.scores`.
+        baselines: methods without learning; drawn below the others as hollow grey squares.
+        published: method -> score -> value from a paper; drawn as a diamond beside the measured ones.
 
     Raises:
-        InputError: no row carries any of the metrics.
+        InputError: no row has any of the metrics.
     """
     shown = [metric for metric in metrics if metric in table and table[metric].notna().any()]
     if not shown:
@@ -133,13 +135,13 @@ def plot_scores(
         axes.set_xlim(left=min(0.0, axes.get_xlim()[0] if scored[metric].min() < 0 else 0.0))
         axes.grid(axis="x", color=BACKGROUND, lw=0.8)
         axes.xaxis.set_major_locator(MaxNLocator(4))
-        open_axes(axes)
+        despine(axes)
     panels[0].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     method = "method, mean ± sd over seeds" if scored["method"].duplicated().any() else "method, one seed"
-    looks = [("o", ACCENT, ACCENT, method), ("s", "white", SOFT, "learns nothing")]
-    looks += [("D", "none", PUBLISHED, "published")] if published else []
-    keys = [Line2D([], [], ls="none", ms=7, marker=m, mfc=fc, mec=ec, label=name) for m, fc, ec, name in looks]
+    styles = [("o", ACCENT, ACCENT, method), ("s", "white", SOFT, "learns nothing")]
+    styles += [("D", "none", PUBLISHED, "published")] if published else []
+    keys = [Line2D([], [], ls="none", ms=7, marker=m, mfc=fc, mec=ec, label=name) for m, fc, ec, name in styles]
     figure.legend(handles=keys, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
@@ -150,14 +152,16 @@ def plot_curves(
     """Measured values over sizes, both axes logarithmic, so that a power of the size is a straight line.
 
     Args:
-        curves: name -> sizes and values, all positive; a name that starts with ``~`` is a guide, dashed and grey.
+        curves: name -> sizes and values, all positive; one whose name starts with ``~`` is a guide, dashed and grey.
+        x_label, y_label: what the sizes and the values are.
+        title: written above the curves.
 
     Raises:
         InputError: a curve whose sizes and values differ in number.
     """
     figure = Figure(figsize=(5.6, 3.4), layout="constrained")
     axes = figure.subplots()
-    looks = zip((ACCENT, "#CC6677", "#117733", "#332288"), MARKERS, strict=True)
+    styles = zip((ACCENT, "#CC6677", "#117733", "#332288"), MARKERS, strict=True)
     for name, (sizes, values) in curves.items():
         x, y = np.asarray(sizes, float), np.asarray(values, float)
         if x.shape != y.shape:
@@ -165,7 +169,7 @@ def plot_curves(
         if name.startswith("~"):
             axes.plot(x, y, "--", color=SOFT, lw=1.2, label=name[1:])
         else:
-            colour, marker = next(looks)
+            colour, marker = next(styles)
             axes.plot(x, y, marker, ls="-", color=colour, ms=6, mfc="white", mew=1.4, label=name)
     axes.set(xscale="log", yscale="log", xlabel=x_label, ylabel=y_label, title=title)
     measured = sorted({float(size) for sizes, _ in curves.values() for size in np.asarray(sizes)})
@@ -173,16 +177,17 @@ def plot_curves(
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(color=BACKGROUND, lw=0.6)
     axes.legend(fontsize=9, frameon=False)
-    open_axes(axes)
+    despine(axes)
     return figure
 
 
 def plot_ratios(ratios: Mapping[str, float], goals: Mapping[str, float], x_label: str) -> Figure:
-    """How many times faster than each peer: bars on a logarithmic axis that starts at 1, a tick where the goal is.
+    """How many times faster the kit is than others: bars on a logarithmic axis that start at 1, and marks at the goals.
 
     Args:
-        ratios: peer -> times faster; below 1 the bar points to the left: slower.
-        goals: peer -> goal; may lack some.
+        ratios: what is compared -> how many times faster; below 1, slower, the bar points to the left.
+        goals: what is compared -> the ratio to reach, for those that have a goal.
+        x_label: what the ratio is.
     """
     figure = Figure(figsize=(7.2, 0.9 + 0.36 * len(ratios)), layout="constrained")
     axes = figure.subplots()
@@ -195,7 +200,7 @@ def plot_ratios(ratios: Mapping[str, float], goals: Mapping[str, float], x_label
     axes.set_xlim(min(1.0, *ratios.values()) / 1.1, 2.2 * max(*ratios.values(), *goals.values(), 1.0))
     axes.set_yticks(range(len(ratios)), list(ratios))
     axes.legend(handles=[Line2D([], [], color=PUBLISHED, lw=2.5, label="goal")], frameon=False, loc="lower right")
-    open_axes(axes)
+    despine(axes)
     return figure
 
 
@@ -205,15 +210,16 @@ def plot_embedding_path(
     """Frame embeddings of several videos in the plane of their two principal components, joined in order of time.
 
     Args:
-        embeddings: (N_v, D) per video.
-        labels: (N_v,) classes per video.
-        classes: class names; the legend shows the ones that occur.
+        embeddings: (N_v, D) for each video.
+        labels: (N_v,) classes for each video.
+        classes: class names; the legend shows those that occur.
+        background: number of the background class.
 
     Raises:
         InputError: labels of another length than the embeddings.
     """
     rows = [np.asarray(video, dtype=float) for video in embeddings]
-    names = [fitting(f"labels of video {v}", row, len(rows[v])) for v, row in enumerate(labels)]
+    names = [per_frame(f"labels of video {v}", row, len(rows[v])) for v, row in enumerate(labels)]
     pca = PCA(2, svd_solver="full").fit(np.concatenate(rows))
     figure = Figure(figsize=(5.2, 4.6), layout="constrained")
     axes = figure.subplots()
@@ -222,16 +228,16 @@ def plot_embedding_path(
         axes.plot(*path.T, color=SOFT, lw=0.5, alpha=0.5, zorder=1)
     points, action = np.concatenate(paths), np.concatenate(names)
     for k in sorted(np.unique(action).tolist(), key=lambda k: k != background):  # background below
-        look, (x, y) = action_look(k, background), points[action == k].T
-        axes.plot(x, y, look.marker, ms=4.5, mfc=look.colour, mec="white", mew=0.4)
+        style, (x, y) = action_style(k, background), points[action == k].T
+        axes.plot(x, y, style.marker, ms=4.5, mfc=style.colour, mec="white", mew=0.4)
         if k != background:
-            box = dict(boxstyle="circle,pad=0.2", fc="white", ec=look.colour, lw=1.5)
+            box = dict(boxstyle="circle,pad=0.2", fc="white", ec=style.colour, lw=1.5)
             axes.text(np.median(x), np.median(y), str(k + 1), ha="center", va="center", bbox=box, zorder=3)
     xlabel, ylabel = (
         f"component {c} ({r:.0%} of the variance)" for c, r in enumerate(pca.explained_variance_ratio_, 1)
     )
     axes.set(xticks=[], yticks=[], xlabel=xlabel, ylabel=ylabel)
-    open_axes(axes)
+    despine(axes)
     draw_legend(figure, np.unique(action), classes, background)
     return figure
 

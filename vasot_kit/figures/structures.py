@@ -1,4 +1,4 @@
-"""The structural prior: its matrices, what it pulls a plan towards, what it does to matches, what its weight costs."""
+"""Figures of the structural prior: its matrices, its gradient, and its effect on plans, matches and scores."""
 
 from __future__ import annotations
 
@@ -15,15 +15,25 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LinearLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
-from vasot_kit.figures.style import ACCENT, BACKGROUND, INK, MARKERS, SOFT, action_look, fill, fitting, open_axes
+from vasot_kit.figures.style import (
+    ACCENT,
+    BACKGROUND,
+    INK,
+    MARKERS,
+    SOFT,
+    action_style,
+    despine,
+    patch_style,
+    per_frame,
+)
 from vasot_lib.errors import InputError
 from vasot_lib.evaluation import segments
 
-MARK = "#D55E00"  # true matches on a plan, wrong ones on a path, what bars are compared with
-PALE = "#BBD9EC"
+MARK = "#D55E00"  # colour of true matches on a plan, of wrong matches on a path, and of reference values on bars
+PALE = "#BBD9EC"  # colour of the true path behind a path
 PLANS, COSTS = "bone_r", "cividis"  # a plan is dark where mass is; a cost is dark where it is small
 GAP = 0.16  # between panels, as a share of their width
-SHOWN = 40  # true matches that are marked along X, at most
+SHOWN = 40  # at most so many true matches are marked on a plan
 
 
 def plot_matrices(
@@ -33,12 +43,12 @@ def plot_matrices(
     x_label: str = "frame",
     y_label: str = "frame",
 ) -> Figure:
-    """Matrices side by side, each with a scale of its own, which starts at 0; dark is small, but for plans.
+    """Matrices side by side, each with its own colour scale from 0; dark means small, except for plans.
 
     Args:
         matrices: title -> non-negative matrix, e.g. ``Near(r).dense(n)`` or a plan and its products.
-        plans: titles of those that are transport plans: dark where mass is, as in every figure.
-        x_label, y_label: what columns and rows are.
+        plans: titles of the transport plans among them, which are dark where mass is, as in every figure.
+        x_label, y_label: what the columns and the rows are.
 
     Raises:
         InputError: nothing to draw, or something that is not a matrix.
@@ -78,13 +88,16 @@ def plot_match_paths(
     truth: ArrayLike | None = None,
     background: int | None = None,
 ) -> Figure:
-    """Frame of Y over frame of X, a panel per set of matches: right steps filled, wrong ones hollow, jumps as lines.
+    """The matched frame of Y over the frame of X, one panel per set of matches.
+
+    Matches within the right step are filled circles, others are hollow; lines connect the matches of successive frames.
 
     Args:
-        paths: title -> (N,) frames of Y for the frames of X.
+        paths: title -> (N,) frame of Y for each frame of X.
         labels_x: (N,) classes, drawn below.
         labels_y: (M,) classes, drawn at the left.
-        truth: (N,) frames of Y, -1 for none: a pale band.
+        truth: (N,) true frames of Y, -1 for none; drawn as a pale band.
+        background: number of the background class.
 
     Raises:
         InputError: no paths, or one that is not of X's length.
@@ -98,21 +111,21 @@ def plot_match_paths(
         1, len(paths), left=0.75 / width, right=1 - 0.1 / width, top=0.9, bottom=0.25, wspace=0.12
     )
     for place, (name, path) in enumerate(paths.items()):
-        axes, match = figure.add_subplot(grid[place]), fitting(f"path {name!r}", path, len(x))
+        axes, match = figure.add_subplot(grid[place]), per_frame(f"path {name!r}", path, len(x))
         frames, right = np.arange(len(x)), y[match] == x
         if truth is not None:
-            true = fitting("true matches", truth, len(x)).astype(float)
+            true = per_frame("true matches", truth, len(x)).astype(float)
             axes.plot(frames, np.where(true < 0, np.nan, true), ".", color=PALE, ms=9, mew=0, zorder=0)
         axes.plot(frames, match, color=SOFT, lw=0.5, alpha=0.7, zorder=1)
         axes.plot(frames[right], match[right], "o", ms=2.6, color=INK, mew=0)
         axes.plot(frames[~right], match[~right], "o", ms=3, mfc="white", mec=MARK, mew=0.8)
         axes.set_title(name, fontsize=11)
         axes.set(xlim=(-0.5, len(x) - 0.5), ylim=(-0.5, len(y) - 0.5))
-        _strips(axes, y, x, background)
+        _draw_step_strips(axes, y, x, background)
         axes.set(xlabel="time in X (frames)", ylabel="" if place else "time in Y (frames)")
         if place:
             axes.tick_params(labelleft=False)
-        open_axes(axes)
+        despine(axes)
     handles = [
         Line2D([], [], marker="o", ls="", ms=4, color=INK, mew=0, label="right step"),
         Line2D([], [], marker="o", ls="", ms=4, mfc="white", mec=MARK, label="wrong step"),
@@ -130,12 +143,14 @@ def plot_weights(
     x_label: str,
     guides: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Figure:
-    """Scores over the weight of a prior, a panel per score, a curve per data set.
+    """Scores over the weight of a prior: one panel per score, one curve per data set.
 
     Args:
         weights: (W,) values of the weight.
         panels: score -> data set -> (W,) values; the data sets are the same in every panel.
-        guides: score -> data set -> what is reached without the plan: dashed, in the data set's colour.
+        x_label: name of the weight.
+        guides: score -> data set -> the score of a straight line in the place of a plan; drawn dashed in the colour of
+            the data set.
 
     Raises:
         InputError: a curve of another length than the weights.
@@ -146,19 +161,19 @@ def plot_weights(
     handles: dict[str, Line2D] = {}
     for place, (score, curves) in enumerate(panels.items()):
         axes = figure.add_subplot(grid[place])
-        looks = zip((ACCENT, "#882255", "#117733", "#332288"), MARKERS, strict=True)
-        for (name, curve), (colour, marker) in zip(curves.items(), looks, strict=False):
+        styles = zip((ACCENT, "#882255", "#117733", "#332288"), MARKERS, strict=True)
+        for (name, curve), (colour, marker) in zip(curves.items(), styles, strict=False):
             heights = np.asarray(curve, dtype=float)
             if heights.shape != values.shape:
                 raise InputError(f"curve {name!r} has {heights.size} values for {values.size} weights; give one each")
-            look: dict[str, Any] = dict(color=colour, marker=marker, mfc="white", mew=1.4, ms=5.5)
-            (handles[name],) = axes.plot(values, heights, label=name, **look)
+            style: dict[str, Any] = dict(color=colour, marker=marker, mfc="white", mew=1.4, ms=5.5)
+            (handles[name],) = axes.plot(values, heights, label=name, **style)
             if guides and name in guides.get(score, {}):
                 axes.axhline(guides[score][name], color=colour, lw=1, ls=(0, (4, 3)))
         axes.set_title(score, fontsize=11)
         axes.set(xlabel=x_label, ylim=(0, None))
         axes.grid(axis="y", color=BACKGROUND, lw=0.6)
-        open_axes(axes)
+        despine(axes)
     entries = list(handles.values())
     if guides:
         entries.append(Line2D([], [], color=SOFT, lw=1, ls=(0, (4, 3)), label="straight line"))
@@ -169,7 +184,7 @@ def plot_weights(
 def plot_structure(
     matrix: ArrayLike,
     cost: ArrayLike,
-    pull: ArrayLike,
+    gradient: ArrayLike,
     terms: Mapping[str, float],
     *,
     reference: Mapping[str, float] | None = None,
@@ -177,72 +192,72 @@ def plot_structure(
     labels_y: ArrayLike | None = None,
     truth: ArrayLike | None = None,
     background: int | None = None,
-    title: str = "",
 ) -> Figure:
-    """A plan beside what made it: the linear cost, the structure gradient, the terms of the objective.
+    """A plan beside the linear cost, the structure gradient and the terms of the objective.
 
     Args:
         matrix: (N, M) plan; dark is mass.
         cost: (N, M) linear cost, the temporal prior included; dark is cheap.
-        pull: (N, M) structure gradient ``Cx T Cy``, at most 2 where the row masses are met; in the cost's colours.
-        terms: name -> value of each term, and of J.
-        reference: the same for a plan to compare with, drawn as marks across the bars.
+        gradient: (N, M) structure gradient ``Cx T Cy``, at most 2 if the row masses are met; coloured as the cost.
+        terms: name -> value of each term of the objective, and of the objective J.
+        reference: the same for a plan to compare with; drawn as marks across the bars.
         labels_x: (N,) classes, drawn at the left.
         labels_y: (M,) classes, drawn below.
-        truth: (N,) true frames of Y, -1 for none: circles.
+        truth: (N,) true frames of Y, -1 for none; drawn as circles.
+        background: number of the background class.
 
     Raises:
         InputError: matrices of different shapes, or labels or matches of another length.
     """
-    plan, price, push = (np.asarray(part, dtype=float) for part in (matrix, cost, pull))
-    if not plan.ndim == 2 or not plan.shape == price.shape == push.shape:
+    plan, linear, pull = (np.asarray(part, dtype=float) for part in (matrix, cost, gradient))
+    if not plan.ndim == 2 or not plan.shape == linear.shape == pull.shape:
         raise InputError(
-            f"plan, cost and structure gradient have shapes {plan.shape}, {price.shape}, {push.shape}; "
+            f"plan, cost and structure gradient have shapes {plan.shape}, {linear.shape}, {pull.shape}; "
             "expected the same (frames of X, frames of Y) three times"
         )
     share = plan / max(plan.sum(1).max(), np.finfo(float).tiny)
-    scale = Normalize(0, max(2.0, price.max(), push.max()))  # one for both: alpha weighs them against each other
+    scale = Normalize(
+        0, max(2.0, linear.max(), pull.max())
+    )  # the same for both, because alpha weighs one against the other
     panels = (
         ("transport plan (share of a frame)", share, PLANS, PowerNorm(0.5, 0, max(share.max(), 1e-9))),
-        (r"cost with prior, $C + \rho R$", price, COSTS, scale),
-        (r"structure gradient $C^x\, T\, C^y$", push, COSTS, scale),
+        (r"cost with prior, $C + \rho R$", linear, COSTS, scale),
+        (r"structure gradient $C^x\, T\, C^y$", pull, COSTS, scale),
     )
     figure = Figure(figsize=(11.5, 4.1))
-    top = 0.78 if title else 0.83
-    grid = figure.add_gridspec(1, 3, left=0.06, right=0.765, top=top, bottom=0.15, wspace=GAP)
-    last = figure.add_gridspec(1, 1, left=0.845, right=0.99, top=top, bottom=0.15)
+    grid = figure.add_gridspec(1, 3, left=0.06, right=0.765, top=0.83, bottom=0.15, wspace=GAP)
+    last = figure.add_gridspec(1, 1, left=0.845, right=0.99, top=0.83, bottom=0.15)
     for place, (name, values, colours, norm) in enumerate(panels):
         axes = figure.add_subplot(grid[place], label=("plan", "cost", "gradient")[place])
         image = axes.imshow(values, cmap=colours, norm=norm, aspect="auto", interpolation="nearest")
-        axes.set_title(name, fontsize=10, y=1.0, pad=25)  # y: not moved by the scale, and not looked for
+        axes.set_title(name, fontsize=10, y=1.0, pad=25)  # with y given, the colour scale does not move the title
         if place < 2:  # the second scale runs across the second and the third panel
             strip = axes.inset_axes((0, 1.03, 1 + place * (1 + GAP), 0.03))
             figure.colorbar(image, cax=strip, orientation="horizontal", ticks=MaxNLocator(4 + 4 * place))
             strip.tick_params(labelsize=8, length=2, pad=1, top=True, labeltop=True, bottom=False, labelbottom=False)
         if truth is not None:
-            _truth(axes, fitting("true matches", truth, len(plan)))
-        left = None if labels_x is None else fitting("labels_x", labels_x, len(plan))
-        below = None if labels_y is None else fitting("labels_y", labels_y, plan.shape[1])
-        _strips(axes, left, below, background)
+            _mark_true_matches(axes, per_frame("true matches", truth, len(plan)))
+        left = None if labels_x is None else per_frame("labels_x", labels_x, len(plan))
+        below = None if labels_y is None else per_frame("labels_y", labels_y, plan.shape[1])
+        _draw_step_strips(axes, left, below, background)
         axes.set(xlabel="time in Y (frames)", ylabel="" if place else "time in X (frames)")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True) if place == 0 else NullLocator())
-    _bars(figure.add_subplot(last[0], label="terms"), terms, reference)
-    figure.suptitle(title, x=0.06, ha="left", fontsize=11)
+    _draw_terms(figure.add_subplot(last[0], label="terms"), terms, reference)
     return figure
 
 
-def _truth(axes: Axes, truth: np.ndarray) -> None:
+def _mark_true_matches(axes: Axes, truth: np.ndarray) -> None:
     rows = np.arange(0, len(truth), max(1, -(-len(truth) // SHOWN)))
     rows = rows[truth[rows] >= 0]
     axes.plot(truth[rows], rows, "o", ms=4, mew=1.6, mfc="none", mec="white")
     axes.plot(truth[rows], rows, "o", ms=4, mew=0.9, mfc="none", mec=MARK)
 
 
-def _strips(axes: Axes, left: np.ndarray | None, below: np.ndarray | None, background: int | None) -> None:
-    """The steps of the vertical and of the horizontal recording, between the axes and their numbers.
+def _draw_step_strips(axes: Axes, left: np.ndarray | None, below: np.ndarray | None, background: int | None) -> None:
+    """Draw the steps of the recordings along the vertical and the horizontal axis, between the axis and its numbers.
 
-    Patches beside the axes: axes of their own would take a third of the time of a redraw. Pads are in points.
+    They are patches outside the axes, because axes of their own would take a third of the time of a redraw.
     """
     for labels, vertical in ((left, True), (below, False)):
         if labels is not None:
@@ -251,14 +266,14 @@ def _strips(axes: Axes, left: np.ndarray | None, below: np.ndarray | None, backg
                 corner, size = (-0.06, start - 0.5), (0.04, end - start)
                 if not vertical:
                     corner, size = corner[::-1], size[::-1]
-                look = fill(action, action_look(action, background))
-                axes.add_artist(Rectangle(corner, *size, transform=across, clip_on=False, **look))
-    points = 72 / axes.figure.dpi
+                style = patch_style(action, action_style(action, background))
+                axes.add_artist(Rectangle(corner, *size, transform=across, clip_on=False, **style))
+    points = 72 / axes.figure.dpi  # per pixel; pads are given in points
     axes.tick_params(axis="x", length=0, pad=0.06 * axes.bbox.height * points + 3)
     axes.tick_params(axis="y", length=0, pad=0.06 * axes.bbox.width * points + 3)
 
 
-def _bars(axes: Axes, terms: Mapping[str, float], reference: Mapping[str, float] | None) -> None:
+def _draw_terms(axes: Axes, terms: Mapping[str, float], reference: Mapping[str, float] | None) -> None:
     places = np.arange(len(terms))
     values = np.array(list(terms.values()), dtype=float)
     colours = [INK if name == "J" else ACCENT for name in terms]
@@ -275,4 +290,4 @@ def _bars(axes: Axes, terms: Mapping[str, float], reference: Mapping[str, float]
     if reference:
         mark = Line2D([], [], color=MARK, lw=2, label="uniform plan")
         axes.legend(handles=[mark], loc="upper center", fontsize=8, frameon=False, handlelength=1)
-    open_axes(axes)
+    despine(axes)

@@ -1,4 +1,4 @@
-"""How an action looks in every figure, and the parts that figures are drawn with."""
+"""The colour, hatching and marker of each action in all figures, and the parts that several figures are drawn with."""
 
 from __future__ import annotations
 
@@ -20,40 +20,41 @@ HATCHES = ("", "////", "....", "xxxx")
 MARKERS = ("o", "s", "^", "D")
 BACKGROUND = "#DDDDDD"
 INK, SOFT, ACCENT, PUBLISHED = "#222222", "#777777", "#0072B2", "#882255"
-LABELLED = 0.045  # segments longer than this share of their video carry a number
+NUMBERED = 0.045  # segments longer than this share of their video carry the number of their action
 
 
-class Look(NamedTuple):
-    """How an action is drawn: its colour, its hatching in bars, its marker among points."""
+class ActionStyle(NamedTuple):
+    """How an action is drawn: its colour, its hatching in bars, and its marker as a point."""
 
     colour: str
     hatch: str
     marker: str
 
 
-def action_look(action: int, background: int | None = None) -> Look:
-    """The look of an action, the same in every figure.
+def action_style(action: int, background: int | None = None) -> ActionStyle:
+    """How an action is drawn, the same in every figure.
 
     Args:
-        action: class number from 0; a negative one is a cluster without a class, white and hatched.
+        action: number of the class, from 0; a negative one is a cluster without a class, drawn white and hatched.
+        background: number of the background class, drawn grey; None where there is none.
     """
     if action == background:
-        return Look(BACKGROUND, "", "o")
+        return ActionStyle(BACKGROUND, "", "o")
     if action < 0:
-        return Look("#FFFFFF", "xxxx", "x")
+        return ActionStyle("#FFFFFF", "xxxx", "x")
     turn, place = divmod(int(action), len(COLOURS))
-    return Look(COLOURS[place], HATCHES[turn % len(HATCHES)], MARKERS[turn % len(MARKERS)])
+    return ActionStyle(COLOURS[place], HATCHES[turn % len(HATCHES)], MARKERS[turn % len(MARKERS)])
 
 
-def fitting(name: str, values: ArrayLike, length: int) -> np.ndarray:
-    """One value per frame, or an error that says which array is of another length."""
+def per_frame(name: str, values: ArrayLike, length: int) -> np.ndarray:
+    """The values as an array if there is one per frame; raises an InputError that names them otherwise."""
     array = np.asarray(values)
     if array.shape != (length,):
         raise InputError(f"{name} have shape {array.shape}; expected ({length},), one per frame")
     return array
 
 
-def draw_bar(
+def draw_label_bar(
     axes: Axes,
     labels: np.ndarray,
     place: int,
@@ -62,39 +63,46 @@ def draw_bar(
     numbered: bool = False,
     edges: np.ndarray | None = None,
 ) -> None:
-    """One bar of coloured segments, 0.8 wide around ``place``.
+    """Draw the labels of a video as one bar of coloured segments.
 
-    Frame i covers ``edges[i]`` to ``edges[i + 1]``, by default i - 0.5 to i + 0.5.
+    Args:
+        axes: where to draw.
+        labels: (N,) class per frame.
+        place: centre of the bar across its length; it is 0.8 wide.
+        background: number of the background class.
+        vertical: whether time runs along y.
+        numbered: whether long segments carry the number of their action.
+        edges: (N + 1,) frame i is drawn from ``edges[i]`` to ``edges[i + 1]``; by default from i - 0.5 to i + 0.5.
     """
     edges = np.arange(len(labels) + 1) - 0.5 if edges is None else edges
     for action, start, end in zip(*(part.tolist() for part in segments(labels)), strict=True):
-        look, across = action_look(action, background), (place - 0.4, 0.8)
+        style, across = action_style(action, background), (place - 0.4, 0.8)
         along = (edges[start], edges[end] - edges[start])
         (x, width), (y, height) = (across, along) if vertical else (along, across)
-        axes.add_patch(Rectangle((x, y), width, height, **fill(action, look)))
-        if numbered and 0 <= action != background and end - start > LABELLED * len(labels):
-            dark = np.dot(to_rgb(look.colour), (0.3, 0.59, 0.11)) < 0.55
-            box = dict(boxstyle="round,pad=0.1", fc=look.colour, lw=0)  # keeps hatching off the number
+        axes.add_patch(Rectangle((x, y), width, height, **patch_style(action, style)))
+        if numbered and 0 <= action != background and end - start > NUMBERED * len(labels):
+            dark = np.dot(to_rgb(style.colour), (0.3, 0.59, 0.11)) < 0.55
+            box = dict(boxstyle="round,pad=0.1", fc=style.colour, lw=0)  # keeps the hatching away from the number
             ink, middle = "white" if dark else INK, (edges[start] + edges[end]) / 2
             axes.text(middle, place, str(action + 1), ha="center", va="center", bbox=box, color=ink)
 
 
-def fill(action: int, look: Look) -> dict[str, Any]:
-    """The patch properties of an action's segment."""
-    return dict(fc=look.colour, hatch=look.hatch, ec="white" if action >= 0 else SOFT, lw=0)
+def patch_style(action: int, style: ActionStyle) -> dict[str, Any]:
+    """The matplotlib properties of the patch of a segment."""
+    return dict(fc=style.colour, hatch=style.hatch, ec="white" if action >= 0 else SOFT, lw=0)
 
 
 def draw_legend(figure: Figure, actions: np.ndarray, classes: Sequence[str], background: int | None) -> None:
-    """A legend below the figure, of the actions that occur."""
+    """Draw a legend of the given actions below the figure."""
     handles = []
     for action in sorted(actions.tolist(), key=lambda k: (k in (-1, background), k)):
-        look = action_look(action, background)
+        style = action_style(action, background)
         name = classes[action].replace("_", " ") if action >= 0 else "no class"
         number = "" if action < 0 or action == background or name.endswith(str(action + 1)) else f"{action + 1} "
-        handles.append(Patch(label=number + name, **fill(action, look)))
+        handles.append(Patch(label=number + name, **patch_style(action, style)))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, handlelength=1)
 
 
-def open_axes(axes: Axes) -> None:
-    """No frame at the top and on the right."""
+def despine(axes: Axes) -> None:
+    """Remove the frame at the top and on the right, as seaborn's function of that name does."""
     axes.spines[["top", "right"]].set_visible(False)
