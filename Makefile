@@ -14,7 +14,7 @@ tutorial: $(READY)  ## runs every notebook, leaves outputs/tutorial/index.html
 
 test: $(READY)  ## the whole test suite, then the stored outputs of the notebooks
 	$(BIN)/python -m pytest -rs --cov=vasot_lib.transport --cov=vasot_lib.losses --cov-report=term-missing --cov-fail-under=95 tests
-	$(BIN)/python -m pytest -rs --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg notebooks
+	$(BIN)/python -m pytest -rs --nbval --nbval-current-env -p tests.notebooks.wrong_answers --nbval-sanitize-with tests/notebooks/sanitize.cfg notebooks
 
 lab: $(READY)  ## opens JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

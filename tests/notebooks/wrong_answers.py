@@ -1,0 +1,88 @@
+"""Wrong answers to the exercises, as a plugin of pytest: ``-p tests.notebooks.wrong_answers`` beside ``--nbval``.
+
+nbval executes every solution and compares its stored outputs. Behind the last cell of a solution this plugin puts one
+more item per exercise: it gives a wrong answer in the same kernel, so that nothing is executed twice, and expects the
+exercise to say what is wrong with it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+PATIENCE = 120  # seconds that a check may take
+# A wrong answer that deserves more than "not yet", and a word of what should be said; by chapter and exercise.
+MISTAKES = {
+    "00_quickstart": [("0.5", "what is its sum"), ('{"speed": 0.0}', "MoF 0")],
+    "10_structural_priors": [
+        ("1.5", "shuffled plan"),
+        ("0.125", "4 neighbours"),
+        ('{"alpha": 0.3, "radius": 0.04, "rho": 0.0, "epsilon": 0.07}', "who stops it"),
+    ],
+    "20_dummy_frames": [("0.0012", "dearer"), ("0.25", "carry only"), ("(0.7, 0.3)", "precision 0.5")],
+    "30_transport_plans": [
+        ("0.2", "mass of a column of T"),
+        ("5.0", "a smaller cost is enough"),
+        ("0.001", "already 0.01"),
+    ],
+    "40_train": [("0.0", "256 scores"), ("1.0", "most frames")],
+    "50_ablations": [("0.125", "all positive or all negative"), ("1 / 128", "one more frame")],
+    "55_one_model_or_two": [("3.0", "size of the gradient"), ("0.5", "once in either")],
+    "60_methods": [("1 / 32", "all negative"), ("0.5", "three scores")],
+    "70_own_videos": [("0.25", "not of the motion"), ("6.02112", "one of the two films")],
+    "80_speed_and_scale": [("1.0", "entries times bytes"), ("401.0", "frames is w")],
+}
+
+
+def exercises(notebook: NotebookNode) -> list[NotebookNode]:
+    """The cells tagged ``exercise``: a first line that sets ``answer``, then the check."""
+    return [cell for cell in notebook.cells if "exercise" in cell.metadata.get("tags", [])]
+
+
+class WrongAnswer(pytest.Item):
+    """Gives one wrong answer in the kernel of a solution that nbval has executed."""
+
+    def __init__(self, *, answer: str, words: str, check: str, **others: Any) -> None:
+        super().__init__(**others)
+        self.code, self.words = f"answer = {answer}\n{check}", words
+
+    def runtest(self) -> None:
+        said = _execute(self.parent.kernel, self.code)  # type: ignore[union-attr]  # the kernel of nbval's file
+        assert said.strip().startswith("not yet: "), said
+        assert self.words in said
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, 0, f"{self.path.name}: {self.name}"
+
+
+def _execute(kernel: Any, code: str) -> str:
+    """What code prints; an exception in it is printed too."""
+    message_id = kernel.execute_cell_input(code, allow_stdin=False)
+    kernel.await_reply(message_id, timeout=PATIENCE)
+    said = ""
+    while True:
+        message = kernel.get_message("iopub", timeout=PATIENCE)
+        if message["parent_header"].get("msg_id") != message_id:
+            continue
+        content = message["content"]
+        if message["msg_type"] == "status" and content["execution_state"] == "idle":
+            return said
+        said += content.get("text", "") or content.get("evalue", "")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the wrong answers of a solution behind its last cell."""
+    last = {item.parent: index for index, item in enumerate(items) if item.path.parent.name == "solutions"}
+    for file, index in sorted(last.items(), key=lambda found: -found[1]):
+        asked = exercises(nbformat.read(file.path, as_version=4))  # type: ignore[union-attr]
+        items[index + 1 : index + 1] = [
+            WrongAnswer.from_parent(
+                file, name=f"wrong answer {number}", answer=answer, words=words, check=cell.source.split("\n", 1)[1]
+            )
+            for number, (cell, (answer, words)) in enumerate(zip(asked, MISTAKES[file.path.stem], strict=True), 1)  # type: ignore[union-attr]
+        ]
