@@ -7,14 +7,32 @@ READY := .venv/.ready
 # Absolute, so that notebooks find the recordings from their own folder.
 export VASOT_DATA := $(abspath $(or $(VASOT_DATA),data))
 
-.PHONY: tutorial test lab notebooks screenshots install clean
+.PHONY: help tutorial check test lab notebooks screenshots install clean
+
+help:  ## what make can do
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## ?/\1\t/' | expand -t 14
 
 tutorial: $(READY)  ## runs every notebook, leaves outputs/tutorial/index.html
 	@$(BIN)/vasot tutorial
 
-test: $(READY)  ## the whole test suite, then the stored outputs of the notebooks
-	$(BIN)/python -m pytest -rs --cov=vasot_lib.transport --cov=vasot_lib.losses --cov-report=term-missing --cov-fail-under=95 tests
-	$(BIN)/python -m pytest -rs --nbval --nbval-current-env -p tests.notebooks.wrong_answers --nbval-sanitize-with tests/notebooks/sanitize.cfg notebooks
+# As many tests at a time as there are cores, with one thread each: more threads would only wait for each other.
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+STORED := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg -p tests.notebooks.wrong_answers
+# The core, whose lines must all but be covered by its own tests.
+CORE := tests/transport tests/paths tests/methods/test_losses.py
+# What takes longest comes first, so that both workers end together.
+LONG := notebooks tests/notebooks tests/browser tests/runs tests/training tests/benchmarks tests/own_films
+
+check: $(READY)  ## style, types and the fast tests: before every commit, a minute
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(PYTEST) -m "not slow" tests
+
+test: $(READY)  ## the whole suite and the stored outputs of the notebooks, ten minutes on two cores
+	$(PYTEST) -rs --cov=vasot_lib.transport --cov=vasot_lib.paths --cov=vasot_lib.losses --cov-report=term-missing --cov-fail-under=95 $(CORE)
+	$(PYTEST) -rs $(STORED) $(LONG) tests $(addprefix --ignore=,$(CORE))
 
 lab: $(READY)  ## opens JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

@@ -23,11 +23,40 @@ if not torch.cuda.is_available():  # read when triton is loaded, which lightning
     os.environ["TRITON_INTERPRET"] = "1"
 
 
+# What `make check` leaves out, with the reason why it takes its time; the rest takes about half a minute.
+SLOW = {
+    "tests/notebooks": "kernels start and chapters run",
+    "tests/browser": "JupyterLab and Chromium start",
+    "tests/benchmarks": "comparisons are repeated",
+    "tests/runs": "kernels, workers and clusters start, and are killed",
+    "tests/training": "processes start, and are killed",
+    "tests/films": "films are encoded and decoded",
+    "tests/own_films": "films are encoded, decoded and aligned",
+    "tests/explorers": "every picture is drawn twice",
+    "tests/tables/test_report.py": "notebooks run",
+    "tests/transport/test_fused_gpu.py": "kernels run in Triton's interpreter",
+    "tests/transport/test_gpu_graphs.py": "kernels run in Triton's interpreter",
+    "tests/transport/test_fused_cpu.py::test_compiling": "kernels are compiled in a process of its own",
+    "tests/transport/test_fused_cpu.py::test_kernels_as_plain_python": "kernels run without their compiler",
+    "tests/transport/test_fused_cpu.py::test_trap_numba": "a process of its own",
+    "tests/transport/test_fused_cpu.py::test_a_forked": "a process of its own",
+    "tests/transport/test_solver.py::test_both_schemes": "a general optimiser solves the same problem",
+    "tests/transport/test_solver.py::test_objective_and_marginals_agree_with_pot": "POT solves the same problems",
+    "tests/methods/test_methods.py::test_alignment_is_learnt": "methods are trained",
+    "tests/methods/test_cte.py::test_it_learns": "a method is trained",
+    "tests/data/test_mocap6.py::test_the_script_downloads": "a package is downloaded",
+    "tests/data_scripts/test_pose2sim.py::test_the_true_films": "a package is downloaded",
+    "tests/figures/test_figures.py::test_the_library_itself": "a process of its own",
+    "tests/test_cli.py::test_reader": "a process of its own",
+    "tests/test_vision.py": "networks of torchvision are built",
+}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if torch.cuda.is_available():
-        return
     for item in items:
-        if item.get_closest_marker("gpu"):
+        if item.nodeid.startswith(tuple(SLOW)):
+            item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="this machine has no CUDA device"))
 
 

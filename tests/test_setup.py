@@ -79,8 +79,8 @@ def test_script_is_executable_and_parses(script: str) -> None:
     subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
 
 
-def test_make_knows_its_five_targets() -> None:
-    for target in ("tutorial", "test", "lab", "screenshots", "clean"):
+def test_make_knows_its_targets() -> None:
+    for target in ("help", "tutorial", "check", "test", "lab", "notebooks", "screenshots", "clean"):
         done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
