@@ -18,6 +18,7 @@ from vasot_kit.datasets.registry import DATASETS
 from vasot_kit.own_films import align, features, segment
 from vasot_kit.runs import notebook as runner
 from vasot_kit.tables import report
+from vasot_lib import __version__
 from vasot_lib.errors import DataError
 from vasot_lib.methods import METHODS
 
@@ -34,33 +35,55 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "message"),
     [
-        [],
-        ["nothing"],
-        ["run"],
-        ["data", "--nothing"],
-        ["run", "n.ipynb", "-p", "seed"],
-        ["align", "--out", "o"],
-        ["align", "a.mp4", "b.mp4"],
-        ["segment", "films", "--out", "o"],
-        ["segment", "films", "--out", "o", "--actions", "many"],
-        ["features", "films"],
+        (["nothing"], "No such command 'nothing'"),
+        (["trai"], "Did you mean 'train'"),
+        (["run"], "Missing argument 'NOTEBOOK'. See vasot run --help"),
+        (["data", "--nothing"], "No such option '--nothing'"),
+        (["train", "toy", "vasot", "--epoch", "3"], "Did you mean '--epochs'"),
+        (["run", "n.ipynb", "-p", "seed"], "Option '-p' requires 2 arguments"),
+        (["align", "--out", "o"], "Missing argument 'FILM...'"),
+        (["align", "a.mp4", "b.mp4"], "Missing option '--out'"),
+        (["segment", "films", "--out", "o"], "Missing option '--actions'"),
+        (["segment", "films", "--out", "o", "--actions", "many"], "'many' is not a valid integer"),
+        (["features", "films"], "Missing option '--out'. See vasot features --help"),
+        (["bench", "solve"], "'solve' is not one of 'solver', 'training', 'pixels'"),
     ],
 )
-def test_bad_use_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit:
-        main(arguments)
-    assert exit.value.code == 2
-    assert "usage: vasot" in capsys.readouterr().err
+def test_bad_use_is_one_line_and_exits_with_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert message in complaint(capsys)
+
+
+def test_the_bare_command_shows_its_help_and_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("Usage: vasot ")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit:
-        main([command, "--help"])
-    assert exit.value.code == 0
-    assert f"example: vasot {command}" in " ".join(capsys.readouterr().out.split())
+    assert main([command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"Usage: vasot {command} ")
+    assert f"Example: vasot {command}" in out
+    assert max(map(len, out.splitlines())) <= 120
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"vasot {__version__}\n"
+
+
+@pytest.mark.parametrize("value", ["-0.5", "--x", "-p"])
+def test_a_value_may_begin_with_a_dash(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(runner, "run_notebook", lambda notebook, parameters, out: seen.update(parameters))
+    assert main(["run", "n.ipynb", "-p", "x", value]) == 0
+    assert str(seen["x"]) == value
 
 
 def test_help_names_every_command_and_loads_no_torch() -> None:

@@ -1,36 +1,65 @@
-"""The command ``vasot``: run a notebook or a grid of runs, train without one, list data sets and methods, benchmark,
-run the tutorial."""
+"""The command ``vasot``.
+
+Every function below is one subcommand: its decorators are the arguments, its docstring is the help text, and its body
+hands over to the module that does the work. These modules are imported inside the functions, because they import torch
+and ``vasot --help`` shall answer at once.
+"""
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import click
 
 from vasot_lib import __version__
 from vasot_lib.errors import InputError, VasotError
 
-# Imports of the rooms stand inside the functions: they bring torch, and `vasot --help` shall answer at once.
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+Pairs = Iterable[tuple[str, str]]  # NAME and VALUE of every -p
+PATH = click.Path(path_type=Path)
+
+
+class Commands(click.Group):
+    """Subcommands that ``--help`` lists in the order of this file instead of the alphabet's."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of their definition."""
+        return list(self.commands)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 1 for a failure, 2 for bad use, 130 when interrupted."""
-    options = _parser().parse_args(arguments)
+    """Run the command line.
+
+    Args:
+        arguments: the words after ``vasot``; those of this process where None.
+
+    Returns:
+        The exit code: 0, 1 for a failure, 2 for bad use, 130 when interrupted. A failure or bad use is one line on
+        standard error.
+    """
     try:
-        options.run(options)
+        with vasot.make_context("vasot", list(sys.argv[1:] if arguments is None else arguments)) as context:
+            vasot.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit as done:  # --help and --version
+        return done.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:  # `vasot` alone
+        error.show()
+        return 2
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "vasot"
+        return _complain(f"{error.format_message()} See {command} --help", 2)
     except InputError as error:
         return _complain(error, 2)
     except VasotError as error:
         return _complain(error, 1)
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
-    except BrokenPipeError:  # the reader has seen enough, as in `vasot data | head -1`
+    except BrokenPipeError:  # whoever reads the output has closed it, as in `vasot data | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
@@ -40,322 +69,226 @@ def _complain(error: object, code: int) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="vasot", description="Video alignment and action segmentation.")
-    parser.add_argument("--version", action="version", version=f"vasot {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    run = _command(
-        commands,
-        "run",
-        "execute a notebook with parameters, into a folder of its own",
-        "vasot run notebooks/40_train.ipynb -p method vasot -p seed 3 --out outputs",
-    )
-    run.add_argument("notebook", metavar="NOTEBOOK", type=Path)
-    _add_parameters(run, "a parameter of the notebook; the value is read as YAML")
-    run.add_argument("--out", type=Path, default=Path("outputs"), metavar="DIR", help="default: %(default)s")
-    run.set_defaults(run=_run)
-
-    sweep = _command(
-        commands,
-        "sweep",
-        "run a notebook over a grid of parameters, several at a time; the same again does what is missing",
-        "vasot sweep grids/methods.yaml --workers 4",
-    )
-    sweep.add_argument("grid", metavar="GRID.yaml", type=Path, help="names the notebook and lists the values")
-    sweep.add_argument("--out", type=Path, default=Path("outputs"), metavar="DIR", help="default: %(default)s")
-    sweep.add_argument("--workers", type=int, metavar="N", help="runs at a time on this machine; default: its cores")
-    sweep.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster to run on, e.g. tcp://node1:8786")
-    sweep.set_defaults(run=_sweep)
-
-    train = _command(
-        commands,
-        "train",
-        "train a method on a data set and record its scores, on one process or on all that torchrun starts",
-        "vasot train hapt vasot --preset paper --seed 3 -p training.batch_size 4 --out outputs/hapt-vasot-3",
-    )
-    train.add_argument("dataset", metavar="DATASET", help="a name from `vasot data`")
-    train.add_argument("method", metavar="METHOD", help="a name from `vasot methods`")
-    train.add_argument("--preset", default="kit", help="kit, paper or release; default: %(default)s")
-    train.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
-    train.add_argument("--epochs", type=int, metavar="N", help="default: as many as the preset says")
-    train.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto; default: %(default)s")
-    _add_parameters(train, "a value by dotted name, e.g. training.lr 3e-4; the value is read as YAML")
-    train.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="the folder of this run; the same again goes on with it"
-    )
-    train.set_defaults(run=_train)
-
-    align = _command(
-        commands,
-        "align",
-        "align films of the same thing with the first of them, frame by frame",
-        "vasot align A.mp4 B.mp4 --out aligned",
-    )
-    align.add_argument("films", nargs="+", type=Path, metavar="FILM", help="a video file or a folder of pictures")
-    _add_films(align, "motion")
-    align.set_defaults(run=_align)
-
-    segment = _command(
-        commands,
-        "segment",
-        "cut films of one activity into actions, without labels",
-        "vasot segment FOLDER --actions 6 --out segmented",
-    )
-    segment.add_argument("folder", type=Path, metavar="FOLDER", help="with video files or folders of pictures")
-    segment.add_argument("--actions", type=int, required=True, metavar="K", help="how many actions to look for")
-    segment.add_argument("--epochs", type=int, metavar="N", help="of the training; none with fewer than three films")
-    segment.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
-    _add_films(segment, "motion")
-    segment.set_defaults(run=_segment)
-
-    features = _command(
-        commands,
-        "features",
-        "describe films by a frozen network, into a labelled feature folder",
-        "vasot features FOLDER --features torchvision:resnet50 --fps 10 --out described",
-    )
-    features.add_argument("folder", type=Path, metavar="FOLDER", help="with films, or with videos/ and groundTruth/")
-    _add_films(features, "torchvision:resnet50")
-    features.set_defaults(run=_features)
-
-    data = _command(commands, "data", "list the data sets, or load one and describe it", "vasot data mocap6")
-    data.add_argument(
-        "name",
-        metavar="NAME",
-        nargs="?",
-        help="bring this data set if needed, check and describe it; NAME/ACTIVITY where it has activities",
-    )
-    data.add_argument("--list", action="store_true", help="all data sets; the default without NAME")
-    data.add_argument("--json", action="store_true", help="print JSON")
-    data.set_defaults(run=_data)
-
-    methods = _command(commands, "methods", "list the methods", "vasot methods --json")
-    methods.add_argument("--json", action="store_true", help="print JSON")
-    methods.set_defaults(run=_methods)
-
-    bench = _command(
-        commands,
-        "bench",
-        "measure the solver, training or training from pixels, and print ratios within this run",
-        "vasot bench solver --json outputs/solver.json",
-    )
-    bench.add_argument("what", choices=("solver", "training", "pixels"), help="what to measure")
-    bench.add_argument("--json", type=Path, metavar="FILE", help="also write the figures, goals and the machine here")
-    bench.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
-    bench.add_argument("--seconds", type=float, default=4.0, metavar="S", help="per comparison; default: %(default)s")
-    bench.set_defaults(run=_bench)
-
-    tutorial = _command(
-        commands, "tutorial", "run the tutorial notebooks and write one page about them", "vasot tutorial"
-    )
-    tutorial.add_argument(
-        "--out", type=Path, default=Path("outputs/tutorial"), metavar="DIR", help="default: %(default)s"
-    )
-    tutorial.set_defaults(run=_tutorial)
-    return parser
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
+)
+@click.version_option(__version__, prog_name="vasot", message="%(prog)s %(version)s")
+def vasot() -> None:
+    """Video alignment and action segmentation."""
 
 
-def _command(commands: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:
-    return commands.add_parser(name, help=summary, description=f"{summary}.".capitalize(), epilog=f"example: {example}")
+def command(example: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """A subcommand with the name of the decorated function; its help ends with an example of its use."""
+    return vasot.command(epilog=f"\b\nExample: {example}")  # \b keeps click from breaking the example
 
 
-def _add_parameters(parser: argparse.ArgumentParser, summary: str) -> None:
-    parser.add_argument(
-        "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help=summary
-    )
+def parameter_option(summary: str) -> Decorator:
+    """``-p NAME VALUE``, as often as wanted."""
+    return click.option("-p", "parameters", type=(str, str), multiple=True, metavar="NAME VALUE", help=summary)
 
 
-def _add_films(parser: argparse.ArgumentParser, features: str) -> None:
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of the results")
-    parser.add_argument(
-        "--features",
-        default=features,
-        metavar="NAME",
-        help="motion, appearance, or a network, e.g. timm:vit_small_patch14_dinov2.lvd142m; default: %(default)s",
-    )
-    parser.add_argument("--fps", type=float, metavar="R", help="samples per second; default: every frame, at most 2000")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda; default: %(default)s")
+def out_option(summary: str, **settings: Any) -> Decorator:
+    """``--out DIR``, either with a ``default`` or ``required``."""
+    return click.option("--out", type=PATH, metavar="DIR", help=summary, **settings)
 
 
-def _align(options: argparse.Namespace) -> None:
-    from vasot_kit.own_films.align import align_films
-
-    align_films(options.films, options.out, features=options.features, fps=options.fps, device=options.device)
-    print(f"wrote {options.out}")
-
-
-def _segment(options: argparse.Namespace) -> None:
-    from vasot_kit.own_films.inputs import films_in
-    from vasot_kit.own_films.segment import segment_films
-
-    films = list(films_in(options.folder, options.out).values())
-    segment_films(
-        films, options.actions, options.out, features=options.features, fps=options.fps,
-        epochs=options.epochs, seed=options.seed, device=options.device,
+def film_options(features: str) -> Decorator:
+    """What all commands on own films take; ``features`` is the default of ``--features``."""
+    options = (
+        out_option("Folder of the results.", required=True),
+        click.option(
+            "--features", default=features, metavar="NAME",
+            help="motion, appearance, or a network, e.g. timm:vit_small_patch14_dinov2.lvd142m.",
+        ),
+        click.option("--fps", type=float, metavar="R", help="Samples per second. Default: every frame, at most 2000."),
+        click.option("--device", default="cpu", metavar="NAME", help="cpu or cuda."),
     )  # fmt: skip
-    print(f"wrote {options.out}")
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
 
 
-def _features(options: argparse.Namespace) -> None:
-    from vasot_kit.own_films.features import extract_features
+@command("vasot run notebooks/40_train.ipynb -p method vasot -p seed 3 --out outputs")
+@click.argument("notebook", type=PATH)
+@parameter_option("A parameter of the notebook; VALUE is read as YAML. May be repeated.")
+@out_option("Folder of all runs.", default="outputs")
+def run(notebook: Path, parameters: Pairs, out: Path) -> None:
+    """Execute a notebook with parameters.
 
-    extract_features(options.folder, options.out, features=options.features, fps=options.fps, device=options.device)
-    print(f"wrote {options.out}")
+    Each combination of parameters gets a folder of its own below --out.
+    """
+    from vasot_kit.runs.notebook import run_notebook
+
+    print(f"wrote {run_notebook(notebook, _read_values(parameters), out)}")
 
 
-def _train(options: argparse.Namespace) -> None:
+@command("vasot sweep grids/methods.yaml --workers 4")
+@click.argument("grid", type=PATH, metavar="GRID.yaml")
+@out_option("Folder of all runs.", default="outputs")
+@click.option("--workers", type=int, metavar="N", help="Runs at a time on this machine. Default: its number of cores.")
+@click.option("--scheduler", metavar="ADDRESS", help="Of a dask cluster to run on, e.g. tcp://node1:8786.")
+def sweep(grid: Path, out: Path, workers: int | None, scheduler: str | None) -> None:
+    """Run a notebook over a grid of parameters.
+
+    GRID.yaml names the notebook and lists the values of its parameters. The same command again runs what is missing.
+    """
+    from vasot_kit.runs import sweep as runs
+
+    runs.sweep(grid, out, workers, scheduler)
+
+
+@command("vasot train hapt vasot --preset paper --seed 3 -p training.batch_size 4 --out outputs/hapt-vasot-3")
+@click.argument("dataset")
+@click.argument("method")
+@click.option("--preset", default="kit", metavar="NAME", help="kit, paper or release.")
+@click.option("--seed", type=int, default=0, metavar="N", help="All randomness follows from it.")
+@click.option("--epochs", type=int, metavar="N", help="Passes over the videos. Default: as many as the preset says.")
+@click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, mps or auto.")
+@parameter_option("A value by dotted name, e.g. training.lr 3e-4; VALUE is read as YAML. May be repeated.")
+@out_option("Folder of this run; the same command again goes on with it.", required=True)
+def train(dataset: str, method: str, preset: str, out: Path, parameters: Pairs, **options: Any) -> None:
+    """Train a method on a data set and record its scores.
+
+    DATASET is a name from `vasot data`, METHOD one from `vasot methods`. Runs on one process, or on all that torchrun
+    starts.
+    """
     from vasot_kit.runs.train import train_and_score
 
-    path = train_and_score(
-        options.dataset,
-        options.method,
-        options.preset,
-        options.out,
-        seed=options.seed,
-        epochs=options.epochs,
-        device=options.device,
-        overrides={name: _value(name, text) for name, text in options.parameters},
-    )
+    path = train_and_score(dataset, method, preset, out, overrides=_read_values(parameters), **options)
     if path is not None:  # only the first of several processes has written it
         print(f"wrote {path}")
 
 
-def _bench(options: argparse.Namespace) -> None:
+@command("vasot align A.mp4 B.mp4 --out aligned")
+@click.argument("films", nargs=-1, required=True, type=PATH, metavar="FILM...")
+@film_options("motion")
+def align(films: Sequence[Path], out: Path, **options: Any) -> None:
+    """Align films of the same thing with the first of them.
+
+    A FILM is a video file or a folder of pictures.
+    """
+    from vasot_kit.own_films.align import align_films
+
+    align_films(list(films), out, **options)
+    print(f"wrote {out}")
+
+
+@command("vasot segment FOLDER --actions 6 --out segmented")
+@click.argument("folder", type=PATH)
+@click.option("--actions", type=int, required=True, metavar="K", help="How many actions to look for.")
+@click.option("--epochs", type=int, metavar="N", help="Of the training. Default: none with fewer than three films.")
+@click.option("--seed", type=int, default=0, metavar="N", help="All randomness follows from it.")
+@film_options("motion")
+def segment(folder: Path, actions: int, out: Path, **options: Any) -> None:
+    """Cut films of one activity into actions, without labels.
+
+    FOLDER holds video files or folders of pictures.
+    """
+    from vasot_kit.own_films.inputs import films_in
+    from vasot_kit.own_films.segment import segment_films
+
+    segment_films(list(films_in(folder, out).values()), actions, out, **options)
+    print(f"wrote {out}")
+
+
+@command("vasot features FOLDER --features torchvision:resnet50 --fps 10 --out described")
+@click.argument("folder", type=PATH)
+@film_options("torchvision:resnet50")
+def features(folder: Path, out: Path, **options: Any) -> None:
+    """Describe films by features of a frozen network.
+
+    FOLDER holds films, or videos/ and groundTruth/. The result is a labelled feature folder.
+    """
+    from vasot_kit.own_films.features import extract_features
+
+    extract_features(folder, out, **options)
+    print(f"wrote {out}")
+
+
+@command("vasot data mocap6")
+@click.argument("name", required=False)
+@click.option("--list", "list_all", is_flag=True, help="List all data sets; the default without NAME.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def data(name: str | None, list_all: bool, as_json: bool) -> None:
+    """List the data sets, or load one and describe it.
+
+    NAME is brought if needed, checked and described; where a data set has activities, it is NAME/ACTIVITY.
+    """
+    from vasot_kit.listing import describe_dataset, list_datasets
+
+    if name and list_all:
+        raise InputError("vasot data takes --list or a NAME, not both")
+    print(describe_dataset(name, as_json) if name else list_datasets(as_json))
+
+
+@command("vasot methods --json")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def methods(as_json: bool) -> None:
+    """List the methods."""
+    from vasot_kit.listing import list_methods
+
+    print(list_methods(as_json))
+
+
+@command("vasot bench solver --json outputs/solver.json")
+@click.argument("what", type=click.Choice(("solver", "training", "pixels")))
+@click.option("--json", "file", type=PATH, metavar="FILE", help="Also write figures, goals and the machine here.")
+@click.option("--device", type=click.Choice(("cpu", "cuda")), default="cpu")
+@click.option("--seconds", type=float, default=4.0, metavar="S", help="Per comparison.")
+def bench(what: str, file: Path | None, device: str, seconds: float) -> None:
+    """Measure the solver, training or training from pixels.
+
+    Prints ratios of times within this run.
+    """
     import torch
 
     from vasot_kit.benchmarks import bench_pixels, bench_solver, bench_training
     from vasot_kit.benchmarks.timing import machine
     from vasot_kit.runs.records import to_json, write_text
 
-    if options.device == "cuda" and not torch.cuda.is_available():
+    if device == "cuda" and not torch.cuda.is_available():
         raise InputError("device is 'cuda' but this machine has no CUDA device; use --device cpu")
-    if options.json and not options.json.absolute().parent.is_dir():
-        raise InputError(f"{options.json.parent} is no folder to write {options.json.name} into; make it first")
+    if file and not file.absolute().parent.is_dir():
+        raise InputError(f"{file.parent} is no folder to write {file.name} into; make it first")
     rows = []
     benches = {"solver": bench_solver, "training": bench_training, "pixels": bench_pixels}
-    for row in benches[options.what](options.device, options.seconds):
+    for row in benches[what](device, seconds):
         rows.append(row)
         print(row, flush=True)
-    if options.json:
-        report = {"benchmark": options.what, "device": options.device, "machine": machine()}
-        write_text(options.json, to_json({**report, "rows": [row.as_dict() for row in rows]}))
-        print(f"wrote {options.json}")
+    if file:
+        report = {"benchmark": what, "device": device, "machine": machine()}
+        write_text(file, to_json({**report, "rows": [row.as_dict() for row in rows]}))
+        print(f"wrote {file}")
 
 
-def _run(options: argparse.Namespace) -> None:
-    from vasot_kit.runs.notebook import run_notebook
+@command("vasot tutorial")
+@out_option("Folder of the results.", default="outputs/tutorial")
+def tutorial(out: Path) -> None:
+    """Run the tutorial notebooks and write one page about them."""
+    from vasot_kit.tables import report
 
-    parameters = {name: _value(name, text) for name, text in options.parameters}
-    print(f"wrote {run_notebook(options.notebook, parameters, options.out)}")
-
-
-def _sweep(options: argparse.Namespace) -> None:
-    from vasot_kit.runs.sweep import sweep
-
-    sweep(options.grid, options.out, options.workers, options.scheduler)
+    report.tutorial(out)
 
 
-def _value(name: str, text: str) -> Any:
+def _read_values(parameters: Pairs) -> dict[str, Any]:
     import yaml
 
     from vasot_kit.runs.values import read_yaml
 
-    try:
-        return read_yaml(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"the value {text!r} of parameter {name!r} is not YAML; put quotes around a string") from error
-
-
-def _data(options: argparse.Namespace) -> None:
-    from vasot_kit.datasets.registry import DATASETS, data_root, find_entry, load_dataset
-
-    if options.name and options.list:
-        raise InputError("vasot data takes --list or a NAME, not both")
-    if options.name:
-        dataset = load_dataset(options.name)
-        summary = {"title": find_entry(options.name)[0].title, **_summary(dataset)}
-        print(json.dumps(summary, indent=1) if options.json else "\n".join(f"{k:9} {v}" for k, v in summary.items()))
-        return
-    here = {name: entry.present(data_root()) for name, entry in DATASETS.items()}
-    if options.json:
-        facts = ("name", "title", "videos", "frames", "n_actions", "activities", "dim", "licence")
-        rows = [{fact: getattr(entry, fact) for fact in facts} for entry in DATASETS.values()]
-        _show([{**row, "here": here[row["name"]], "command": DATASETS[row["name"]].command} for row in rows], True)
-        return
-    _show([_data_row(entry, here[name]) for name, entry in DATASETS.items()], False)
-    print("\nWhere every activity is a data set of its own, and its K:")
-    for name, entry in DATASETS.items():
-        if entry.activities:
-            listed = ", ".join(f"{activity} {k}" for activity, k in entry.activities.items())
-            print(textwrap.fill(f"{name}/: {listed}", 120, subsequent_indent="  ", break_on_hyphens=False))
-
-
-def _data_row(entry: Any, here: bool) -> dict[str, Any]:
-    """A line of the list; short enough for a terminal of 120 columns."""
-    scripts = "python data_scripts/"
-    k = sorted(entry.activities.values())
-    return {
-        "name": entry.name + ("/..." if k else ""),
-        "here": here,
-        "videos": entry.videos,
-        "frames": entry.frames,
-        "K": f"{k[0]} to {k[-1]}" if k else entry.n_actions,
-        "of": "pixels" if entry.dim is None else f"{entry.dim}-d",
-        "licence": entry.licence,
-        scripts: entry.command.removeprefix(scripts) or "built in",
-    }
-
-
-def _summary(dataset: Any) -> dict[str, Any]:
-    lengths = [len(video) for video in dataset.videos]
-    return {
-        "name": dataset.name,
-        "videos": len(lengths),
-        "frames": dataset.n_frames,
-        "lengths": f"{min(lengths)} to {max(lengths)}",
-        "features": dataset.feature_dim,
-        "n_actions": dataset.n_actions,
-        "classes": ", ".join(dataset.classes),
-        "checksum": dataset.checksum(),
-    }
-
-
-def _methods(options: argparse.Namespace) -> None:
-    from vasot_lib.methods import METHODS
-
-    rows = [
-        {
-            "name": name,
-            "tasks": list(method.tasks),
-            "paired": method.paired,
-            "about": (method.__doc__ or "").strip().splitlines()[0],
-        }
-        for name, method in METHODS.items()
-    ]
-    _show(rows, options.json)
-
-
-def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(rows, indent=1))
-        return
-    cells = [[_cell(value) for value in row.values()] for row in rows]
-    widths = [max(map(len, column)) for column in zip(rows[0], *cells, strict=True)]
-    for line in [list(rows[0]), *cells]:
-        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return ", ".join(value) if isinstance(value, list) else str("" if value is None else value)
-
-
-def _tutorial(options: argparse.Namespace) -> None:
-    from vasot_kit.tables.report import tutorial
-
-    tutorial(options.out)
+    values = {}
+    for name, text in parameters:
+        try:
+            values[name] = read_yaml(text)
+        except yaml.YAMLError as error:
+            raise InputError(
+                f"the value {text!r} of parameter {name!r} is not YAML; put quotes around a string"
+            ) from error
+    return values
 
 
 if __name__ == "__main__":

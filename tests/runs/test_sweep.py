@@ -180,7 +180,7 @@ def test_bad_grid_is_refused_with_one_line(
         ("dataset: [toys]", r"unknown data set 'toys' \(did you mean 'toy'\?\)"),
         ("preset: [kit, best]", "preset=best: unknown preset 'best'"),
         ("overrides: [{training.lrr: 1e-3}]", "unknown parameter 'training.lrr'"),
-        ("overrides: [{training.lr: fast}]", "training.lr is 'fast'; expected float"),
+        ("overrides: [{training.lr: fast}]", "training.lr is 'fast'; it must be a finite number above 0"),
         ("epochs: [many]", "training.epochs is 'many'"),
     ],
 )
