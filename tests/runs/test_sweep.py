@@ -220,13 +220,6 @@ def test_number_of_workers_is_checked(tmp_path: Path) -> None:
         sweep(grid, tmp_path, workers=1, scheduler="tcp://127.0.0.1:8786")
 
 
-def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit:
-        main(["sweep", "--help"])
-    assert exit.value.code == 0
-    assert "example: vasot sweep" in " ".join(capsys.readouterr().out.split())
-
-
 # Failures and deaths
 
 
