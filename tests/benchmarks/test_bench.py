@@ -10,9 +10,9 @@ import torch
 
 from vasot_kit.benchmarks import solver as bench
 from vasot_kit.benchmarks import timing
-from vasot_kit.benchmarks.peers import convolution, pot
+from vasot_kit.benchmarks.peers import solve_by_convolution, solve_with_pot
 from vasot_kit.benchmarks.solver import ACTIONS, FRAMES, bench_solver, pair_cost
-from vasot_kit.benchmarks.timing import Row, in_turns, peak_memory
+from vasot_kit.benchmarks.timing import Measurement, interleaved_times, peak_memory
 from vasot_kit.benchmarks.training import bench_training, step_costs
 from vasot_kit.cli import main
 from vasot_lib.methods import METHODS
@@ -23,30 +23,30 @@ def test_the_published_scheme_restated_gives_our_mirror_plan() -> None:
     """Same step rule on one sample, so the speeds compare one computation and not two."""
     cost = pair_cost(1, 200, 12)
     ours = solve(cost, ACTIONS, alpha=0.3, relax_y=0.1, scheme="mirror").matrix
-    torch.testing.assert_close(convolution(cost, 0.04, relax_y=0.1), ours, rtol=1e-3, atol=1e-7)
+    torch.testing.assert_close(solve_by_convolution(cost, 0.04, relax_y=0.1), ours, rtol=1e-3, atol=1e-7)
     cost = pair_cost(1, 90, 75)
     ours = solve(cost, FRAMES, alpha=0.3, scheme="mirror", finish=False).matrix
-    torch.testing.assert_close(convolution(cost, 0.04, far=True), ours, rtol=1e-3, atol=1e-7)
+    torch.testing.assert_close(solve_by_convolution(cost, 0.04, far=True), ours, rtol=1e-3, atol=1e-7)
 
 
 def test_pot_solves_the_same_problem() -> None:
     """With its inner problems solved out; after one sweep each side's marginals are open in another way."""
     cost, few = pair_cost(1, 60, 50), dict(alpha=0.3, epsilon=0.15, iterations=4)
     ours = solve(cost.double(), FRAMES, scheme="mirror", sweeps=500, tolerance=1e-9, **few).matrix[0]
-    theirs = pot(cost[0].double(), 0.04, sweeps=500, **few)
+    theirs = solve_with_pot(cost[0].double(), 0.04, sweeps=500, **few)
     assert (ours - theirs).abs().sum() < 1e-3
 
 
 def test_a_row_knows_whether_its_goal_is_met() -> None:
-    assert Row("a", 7.0, "x", "<= 8").met is True
-    assert Row("a", 7.0, "x", ">= 12").met is False
-    assert Row("a", None, "x", ">= 12").met is None and Row("a", 7.0, "x").met is None
+    assert Measurement("a", 7.0, "x", "<= 8").met is True
+    assert Measurement("a", 7.0, "x", ">= 12").met is False
+    assert Measurement("a", None, "x", ">= 12").met is None and Measurement("a", 7.0, "x").met is None
 
 
 def test_functions_run_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "TURN", 0.0)
     calls: list[str] = []
-    times = in_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, seconds=0.0)
+    times = interleaved_times({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, seconds=0.0)
     assert calls == ["a", "a", "b", "b"] * 3 and set(times) == {"a", "b"}  # the first of each turn is not timed
 
 

@@ -14,7 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.browser import explorers
-from vasot_kit.explorers import Explorer, Shown
+from vasot_kit.explorers import Explorer, View
 from vasot_kit.explorers.explorer import DPI
 from vasot_lib.errors import InputError
 
@@ -43,7 +43,7 @@ class Driven(NamedTuple):
         assert self._differences(expected, picture) == []
         assert self.notebook.problems() == []
 
-    def _differences(self, expected: Shown, picture: bytes) -> list[str]:
+    def _differences(self, expected: View, picture: bytes) -> list[str]:
         shown, seen, message = self.notebook.numbers(), self.notebook.picture(), self.notebook.message()
         found = [f"names {[*shown]}"] if [*shown] != [*expected.numbers] else []
         for name, value in expected.numbers.items():

@@ -11,14 +11,14 @@ import matplotlib.image
 import pytest
 from matplotlib.figure import Figure
 
-from vasot_kit.explorers import Explorer, Shown
+from vasot_kit.explorers import Explorer, View
 from vasot_kit.explorers.explorer import DPI
 from vasot_lib.errors import InputError
 
 Click = tuple[str, float, float]
 
 
-def parabola(x: int, sign: str = "up") -> Shown:
+def parabola(x: int, sign: str = "up") -> View:
     """A point of the parabola; there is none beyond 5."""
     if x > 5:
         raise InputError(f"x is {x}; <b>choose</b> x <= 5 & go on")
@@ -29,7 +29,7 @@ def parabola(x: int, sign: str = "up") -> Shown:
     left.set(xlim=(0, 10), ylim=(20, -20))  # downwards, as the rows of a plan
     figure.add_axes((0.6, 0.2, 0.3, 0.6), label="right").set(xlim=(-1, 1), ylim=(0, 1))
     figure.add_axes((0.45, 0.2, 0.1, 0.6))  # without a label: not for clicking
-    return Shown(figure, {"height": y, "place": x, "way <up>": sign})
+    return View(figure, {"height": y, "place": x, "way <up>": sign})
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_input_error_is_one_escaped_line_and_the_last_picture_stays(explorer: Ex
 
 
 def test_another_error_is_not_hidden() -> None:
-    def broken(x: int) -> Shown:
+    def broken(x: int) -> View:
         return parabola(1 // x)
 
     explorer = Explorer(broken, {"x": widgets.IntSlider(1, 0, 3)})
@@ -183,7 +183,7 @@ def test_the_garbage_collector_waits_for_the_picture_and_comes_back(explorer: Ex
     during = []
     draw = explorer.draw
 
-    def watched(**values: object) -> Shown:
+    def watched(**values: object) -> View:
         during.append(gc.isenabled())
         return draw(**values)
 

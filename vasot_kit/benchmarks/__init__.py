@@ -1,4 +1,4 @@
-"""Benchmarks that print ratios within one run: the solver against its peers and its floor, training step by step."""
+"""Benchmarks, mostly as ratios within one run: the solver against other solvers, the steps and parts of training."""
 
 from vasot_kit.benchmarks.pixels import bench_pixels
 from vasot_kit.benchmarks.solver import bench_solver

@@ -1,9 +1,9 @@
-r"""What the solver is compared with: the published way to compute it, and POT.
+r"""The solvers that the kit's is compared with: the published scheme, and POT.
 
-``convolution`` restates the published scheme from its description: the structure product as one-dimensional
-convolutions with a window of ones over T laid out as one signal per action (or frame of Y), explicit mirror steps where
-the columns are relaxed, one Sinkhorn sweep per iteration where not, the objective evaluated in every iteration with a
-product of its own. Source: SPEC section 3.
+``solve_by_convolution`` follows the description of the published scheme. The structure product is computed by
+one-dimensional convolutions of a window of ones with the columns of T, one signal per action or frame of Y. Relaxed
+problems take explicit mirror steps, balanced ones one Sinkhorn sweep per iteration. The objective is evaluated in every
+iteration, with a structure product of its own. Source: SPEC section 3.
 """
 
 from __future__ import annotations
@@ -17,11 +17,20 @@ from torch import Tensor
 from vasot_lib.transport import Far, Near
 
 
-def convolution(
+def solve_by_convolution(
     cost: Tensor, radius: float, alpha: float = 0.3, epsilon: float = 0.07, relax_y: float | None = None,
     far: bool = False, iterations: int = 25,
 ) -> Tensor:  # fmt: skip
-    """The published solver: (B, N, M) cost to (B, N, M) plan, structure (Near, Far) or (Near, Distinct)."""
+    """The plan of the published scheme, (B, N, M).
+
+    Args:
+        cost: (B, N, M) linear cost.
+        radius: of the windows of the structural prior, as a share of a recording.
+        alpha, epsilon: weights of the structural prior and of the entropy.
+        relax_y: weight of the relaxed column marginals; None keeps them exactly.
+        far: whether the structure of Y is Far, for frames, instead of Distinct, for actions.
+        iterations: their number.
+    """
     batch, n, m = cost.shape
     p, q = 1.0 / n, 1.0 / m
     near = _window(int(n * radius), 1.0 / radius, 0.0, cost)
@@ -56,7 +65,7 @@ def _window(half: int, weight: float, centre: float, like: Tensor) -> Tensor:
 
 
 def _product(plan: Tensor, near: Tensor, same: Tensor | None) -> Tensor:
-    """Cx T Cy with Cy either Far, whose window is given, or Distinct."""
+    """The structure product ``Cx T Cy``, where Cy is Far with the window ``same``, or Distinct where that is None."""
     batch, n, m = plan.shape
     total = plan.sum(2, keepdim=True)
     if same is None:
@@ -67,12 +76,13 @@ def _product(plan: Tensor, near: Tensor, same: Tensor | None) -> Tensor:
     return F.conv1d(signals, near, padding="same").reshape(batch, m, n).transpose(1, 2)
 
 
-def pot(
+def solve_with_pot(
     cost: Tensor, radius: float, alpha: float = 0.3, epsilon: float = 0.07, iterations: int = 25, sweeps: int = 1
 ) -> Tensor:
-    """POT's entropic fused Gromov-Wasserstein on the dense matrices of the same (N, M) problem.
+    """The (N, M) plan of POT's entropic fused Gromov-Wasserstein, on the dense matrices of the same problem.
 
-    Needs the package POT. Its square loss on ``(-Cx / sqrt 2, Cy / sqrt 2)`` is our product loss up to constants.
+    Needs the package POT. Its square loss of ``(-Cx / sqrt 2, Cy / sqrt 2)`` is our product loss up to constants.
+    Arguments as for :func:`solve_by_convolution`; ``sweeps`` are Sinkhorn sweeps per iteration.
     """
     import ot
 

@@ -1,4 +1,4 @@
-"""``vasot bench pixels``: what a training step of VAOT takes when its encoder sees pictures."""
+"""``vasot bench pixels``: time and memory of a training step of VAOT whose encoder sees pictures."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from functools import partial
 import numpy as np
 import torch
 
-from vasot_kit.benchmarks.timing import Row, in_turns
-from vasot_kit.benchmarks.training import peak_of
+from vasot_kit.benchmarks.timing import Measurement, interleaved_times
+from vasot_kit.benchmarks.training import peak_of_step
 from vasot_kit.experiments.config import build, changed, make_config
 from vasot_lib.data import Batch, Context, Dataset, Video, collate
 from vasot_lib.methods import Method
 
-FRAMES = 20  # per video and step, as published
+FRAMES = 20  # frames of a video in a step, as published
 
 
-def bench_pixels(device: str = "cpu", seconds: float = 4.0, side: int | None = None) -> Iterator[Row]:
-    """Measure row by row; random pictures and random weights, which take the same time as others.
+def bench_pixels(device: str = "cpu", seconds: float = 4.0, side: int | None = None) -> Iterator[Measurement]:
+    """Yield the measurements one by one, on random pictures with random weights, which take as long as real ones.
 
     Args:
         device: ``cpu`` or ``cuda``.
         seconds: spent on each comparison.
-        side: pixels of the pictures; 224 on a GPU and 32 on a CPU by default.
+        side: height and width of the pictures in pixels; 224 on a GPU and 32 on a CPU by default.
     """
     side = side or (224 if device == "cuda" else 32)
     data = _films(side)
@@ -34,14 +34,18 @@ def bench_pixels(device: str = "cpu", seconds: float = 4.0, side: int | None = N
     steps: dict[str, Callable[[], object]] = {
         kind: partial(_step, model, batch, device, kind == "bfloat16") for kind, model in models.items()
     }
-    times = in_turns(steps, seconds, device)
+    times = interleaved_times(steps, seconds, device)
     for kind, step in steps.items():
-        peak = peak_of(step, device) / 2**30
-        yield Row(f"VAOT step from pixels, {kind}", 1e3 * times[kind], "ms", "", f"{size}; {peak:.2f} GiB at its peak")
+        peak = peak_of_step(step, device) / 2**30
+        yield Measurement(
+            f"VAOT step from pixels, {kind}", 1e3 * times[kind], "ms", "", f"{size}; {peak:.2f} GiB at its peak"
+        )
     model = models["float32"].eval()
     film = data.videos[0]
-    taken = in_turns({"embed": lambda: model.embed(film)}, seconds, device)["embed"]
-    yield Row("frames embedded in a second, float32", len(film) / taken, "1/s", "", f"film of {len(film)} frames")
+    taken = interleaved_times({"embed": lambda: model.embed(film)}, seconds, device)["embed"]
+    yield Measurement(
+        "frames embedded in a second, float32", len(film) / taken, "1/s", "", f"film of {len(film)} frames"
+    )
 
 
 def _films(side: int) -> Dataset:
@@ -59,7 +63,7 @@ def _model(data: Dataset, device: str) -> Method:
 
 
 def _step(model: Method, batch: Batch, device: str, half: bool) -> None:
-    """One optimiser step whose weights stay, so that every step is the same work."""
+    """One optimiser step with learning rate 0, so that the weights stay and every step is the same work."""
     optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
     with torch.autocast(device, torch.bfloat16, enabled=half):
         loss = model(batch)["loss"]

@@ -1,4 +1,4 @@
-"""``vasot bench solver``: the solver against one exponential pass, POT and the published convolution scheme."""
+"""``vasot bench solver``: the solver compared with one exponential pass, POT and the published convolution scheme."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vasot_kit.benchmarks.peers import convolution, pot
-from vasot_kit.benchmarks.timing import Row, in_turns, peak_memory
+from vasot_kit.benchmarks.peers import solve_by_convolution, solve_with_pot
+from vasot_kit.benchmarks.timing import Measurement, interleaved_times, peak_memory
 from vasot_lib.transport import Distinct, Far, Near, cosine_cost, make_problem, reference, solve, temporal_prior
 from vasot_lib.transport.reference import Schedule, Scheme
 
@@ -23,16 +23,16 @@ SCALING = (256, 512, 1024, 2048, 4096, 8192)
 LONG = 10_000
 
 
-def bench_solver(device: str = "cpu", seconds: float = 2.0, largest: int = LONG) -> Iterator[Row]:
-    """Measure row by row.
+def bench_solver(device: str = "cpu", seconds: float = 2.0, largest: int = LONG) -> Iterator[Measurement]:
+    """Yield the measurements one by one.
 
     Args:
         device: ``cpu`` or ``cuda``.
         seconds: spent on each comparison.
-        largest: frames on either side of the largest plan.
+        largest: frames of both recordings of the largest plan.
     """
-    yield from _floor(device, seconds)
-    yield from _recorded(device, seconds)
+    yield from _against_exp(device, seconds)
+    yield from _graph_against_launches(device, seconds)
     yield from _against_reference(device, seconds)
     yield from _against_pot(device, seconds)
     yield from _against_convolution(device, seconds)
@@ -42,7 +42,7 @@ def bench_solver(device: str = "cpu", seconds: float = 2.0, largest: int = LONG)
 
 
 def pair_cost(batch: int, n: int, m: int, device: str = "cpu") -> Tensor:
-    """(batch, n, m) cost of pairs of random walks with a temporal prior: smooth in time, as videos are."""
+    """(batch, n, m) cost with temporal prior of pairs of random walks, which change slowly in time as videos do."""
     generator = torch.Generator().manual_seed(0)
     walk = torch.randn(batch, n, 40, generator=generator).mul(0.3).cumsum(1)
     other = walk[:, torch.linspace(0, n - 1, m).long()] + 0.2 * torch.randn(batch, m, 40, generator=generator)
@@ -58,21 +58,21 @@ def _segmenter(cost: Tensor) -> Callable[[], object]:
     return partial(solve, cost, ACTIONS, alpha=ALPHA, relax_y=RELAX, scheme="mirror")
 
 
-def _floor(device: str, seconds: float) -> Iterator[Row]:
+def _against_exp(device: str, seconds: float) -> Iterator[Measurement]:
     for n in (257, 1024):
         cost = pair_cost(1, n, n, device)
         functions = {"solve": _solver(cost), "twice": _solver(cost, iterations=2 * ITERATIONS)}
-        time = in_turns({**functions, "exp": partial(torch.exp, cost)}, seconds, device)
+        time = interleaved_times({**functions, "exp": partial(torch.exp, cost)}, seconds, device)
         note = f"solve {1e3 * time['solve']:.2f} ms, exp {1e6 * time['exp']:.0f} us"
         size = f"{n} x {n}"
         passes = time["solve"] / ITERATIONS / time["exp"]
-        yield Row(f"exp passes per iteration, whole call, {size}", passes, "exp passes", "<= 8", note)
+        yield Measurement(f"exp passes per iteration, whole call, {size}", passes, "exp passes", "<= 8", note)
         passes = (time["twice"] - time["solve"]) / ITERATIONS / time["exp"]
-        yield Row(f"exp passes per further iteration, {size}", passes, "exp passes", "", note)
+        yield Measurement(f"exp passes per further iteration, {size}", passes, "exp passes", "", note)
 
 
-def _recorded(device: str, seconds: float) -> Iterator[Row]:
-    """A solve that is replayed as one graph, and the same kernels launched one by one."""
+def _graph_against_launches(device: str, seconds: float) -> Iterator[Measurement]:
+    """A solve that is replayed as one CUDA graph against the same kernels launched one by one."""
     if device != "cuda":
         return
     from vasot_lib.transport.fused import gpu
@@ -81,14 +81,14 @@ def _recorded(device: str, seconds: float) -> Iterator[Row]:
         cost = pair_cost(batch, n, n, device)
         problem = make_problem(cost, FRAMES, alpha=ALPHA)
         launched = partial(gpu.run, problem, Schedule("sinkhorn", ITERATIONS, 1, finish=False, tolerance=1e-3))
-        time = in_turns({"recorded": _solver(cost), "launched": launched}, seconds, device)
+        time = interleaved_times({"recorded": _solver(cost), "launched": launched}, seconds, device)
         note = f"recorded {1e3 * time['recorded']:.2f} ms, launched {1e3 * time['launched']:.2f} ms"
-        yield Row(
+        yield Measurement(
             f"recorded faster than launched, {batch} x {n} x {n}", time["launched"] / time["recorded"], "x", "", note
         )
 
 
-def _against_reference(device: str, seconds: float) -> Iterator[Row]:
+def _against_reference(device: str, seconds: float) -> Iterator[Measurement]:
     shapes = [(1, 257, 257), (2, 256, 12)] if device == "cpu" else [(64, 256, 256), (64, 256, 12)]
     for batch, n, m in shapes:
         cost = pair_cost(batch, n, m, device)
@@ -97,49 +97,57 @@ def _against_reference(device: str, seconds: float) -> Iterator[Row]:
         problem = make_problem(cost, structure, alpha=ALPHA, relax_y=relax)
         eager = partial(reference.run, problem, Schedule(scheme, ITERATIONS, 1, finish=False, tolerance=1e-3))
         fused = partial(solve, cost, structure, alpha=ALPHA, relax_y=relax, scheme=scheme, finish=False)
-        time = in_turns({"fused": fused, "eager": eager}, seconds, device)
+        time = interleaved_times({"fused": fused, "eager": eager}, seconds, device)
         note = f"fused {1e3 * time['fused']:.2f} ms, plain torch {1e3 * time['eager']:.2f} ms"
         goal = ">= 20" if device == "cuda" and m > 100 else ""
-        yield Row(f"faster than plain torch, {batch} x {n} x {m}", time["eager"] / time["fused"], "x", goal, note)
+        yield Measurement(
+            f"faster than plain torch, {batch} x {n} x {m}", time["eager"] / time["fused"], "x", goal, note
+        )
 
 
-def _against_pot(device: str, seconds: float) -> Iterator[Row]:
+def _against_pot(device: str, seconds: float) -> Iterator[Measurement]:
     if device != "cpu" or find_spec("ot") is None:
-        yield Row("faster than POT", None, "x", "", "skipped: needs the CPU and the package POT (pip install POT)")
+        yield Measurement(
+            "faster than POT", None, "x", "", "skipped: needs the CPU and the package POT (pip install POT)"
+        )
         return
     for n, goal in ((257, ">= 12"), (1024, ">= 30")):
         cost = pair_cost(1, n, n)
         ours = {"solve": _solver(cost), "finished": _solver(cost, finish=True)}
-        time = in_turns({**ours, "pot": partial(pot, cost[0].double(), RADIUS)}, seconds)
+        time = interleaved_times({**ours, "pot": partial(solve_with_pot, cost[0].double(), RADIUS)}, seconds)
         note = f"solve {1e3 * time['solve']:.2f} ms, POT {1e3 * time['pot']:.1f} ms in float64, which it needs here"
-        yield Row(f"faster than POT, {n} x {n}", time["pot"] / time["solve"], "x", goal, note)
+        yield Measurement(f"faster than POT, {n} x {n}", time["pot"] / time["solve"], "x", goal, note)
         note = f"marginals met to 1e-3: {1e3 * time['finished']:.2f} ms; POT's are left open by one sweep"
-        yield Row(f"faster than POT, finished, {n} x {n}", time["pot"] / time["finished"], "x", "", note)
+        yield Measurement(f"faster than POT, finished, {n} x {n}", time["pot"] / time["finished"], "x", "", note)
 
 
-def _against_convolution(device: str, seconds: float) -> Iterator[Row]:
+def _against_convolution(device: str, seconds: float) -> Iterator[Measurement]:
     for batch, n, m, goal in ((2, 256, 12, ""), (16, 256, 20, ">= 12"), (1, 5000, 20, ">= 100")):
         cost = pair_cost(batch, n, m, device)
-        published = partial(convolution, cost, RADIUS, ALPHA, relax_y=RELAX)
-        time = in_turns({"solve": _segmenter(cost), "published": published}, seconds, device)
+        published = partial(solve_by_convolution, cost, RADIUS, ALPHA, relax_y=RELAX)
+        time = interleaved_times({"solve": _segmenter(cost), "published": published}, seconds, device)
         note = f"solve {1e3 * time['solve']:.2f} ms, convolutions {1e3 * time['published']:.1f} ms"
         name = f"faster than the published scheme, segmentation {batch} x {n} x {m}"
-        yield Row(name, time["published"] / time["solve"], "x", goal if device == "cpu" else "", note)
+        yield Measurement(name, time["published"] / time["solve"], "x", goal if device == "cpu" else "", note)
     cost = pair_cost(1, 257, 257, device)
-    time = in_turns(
-        {"solve": _solver(cost), "published": partial(convolution, cost, RADIUS, ALPHA, far=True)}, seconds, device
+    time = interleaved_times(
+        {"solve": _solver(cost), "published": partial(solve_by_convolution, cost, RADIUS, ALPHA, far=True)},
+        seconds,
+        device,
     )
     note = f"solve {1e3 * time['solve']:.2f} ms, convolutions {1e3 * time['published']:.1f} ms"
-    yield Row("faster than the published scheme, alignment 257 x 257", time["published"] / time["solve"], "x", "", note)
+    yield Measurement(
+        "faster than the published scheme, alignment 257 x 257", time["published"] / time["solve"], "x", "", note
+    )
 
 
-def _scaling(device: str, seconds: float, largest: int) -> Iterator[Row]:
+def _scaling(device: str, seconds: float, largest: int) -> Iterator[Measurement]:
     sizes = [n for n in SCALING if n <= largest]
     taken = []
     for n in sizes:
         cost = pair_cost(1, n, n, device)
-        taken.append(in_turns({"solve": _solver(cost)}, seconds, device)["solve"])
-        yield Row(
+        taken.append(interleaved_times({"solve": _solver(cost)}, seconds, device)["solve"])
+        yield Measurement(
             f"alignment, {n} x {n}",
             taken[-1],
             "s",
@@ -148,19 +156,19 @@ def _scaling(device: str, seconds: float, largest: int) -> Iterator[Row]:
         )
         del cost
     exponent = float(np.polyfit(2 * np.log(sizes), np.log(taken), 1)[0])
-    yield Row("exponent of time in NM", exponent, "", "<= 1.1", f"fitted over {sizes[0]} to {sizes[-1]} frames")
+    yield Measurement("exponent of time in NM", exponent, "", "<= 1.1", f"fitted over {sizes[0]} to {sizes[-1]} frames")
 
 
-def _memory(largest: int) -> Iterator[Row]:
+def _memory(largest: int) -> Iterator[Measurement]:
     n = largest
     cost = pair_cost(1, n, n)
     used = peak_memory(_solver(cost))
     if used is None:
-        yield Row(
+        yield Measurement(
             f"plan-sized buffers, {n} x {n}", None, "buffers", "", "skipped: peak memory can be read on Linux only"
         )
         return
     size = cost.numel() * cost.element_size()
     note = f"cost included; one is {size / 2**20:.0f} MiB"
-    yield Row(f"plan-sized buffers, {n} x {n}", round(1 + used / size, 1), "buffers", "<= 4.0", note)
-    yield Row(f"memory of the solve, {n} x {n}", (size + used) / 2**30, "GiB", "<= 8", note)
+    yield Measurement(f"plan-sized buffers, {n} x {n}", round(1 + used / size, 1), "buffers", "<= 4.0", note)
+    yield Measurement(f"memory of the solve, {n} x {n}", (size + used) / 2**30, "GiB", "<= 8", note)

@@ -1,4 +1,4 @@
-"""Fair timing on a shared machine: everything that is compared runs in turns, and a result is one row."""
+"""Fair timing on a shared machine: the functions that are compared run alternately."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ import torch
 
 from vasot_lib import __version__
 
-TURN = 0.05  # seconds of calls in a row
+TURN = 0.05  # seconds for which one function is called before the next one's turn
 
 
 @dataclass(frozen=True)
-class Row:
-    """One measured figure, or why there is none.
+class Measurement:
+    """One measured value, or the reason why there is none.
 
     Attributes:
         name: what was measured.
-        value: the figure; None where it could not be measured.
-        unit: of the value; ``x`` is a ratio within this run.
-        goal: what the value should be, e.g. ``<= 8``; empty without one.
-        note: sizes, times behind a ratio, or why it was skipped.
+        value: the measured value; None where it could not be measured.
+        unit: unit of the value; ``x`` is a ratio of two values of this run.
+        goal: bound that the value should meet, e.g. ``<= 8``; empty without one.
+        note: sizes, the times behind a ratio, or why it was skipped.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Is the goal met? None without a goal or a value."""
+        """Whether the value meets the goal; None without a goal or a value."""
         if not self.goal or self.value is None:
             return None
         sign, bound = self.goal.split()
@@ -51,21 +51,21 @@ class Row:
         return f"{self.name:62} {value:>16}{goal}   {self.note}".rstrip()
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The fields as plain values for JSON, and whether the goal is met."""
         return {**asdict(self), "met": self.met}
 
 
-def in_turns(
+def interleaved_times(
     functions: Mapping[str, Callable[[], object]], seconds: float = 2.0, device: str = "cpu"
 ) -> dict[str, float]:
-    """Median seconds per call of each function; their turns alternate, so that all see the machine in the same moods.
+    """Median seconds per call of each function; their turns alternate, so that other load meets all alike.
 
-    A turn is some calls in a row of which the first is not timed: threads of the others may still spin, and caches are
-    filled with what the others left.
+    A turn is several calls of one function. The first of them is not timed, because threads of the function before may
+    still be running and the caches hold its data.
 
     Args:
-        functions: by name.
-        seconds: turns go on for about so long in all, with 3 turns for each function at least.
+        functions: name -> what to call.
+        seconds: time for all turns together; each function has at least 3 turns.
         device: ``cuda`` waits for the device around every call.
     """
     wait: Callable[[], object] = torch.cuda.synchronize if device == "cuda" else lambda: None
@@ -89,10 +89,10 @@ def in_turns(
 
 
 def peak_memory(function: Callable[[], object]) -> int | None:
-    """Bytes by which the peak of resident memory rises above its level before the call; None where unknown."""
+    """Bytes by which a call raises the peak of resident memory above the level before it; None where it is unknown."""
     reset, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
     try:
-        # What was freed but kept for later would be filled again without being seen.
+        # Freed memory that the process keeps would be used again without a rise; it is returned to the system first.
         ctypes.CDLL(None).malloc_trim(0)
         reset.write_text("5")
     except (OSError, AttributeError):  # not Linux, or not allowed
@@ -104,7 +104,7 @@ def peak_memory(function: Callable[[], object]) -> int | None:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on besides the code."""
+    """What the measurements depend on besides the code: versions, processor, threads, memory, GPU."""
     return {
         "vasot": __version__,
         "torch": torch.__version__,

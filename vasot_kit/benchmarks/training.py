@@ -1,4 +1,4 @@
-"""``vasot bench training``: a step of every method, where its time goes, one model against two, a training."""
+"""``vasot bench training``: the steps of all methods and their parts, one joint model against two, a whole training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 import torch.nn.functional as F
 
-from vasot_kit.benchmarks.timing import Row, in_turns, peak_memory
+from vasot_kit.benchmarks.timing import Measurement, interleaved_times, peak_memory
 from vasot_kit.datasets import load_dataset
 from vasot_kit.experiments.config import build, make_config
 from vasot_lib.data import Batch
@@ -20,13 +20,13 @@ from vasot_lib.training import fit
 FRAMES, FEATURES, ACTIONS = 256, 64, 10
 
 
-def bench_training(device: str = "cpu", seconds: float = 4.0, epochs: int = 30) -> Iterator[Row]:
-    """Measure row by row.
+def bench_training(device: str = "cpu", seconds: float = 4.0, epochs: int = 30) -> Iterator[Measurement]:
+    """Yield the measurements one by one.
 
     Args:
         device: ``cpu`` or ``cuda``.
         seconds: spent on each comparison.
-        epochs: of the training on HAPT; 0 leaves it out.
+        epochs: epochs of the training on HAPT; 0 leaves it out.
     """
     batch = _pair().to(device)
     models = {name: _model(name, device) for name in ("vasot", "vaot", "asot")}
@@ -34,37 +34,37 @@ def bench_training(device: str = "cpu", seconds: float = 4.0, epochs: int = 30) 
     yield from _parts(models["vasot"], batch, device, seconds)
     for name, cost in step_costs([name for name in METHODS if METHODS[name].learns], device, seconds).items():
         note = f"{cost['mib']:.1f} MiB at the peak of a step of 16 pairs, {cost['weights']:.0f} weights"
-        yield Row(f"step of {name}", cost["ms"], "ms", "", note)
+        yield Measurement(f"step of {name}", cost["ms"], "ms", "", note)
     if epochs:
         yield _hapt(device, epochs)
 
 
 def step_costs(methods: Sequence[str], device: str = "cpu", seconds: float = 4.0) -> dict[str, dict[str, float]]:
-    """What a training step takes, by method: ``ms``, ``mib`` of memory at its peak, ``weights`` of the model.
+    """The cost of a training step by method: ``ms``, ``mib`` of memory at its peak, ``weights`` of the model.
 
-    All on the same two recordings of 256 frames, which are a pair for some methods and two single ones for the others,
-    with the widths of 50 Salads; the memory is that of 16 such pairs. Steps alternate, so that all methods see the
-    machine in the same moods.
+    All methods are timed on the same two recordings of 256 frames, with the widths of 50 Salads; some methods take them
+    as a pair, others as two single recordings. The memory is that of 16 such pairs. The steps of the methods alternate,
+    so that other load on the machine meets all alike.
 
     Args:
-        methods: those that learn.
+        methods: names of methods that learn.
         device: ``cpu`` or ``cuda``.
-        seconds: spent on the timing of all together.
+        seconds: spent on the timing of all methods together.
     """
     batch, many = _pair().to(device), _pair(16).to(device)
     models = {name: _model(name, device) for name in methods}
-    time_of = in_turns({name: _stepper(model, batch) for name, model in models.items()}, seconds, device)
+    time_of = interleaved_times({name: _stepper(model, batch) for name, model in models.items()}, seconds, device)
     costs = {}
     for name, model in models.items():
         weights = sum(parameter.numel() for parameter in model.parameters())
-        peak = peak_of(_stepper(model, many), device)
+        peak = peak_of_step(_stepper(model, many), device)
         costs[name] = {"ms": 1e3 * time_of[name], "mib": peak / 2**20, "weights": float(weights)}
     return costs
 
 
-def peak_of(step: Callable[[], object], device: str) -> float:
-    """Bytes that a step takes at its peak beyond what is there before it; NaN where unknown."""
-    step()  # what is made once is there now
+def peak_of_step(step: Callable[[], object], device: str) -> float:
+    """Bytes that a step allocates at its peak beyond what is allocated before it; NaN where that is unknown."""
+    step()  # allocates what later steps use again
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -75,7 +75,7 @@ def peak_of(step: Callable[[], object], device: str) -> float:
 
 
 def _pair(count: int = 1) -> Batch:
-    """Two recordings that wander from step to step, as videos do; or several such pairs."""
+    """``count`` pairs of recordings whose features are random walks, which change slowly in time as videos do."""
     size = 2 * count
     walk = torch.randn(size, FRAMES, FEATURES, generator=torch.Generator().manual_seed(0)).mul(0.3).cumsum(1)
     index = torch.arange(FRAMES).expand(size, FRAMES)
@@ -83,7 +83,7 @@ def _pair(count: int = 1) -> Batch:
 
 
 def _model(name: str, device: str) -> Method:
-    """As the paper preset has it, on the published widths."""
+    """A model of the paper's preset, with the widths of 50 Salads."""
     config = make_config("hapt", name, "paper")
     torch.manual_seed(0)
     cls = find_method(name)
@@ -92,7 +92,7 @@ def _model(name: str, device: str) -> Method:
 
 
 def _stepper(model: Method, batch: Batch) -> Callable[[], object]:
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.0)  # weights stay, so that every step is the same work
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.0)  # the weights stay, so that every step is the same work
 
     def step() -> None:
         model(batch)["loss"].backward()
@@ -102,21 +102,21 @@ def _stepper(model: Method, batch: Batch) -> Callable[[], object]:
     return step
 
 
-def _steps(models: dict[str, Method], batch: Batch, device: str, seconds: float) -> Iterator[Row]:
-    time_of = in_turns({name: _stepper(model, batch) for name, model in models.items()}, seconds, device)
+def _steps(models: dict[str, Method], batch: Batch, device: str, seconds: float) -> Iterator[Measurement]:
+    time_of = interleaved_times({name: _stepper(model, batch) for name, model in models.items()}, seconds, device)
     size = f"pair of {FRAMES} frames, {FEATURES}-d, K = {ACTIONS}"
-    yield Row("VASOT step", 1e3 * time_of["vasot"], "ms", "<= 40", size)
+    yield Measurement("VASOT step", 1e3 * time_of["vasot"], "ms", "<= 40", size)
     two = time_of["vaot"] + time_of["asot"]
     note = f"VAOT {1e3 * time_of['vaot']:.1f} ms + ASOT {1e3 * time_of['asot']:.1f} ms"
-    yield Row("time of two models over one joint model", two / time_of["vasot"], "x", "", note)
+    yield Measurement("time of two models over one joint model", two / time_of["vasot"], "x", "", note)
     weights = {name: sum(p.numel() for p in model.parameters()) for name, model in models.items()}
     two = weights["vaot"] + weights["asot"]
     note = f"{two} over {weights['vasot']}"
-    yield Row("weights of two models over one joint model", two / weights["vasot"], "x", "", note)
+    yield Measurement("weights of two models over one joint model", two / weights["vasot"], "x", "", note)
 
 
-def _parts(model: Method, batch: Batch, device: str, seconds: float) -> Iterator[Row]:
-    """What a VASOT step is spent on."""
+def _parts(model: Method, batch: Batch, device: str, seconds: float) -> Iterator[Measurement]:
+    """How the time of a VASOT step is spent."""
     embedded = model.encoder(batch.features).detach()
     x, y, mask = embedded[:1], embedded[1:], batch.mask[:1]
     hyper, actions = model.hyper, F.normalize(torch.randn(ACTIONS, embedded.shape[-1]), dim=1).to(device)
@@ -124,7 +124,7 @@ def _parts(model: Method, batch: Batch, device: str, seconds: float) -> Iterator
     def encoder() -> None:
         model.encoder(batch.features).sum().backward()
 
-    parts = in_turns(
+    parts = interleaved_times(
         {
             "step": _stepper(model, batch),
             "transport of the alignment": lambda: hyper.alignment.transport.match(x, y, mask, mask),
@@ -139,18 +139,20 @@ def _parts(model: Method, batch: Batch, device: str, seconds: float) -> Iterator
     model.zero_grad()
     step = parts.pop("step")
     for name, taken in parts.items():
-        yield Row(f"of the step: {name}", 100 * taken / step, "%", "", f"{1e3 * taken:.2f} of {1e3 * step:.2f} ms")
+        yield Measurement(
+            f"of the step: {name}", 100 * taken / step, "%", "", f"{1e3 * taken:.2f} of {1e3 * step:.2f} ms"
+        )
 
 
-def _hapt(device: str, epochs: int) -> Row:
+def _hapt(device: str, epochs: int) -> Measurement:
     name = f"VASOT on HAPT, {epochs} epochs"
     try:
         data = load_dataset("hapt")
     except DataError as error:
-        return Row(name, None, "s", "<= 90", f"skipped: {error}")
+        return Measurement(name, None, "s", "<= 90", f"skipped: {error}")
     config = make_config("hapt", "vasot", "paper", epochs=epochs, device=device)
     model = build(config, data)
     start = time.perf_counter()
     history = fit(model, data, config.training, progress=False)
     note = f"{len(data.videos)} recordings, loss {history[0]['loss']:.3f} to {history[-1]['loss']:.3f}"
-    return Row(name, time.perf_counter() - start, "s", "<= 90", note)
+    return Measurement(name, time.perf_counter() - start, "s", "<= 90", note)

@@ -1,4 +1,4 @@
-"""How much goes to the dummy: its cost and its mass by slider, and the frames that it took."""
+"""Explorer of dummy frames: sliders for the cost and the mass of the dummy, and the frames that go to it."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import torch
 from sklearn.metrics import average_precision_score, precision_score, recall_score
 from torch import Tensor
 
-from vasot_kit.explorers.explorer import Explorer, Shown
+from vasot_kit.explorers.explorer import Explorer, View
 from vasot_kit.figures import plot_dummy
 from vasot_lib.data import Video
 from vasot_lib.errors import InputError
 from vasot_lib.transport import Alignment, Matches
 
-START = 0.15  # dummy mass where the recipe leaves the room at one frame
+START = 0.15  # first value of the slider where the recipe gives the dummy the mass of one frame
 
 
 def explore_dummy(x: Video, y: Video, recipe: Alignment | None = None, *, background: int | None = None) -> Explorer:
-    """Move zeta and the dummy's mass, and see which frames of X the dummy takes.
+    """Move zeta, the cost of the dummy, and its mass, and see which frames of X go to the dummy.
 
-    A frame of X has no partner in truth when it is background, or when Y does not show its step. It counts as dropped
-    when less than half of its mass stays on real frames; average precision ranks the frames by that share.
+    In truth a frame of X has no partner if it is background or if Y does not show its step. It counts as dropped if
+    less than half of its mass stays on real frames. Average precision ranks the frames by that share.
 
     Args:
-        x: N frames with labels; its features are matched as they are, so ``dataclasses.replace(x, features=...)``
-            explores embeddings. With pictures the dropped frames are shown.
+        x: N frames with labels; its features are matched as they are, so embeddings are explored with
+            ``dataclasses.replace(x, features=...)``. If it has pictures, those of dropped frames are shown.
         y: M frames with labels.
-        recipe: everything but the dummy; where the sliders start. ``Alignment()`` where None.
+        recipe: all settings but those of the dummy, and the first values of the sliders; ``Alignment()`` where None.
         background: number of the background class.
 
     Raises:
@@ -43,14 +43,14 @@ def explore_dummy(x: Video, y: Video, recipe: Alignment | None = None, *, backgr
     lost = ((x.labels == background) | ~torch.isin(x.labels, y.labels)).numpy()
     masks = [torch.ones(1, len(video), dtype=torch.bool) for video in (x, y)]
 
-    def draw(zeta: float, dummy_mass: float, handling: Literal["soft", "threshold"]) -> Shown:
+    def draw(zeta: float, dummy_mass: float, handling: Literal["soft", "threshold"]) -> View:
         setting = replace(base, zeta=zeta, dummy_mass=dummy_mass, dummy=handling)
         matches = setting.match(x.features[None], y.features[None], *masks)
         figure = plot_dummy(
             matches.plan.matrix[0], matches.x_to_y[0], lost, x, y, background=background,
             title=f"what is left for the loss   (X: {x.name}, Y: {y.name})",
         )  # fmt: skip
-        return Shown(figure, _numbers(matches, lost))
+        return View(figure, _numbers(matches, lost))
 
     layout, wide = {"width": "45%"}, {"description_width": "7em"}
     zeta = widgets.FloatSlider(
@@ -78,7 +78,7 @@ def _numbers(matches: Matches, lost: np.ndarray) -> dict[str, float | int | str]
         "average precision": average_precision_score(lost, -kept) if lost.any() else np.nan,
     }
     return {
-        "dummy column": float(plan[1:, 0].sum()),  # what X gave; the corner is the rest of the column
+        "dummy column": float(plan[1:, 0].sum()),  # what X gives to the dummy; the corner is not a part of it
         "corner": float(plan[0, 0]),
         "cap of one frame": 1 / plan.shape[1],
         "frames dropped": int(dropped.sum()),

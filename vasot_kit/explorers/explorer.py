@@ -1,4 +1,4 @@
-"""What every explorer is made of: controls, a picture that can be clicked, numbers, one line for what went wrong."""
+"""The widget of all explorers: controls, a picture that can be clicked, numbers, and a line for errors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ export default { render };
 
 
 class Picture(anywidget.AnyWidget):
-    """A PNG that tells where it was clicked: shares of width and height from the top left, and a running number."""
+    """A PNG that says where it was clicked: shares of width and height from the top left, and a running number."""
 
     _esm = SCRIPT
     png = traitlets.Bytes().tag(sync=True)
@@ -52,12 +52,12 @@ class Picture(anywidget.AnyWidget):
     clicked = traitlets.List(traitlets.Float()).tag(sync=True)
 
 
-class Shown(NamedTuple):
+class View(NamedTuple):
     """What an explorer shows for one setting of its controls.
 
     Attributes:
-        figure: drawn with a fixed layout, which is faster than a constrained one.
-        numbers: name -> value; a number is shown with four significant digits, a text as it is.
+        figure: the picture; a fixed layout is drawn faster than a constrained one.
+        numbers: name -> value; floats are shown with four significant digits, everything else as it is.
     """
 
     figure: Figure
@@ -65,21 +65,21 @@ class Shown(NamedTuple):
 
 
 class Explorer(widgets.VBox):
-    """Controls above, a picture below, numbers beside it.
+    """Controls, a picture below them, and numbers below the picture.
 
     Args:
-        draw: values of the controls by name -> what to show; pure, so that equal values give equal pictures. An
-            InputError is shown as one line, and the last good picture stays.
-        controls: ipywidgets with a ``value``, by the name of the argument of ``draw``.
+        draw: called with the values of the controls by name, gives what to show. Equal values must give equal pictures.
+            If it raises an InputError, that is shown as one line and the last good picture stays.
+        controls: name of an argument of ``draw`` -> ipywidget with a ``value``.
         rows: names of the controls in each row; one row where None.
-        extra: widgets without a say in the picture, such as a play button that drives a slider.
-        click: called with the explorer, the label of the axes that was clicked, and x, y in its data units.
-        title: text for readers who do not see the picture.
+        extra: widgets that ``draw`` does not depend on, such as a play button that moves a slider.
+        click: called with the explorer, the label of the axes that were clicked, and x, y in their data units.
+        title: text for readers who cannot see the picture.
     """
 
     def __init__(
         self,
-        draw: Callable[..., Shown],
+        draw: Callable[..., View],
         controls: Mapping[str, Any],
         *,
         rows: Sequence[Sequence[str]] | None = None,
@@ -106,20 +106,20 @@ class Explorer(widgets.VBox):
 
     @property
     def values(self) -> dict[str, Any]:
-        """Present values of the controls."""
+        """The present values of the controls."""
         return {name: control.value for name, control in self.controls.items()}
 
     @property
     def numbers(self) -> dict[str, float | int | str]:
-        """The numbers beside the picture, unrounded."""
+        """The numbers below the picture, unrounded."""
         return dict(self.shown.numbers)
 
     def static(self) -> Figure:
-        """The static twin: the picture of the present values."""
+        """The figure of the present values, for places without widgets."""
         return self.shown.figure
 
     def _changed(self, _: object = None) -> None:
-        # Figures leave much to collect; a collection in the middle would hold this picture back by some 250 ms.
+        # Figures leave much garbage; collecting it while drawing would delay this picture by some 250 ms.
         collecting = gc.isenabled()
         gc.disable()
         try:
@@ -132,7 +132,7 @@ class Explorer(widgets.VBox):
             if collecting:
                 gc.enable()
 
-    def _show(self, shown: Shown) -> None:
+    def _show(self, shown: View) -> None:
         buffer = io.BytesIO()
         shown.figure.savefig(buffer, format="png", dpi=DPI)
         self.picture.png = buffer.getvalue()
@@ -157,7 +157,7 @@ class Explorer(widgets.VBox):
                 return
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        """The widget for those who can show it, and the picture for those who cannot."""
+        """The widget for front ends that can show it, and the picture for those that cannot."""
         bundle = super()._repr_mimebundle_(**options) or {}
         settings = ", ".join(f"{name}={value!r}" for name, value in self.values.items())
         picture = base64.b64encode(self.picture.png).decode()

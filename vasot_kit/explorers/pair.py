@@ -1,4 +1,4 @@
-"""Scrub through an alignment: a frame of X, its match distribution, both recordings at that moment."""
+"""Explorer of an alignment: pick a frame of X, see its match distribution and both recordings at that moment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import ipywidgets as widgets
 import numpy as np
 from torch import Tensor
 
-from vasot_kit.explorers.explorer import Explorer, Shown
+from vasot_kit.explorers.explorer import Explorer, View
 from vasot_kit.figures import plot_pair
 from vasot_lib.data import Video, correspondence
 from vasot_lib.errors import InputError
@@ -22,10 +22,10 @@ def explore_pair(
     """Pick a frame of X by slider, by playing, or by clicking the plan.
 
     Args:
-        plans: name -> (N, M) targets as ``Alignment.match(...).x_to_y[0]`` gives them; several can be compared.
+        plans: name -> (N, M) targets, as ``Alignment.match(...).x_to_y[0]`` gives them; buttons choose one of several.
         x: N frames.
         y: M frames.
-        classes: names for ``Video.labels``.
+        classes: class names; where given, the steps of the frame and of its match are shown.
         background: number of the background class.
 
     Raises:
@@ -39,10 +39,10 @@ def explore_pair(
     matrices = {name: np.asarray(plan, dtype=float) for name, plan in plans.items()}
     truth = None if x.position is None or y.position is None else correspondence(x, y).numpy()
 
-    def draw(frame: int, plan: str) -> Shown:
+    def draw(frame: int, plan: str) -> View:
         row = matrices[plan][frame]
         figure = plot_pair(matrices[plan], x, y, frame, background=background, title=f"X: {x.name}   Y: {y.name}")
-        return Shown(figure, _numbers(row, frame, x, y, classes, truth))
+        return View(figure, _numbers(row, frame, x, y, classes, truth))
 
     slider = widgets.IntSlider(len(x) // 2, 0, len(x) - 1, description="frame of X", layout={"width": "60%"})
     play = widgets.Play(value=slider.value, min=0, max=len(x) - 1, interval=PACE)
@@ -58,7 +58,7 @@ def explore_pair(
         draw, {"frame": slider, "plan": choice}, extra=[play], click=click,
         title="A transport plan, the match distribution of one frame, and both recordings",
     )  # fmt: skip
-    explorer.link = link  # a link that nobody holds is gone
+    explorer.link = link  # without a reference the link would be collected as garbage
     return explorer
 
 

@@ -1,4 +1,4 @@
-"""What the priors do to a plan: weights and radius by slider, plan, costs and terms of the objective beside them."""
+"""Explorer of the priors: sliders for their weights and the radius; the plan, the costs, the terms of the objective."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipywidgets as widgets
 import numpy as np
 import torch
 
-from vasot_kit.explorers.explorer import Explorer, Shown
+from vasot_kit.explorers.explorer import Explorer, View
 from vasot_kit.figures import plot_structure
 from vasot_lib.data import Video, correspondence
 from vasot_lib.errors import InputError
@@ -17,16 +17,16 @@ from vasot_lib.transport import Alignment, Far, Near, Problem, cosine_cost, make
 def explore_structure(x: Video, y: Video, background: int | None = None) -> Explorer:
     """Move alpha, r, rho and epsilon of a balanced alignment of two labelled recordings.
 
-    The pictures are the plan, the cost ``C + rho R``, the structure gradient ``Cx T Cy`` and the
-    terms of J with those of the uniform plan as marks. The numbers are J, its terms, the largest relative marginal
-    error, the share of frames whose best match shows their step, the mean jump of the best match from frame to frame
-    (frames of Y), and the effective matches of a frame. A radius without a frame in its window is refused, as by
-    :func:`vasot_lib.transport.solve`.
+    The figure shows the plan, the cost ``C + rho R``, the structure gradient ``Cx T Cy``, and the terms of the
+    objective J with marks at those of the uniform plan. The numbers are J, its terms, the largest relative marginal
+    error, the share of frames whose best match shows the same step, the mean jump of the best match from frame to frame
+    (in frames of Y), and the effective number of matches of a frame. A radius whose window holds no frame is refused,
+    as in :func:`vasot_lib.transport.solve`.
 
     Args:
         x: N frames with labels; their features are compared as they are.
         y: M frames with labels.
-        background: class whose frames of X are not asked for a partner.
+        background: number of the background class, whose frames of X are not counted in that share.
 
     Raises:
         InputError: a recording without labels.
@@ -39,7 +39,7 @@ def explore_structure(x: Video, y: Video, background: int | None = None) -> Expl
     truth = None if x.position is None or y.position is None else correspondence(x, y).numpy()
     uniform = torch.full_like(appearance, 1 / appearance[0].numel())
 
-    def draw(alpha: float, radius: float, rho: float, epsilon: float) -> Shown:
+    def draw(alpha: float, radius: float, rho: float, epsilon: float) -> View:
         cost = appearance + rho * prior
         structure = Near(radius), Far(radius)
         problem = make_problem(cost, structure, alpha=alpha, epsilon=epsilon)
@@ -58,7 +58,7 @@ def explore_structure(x: Video, y: Video, background: int | None = None) -> Expl
             "mean jump": float(np.abs(np.diff(plan.matrix[0].argmax(1).numpy())).mean()),
             "effective matches": float(report["effective matches"]),
         }
-        return Shown(figure, numbers)
+        return View(figure, numbers)
 
     start, wide = Alignment(), {"width": "45%"}
     controls = {

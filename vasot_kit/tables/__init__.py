@@ -1,1 +1,1 @@
-"""What is told about runs: tables of scores, paired comparisons, ablations, the report of the tutorial."""
+"""Tables about runs: scores, paired comparisons, ablations, and the report of the tutorial."""

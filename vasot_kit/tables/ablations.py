@@ -1,6 +1,6 @@
-"""What the chapter on ablations trains: parts left out, settings moved, presets, defects, weights of the two tasks.
+"""The runs of the chapter on ablations: parts left out, settings varied, presets, defects, weights of the two tasks.
 
-Every function takes a :class:`Run` with what all trainings have in common; the ``line`` of a run says what differs.
+Every function takes a :class:`Run` with what all of its runs have in common; the ``line`` of a run says what differs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from vasot_kit.experiments.defects import DEFECTS
 from vasot_kit.experiments.presets import ALIGNMENT, PRESETS, SEGMENTATION
 from vasot_kit.runs.study import Run
 
-# The paper's ablation of the alignment (SPEC section 11): what each row changes, under the alignment term.
+# The paper's ablation of the alignment (SPEC section 11): the settings of the alignment that each row changes.
 PARTS: dict[str, dict[str, Any]] = {
     "all": {},
     "w/o structural prior": {"transport.alpha": 0.0},
@@ -22,7 +22,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "w/o balance": {"transport.relax": 0.1},
     "w/o dummy frames": {"transport.dummy": "none"},
 }
-# The same rows on IKEA ASM, percent, from the paper's table. Never mixed with measured figures.
+# The same rows on IKEA ASM in percent, from the paper's table; never to be mixed with measured values.
 PUBLISHED_PARTS: dict[str, dict[str, float]] = {
     part: dict(zip(("acc_0.1", "acc_0.5", "acc_1.0", "ap_5", "ap_10", "ap_15"), figures, strict=True))
     for part, figures in {
@@ -38,11 +38,11 @@ K = "K / actions"
 
 @dataclass(frozen=True)
 class Setting:
-    """A hyper-parameter of VASOT and the values that it is moved over.
+    """A hyper-parameter of VASOT and the values that it is given.
 
     Attributes:
-        places: where it stands, by dotted name in VASOT's configuration; all are moved together.
-        values: of the releases' own sensitivity studies (SPEC section 7).
+        places: dotted names in VASOT's configuration; all of them get the same value.
+        values: those of the sensitivity studies of the releases (SPEC section 7).
     """
 
     places: tuple[str, ...]
@@ -50,7 +50,7 @@ class Setting:
 
 
 def _both(name: str) -> tuple[str, ...]:
-    """In the transport of both tasks, as the releases move them."""
+    """The dotted names of a setting in the transport of both tasks, which the releases vary together."""
     return tuple(f"{term['vasot']}transport.{name}" for term in (ALIGNMENT, SEGMENTATION))
 
 
@@ -60,12 +60,12 @@ SETTINGS: dict[str, Setting] = {
     "rho": Setting((*_both("rho"), "hyper.segmentation.decode.rho"), (0.1, 0.15, 0.2, 0.25, 0.3)),
     "epsilon": Setting(_both("epsilon"), (0.03, 0.05, 0.07, 0.09, 0.11)),
     "lambda": Setting(("hyper.segmentation.transport.relax",), (0.08, 0.11, 0.14, 0.17, 0.2)),
-    # No release has a grid of it.
+    # No release varies it.
     "zeta": Setting(("hyper.alignment.transport.zeta",), (0.1, 0.3, 0.5, 0.7, 0.9)),
-    # 10, 14, 19, 24, 29 for the 19 actions of 50 Salads Mid: as multiples of the true number.
+    # The releases use 10, 14, 19, 24, 29 for the 19 actions of 50 Salads Mid; here as multiples of the true number.
     K: Setting((), (10 / 19, 14 / 19, 1.0, 24 / 19, 29 / 19)),
 }
-RIGHT = "without"  # a defect, in the line of the run that it is compared with
+RIGHT = "without"  # begins the line of the run without a defect, with which the run with it is compared
 
 
 def part_runs(base: Run) -> list[Run]:
@@ -77,11 +77,11 @@ def part_runs(base: Run) -> list[Run]:
 
 
 def setting_runs(base: Run, n_actions: int) -> dict[tuple[str, float], Run]:
-    """VASOT with one setting at one value, by both.
+    """(setting, value) -> run of VASOT with this setting at this value.
 
     Args:
-        base: what all have in common.
-        n_actions: of the data set; K is moved to multiples of it, 2 at least.
+        base: what all runs have in common.
+        n_actions: number of actions of the data set; K is set to multiples of it, at least 2.
     """
     runs = {}
     for name, setting in SETTINGS.items():
@@ -92,7 +92,8 @@ def setting_runs(base: Run, n_actions: int) -> dict[tuple[str, float], Run]:
 
 
 def chosen_settings(dataset: str, preset: str) -> dict[str, float]:
-    """Where a preset has the settings that :func:`setting_runs` moves; that of the alignment where the tasks differ."""
+    """The values in a preset of the settings that :func:`setting_runs` varies; those of the alignment where the tasks
+    differ."""
     config = make_config(dataset, "vasot", preset)
 
     def value(place: str) -> float:
@@ -114,7 +115,7 @@ def preset_runs(base: Run) -> list[Run]:
 
 
 def defect_runs(base: Run) -> list[Run]:
-    """VASOT with each defect switched on, beside the same without it."""
+    """For each defect VASOT without it and with it."""
     runs = []
     for name, defect in DEFECTS.items():
         right = _changed(base, "vasot", f"{RIGHT} {name}", defect.reference)
@@ -123,7 +124,7 @@ def defect_runs(base: Run) -> list[Run]:
 
 
 def weight_runs(base: Run, weights: tuple[float, ...]) -> dict[tuple[float, float], Run]:
-    """VASOT for every pair of weights of its two losses but (0, 0), by (w_align, w_seg)."""
+    """(w_align, w_seg) -> run of VASOT with these weights of its two losses, for all pairs but (0, 0)."""
     return {
         (align, segment): _changed(
             base, "vasot", f"align {align:g}, segment {segment:g}", {"hyper.w_align": align, "hyper.w_seg": segment}

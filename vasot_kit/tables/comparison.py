@@ -1,4 +1,4 @@
-"""Methods side by side: tables whose cells lead to their runs, bootstrap intervals, ranks, published figures."""
+"""Comparison of methods: tables with links to the runs, bootstrap intervals, ranks, published results."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from scipy.stats import bootstrap, norm, t
 from vasot_kit.tables.scores import LOWER_IS_BETTER, TASKS, paired_differences
 from vasot_lib.errors import InputError
 
-RESAMPLES = 9999
-LEVEL = 0.95
+RESAMPLES = 9999  # of the bootstrap
+LEVEL = 0.95  # confidence level of intervals
 
 _ALIGNMENT = ("acc_0.1", "acc_0.5", "acc_1.0", "ap_5", "ap_10", "ap_15")
 _SEGMENTATION = ("mof", "f1", "miou")
-# Percent, from the paper's tables (SPEC section 11). Other data, other features: never to be mixed with measured ones.
+# In percent, from the paper's tables (SPEC section 11). Data and features differ: never mix them with measured values.
 PUBLISHED: dict[str, dict[str, dict[str, float]]] = {
     "IKEA ASM": {
         "tcc": dict(zip(_ALIGNMENT, (22.70, 25.04, 25.63, 18.03, 17.53, 17.20), strict=True)),
@@ -43,7 +43,7 @@ PUBLISHED: dict[str, dict[str, dict[str, float]]] = {
 
 
 def published_table(titles: Mapping[str, str]) -> pd.DataFrame:
-    """The published figures of a task in percent, one line per method, columns by data set and score; – where unknown.
+    """The published scores of a task in percent: one line per method, one column per data set and score, – if unknown.
 
     Args:
         titles: scores to show, e.g. ``TASKS["Alignment"]``.
@@ -58,15 +58,15 @@ def published_table(titles: Mapping[str, str]) -> pd.DataFrame:
 
 
 def linked_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], folder: Path | str) -> str:
-    """HTML table, one line per method: 100 times mean ± standard deviation over seeds.
+    """HTML table with one line per method: 100 times the mean ± standard deviation over seeds.
 
-    A cell shows the value of every seed when the mouse rests on it and leads to the metrics files it was made from: the
-    mean to that of its first seed, the numbers in the last column to that of each.
+    A cell shows the value of every seed while the mouse rests on it. The cells link to the metrics files: a mean to
+    that of the first seed, and each seed in the last column to its own.
 
     Args:
         rows: as :func:`vasot_kit.runs.study.run_study` returns them, of one data set.
-        titles: scores to show; those that no row has are left out, as are rows without any of them.
-        folder: of the study, relative to the page that shows the table.
+        titles: score -> title of its column; scores that no row has are left out, as are rows without any score.
+        folder: the folder of the study, relative to the page that shows the table.
     """
     frame = _scored(rows, titles)
     scores = [score for score in titles if score in frame]
@@ -85,17 +85,17 @@ def linked_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], f
 
 
 def intervals(differences: pd.DataFrame) -> pd.DataFrame:
-    """Mean of the differences of each line and its 95 % bootstrap interval over the seeds.
+    """The mean of the differences of each line, with its 95 % bootstrap interval over the seeds.
 
-    The expanded percentile interval (Hesterberg, The American Statistician 2015). Where there is no difference it
-    excludes 0 in 5 % of cases with ten seeds, 7 % with five, a quarter with three (whenever all agree in sign) and half
-    with two.
+    It is the expanded percentile interval (Hesterberg, The American Statistician 2015). If there is no true difference,
+    it excludes 0 in 5 % of cases with ten seeds, in 7 % with five, in a quarter with three (whenever all three agree in
+    sign) and in half with two.
 
     Args:
         differences: as :func:`vasot_kit.tables.scores.paired_differences` gives them.
 
     Returns:
-        One row per line, columns (score, ``mean`` | ``low`` | ``high``); a single seed has no interval (NaN).
+        One row per line, columns (score, ``mean`` | ``low`` | ``high``); NaN for the interval of a single seed.
     """
     lines: dict[str, dict[tuple[str, str], float]] = {}
     for line, group in differences.groupby(level="line", sort=False):
@@ -109,7 +109,7 @@ def intervals(differences: pd.DataFrame) -> pd.DataFrame:
 
 
 def interval_table(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
-    """The intervals as text, 100 times the score; a star where the interval excludes 0.
+    """The intervals as text, in 100 times the score, with a star if the interval excludes 0.
 
     Args:
         table: as :func:`intervals` gives it.
@@ -128,11 +128,11 @@ def interval_table(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFra
 
 
 def claims(table: pd.DataFrame, reference: str) -> list[str]:
-    """One sentence of markdown per line: in which scores the reference is ahead of it, behind it, or not separated.
+    """One sentence of markdown per line: in which scores the reference is ahead of it, behind it, or neither.
 
     Args:
-        table: as :func:`intervals` gives it, of line minus reference.
-        reference: what was subtracted.
+        table: as :func:`intervals` gives it, for the differences line minus reference.
+        reference: the line that was subtracted.
     """
     sentences = []
     for line, row in table.iterrows():
@@ -150,13 +150,13 @@ def claims(table: pd.DataFrame, reference: str) -> list[str]:
 
 
 def ranks(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> pd.DataFrame:
-    """Rank of every line by every score: 1 + how many others are ahead of it with an interval that excludes 0.
+    """Rank of every line by every score: 1 + the number of lines that are ahead of it with an interval that excludes 0.
 
-    Lines that do not separate share a rank.
+    Lines whose interval includes 0 can share a rank.
 
     Args:
-        rows: of one data set, paired by seed; lines without one of the scores are left out of that score.
-        titles: scores to rank by.
+        rows: those of one data set, which are paired by seed; a line without a score has no rank by it.
+        titles: scores to rank by, and the titles of their columns.
     """
     frame = _scored(rows, titles)
     scores = [score for score in titles if score in frame]
@@ -176,7 +176,7 @@ def ranks(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> pd.Da
 def differences_between(
     rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], first: str, second: str
 ) -> pd.DataFrame:
-    """Interval of first minus second, paired by seed, on every data set that has both: one row per data set.
+    """The interval of first minus second, paired by seed, in one row for every data set that has both lines.
 
     Raises:
         InputError: no data set has both lines.
@@ -204,10 +204,10 @@ def _scored(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> pd.
 def _interval(values: np.ndarray) -> tuple[float, float]:
     if len(values) < 2:
         return np.nan, np.nan
-    if np.ptp(values) == 0.0:  # scipy warns of what is plain here
+    if np.ptp(values) == 0.0:  # scipy would warn
         return float(values[0]), float(values[0])
     n = len(values)
-    # Percentiles of few values are too narrow: further out by what Student's t and the n in the variance would add.
+    # Percentile intervals of few values are too narrow; they are widened as Student's t and the variance over n - 1 do.
     tail = norm.cdf(t.ppf((1 - LEVEL) / 2, n - 1) * np.sqrt(n / (n - 1)))
     found = bootstrap(
         (values,), np.mean, n_resamples=RESAMPLES, confidence_level=1 - 2 * tail, method="percentile",

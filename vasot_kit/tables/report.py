@@ -1,6 +1,6 @@
-"""The tutorial run, and the one page that shows what its notebooks found.
+"""The tutorial: runs its notebooks and writes one page about their results.
 
-The page and the notebooks' pages need no network: formulas become MathML, styles and pictures are beside or inside.
+The page and those of the notebooks need no network: formulas become MathML, styles and pictures are stored with them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vasot_kit.runs.records import collect, to_json, versions, write_text
 from vasot_kit.tables.scores import SCORES
 from vasot_lib.errors import DataError
 
-# What the tutorial runs: notebook, and the parameters in which it differs from the notebook's defaults.
+# The runs of the tutorial: a notebook, and the parameters that differ from its defaults.
 TUTORIAL: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("00_quickstart", {}),
     ("10_structural_priors", {}),
@@ -47,8 +47,8 @@ TUTORIAL: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("80_speed_and_scale", {}),
 )
 
-ALONE = ("80_speed_and_scale",)  # what is timed gets the whole machine
-MOST_AT_A_TIME = 4  # notebooks; each takes some 600 MB
+ALONE = ("80_speed_and_scale",)  # notebooks that measure times, and so are run alone
+MOST_AT_A_TIME = 4  # notebooks that run side by side; each takes some 600 MB
 
 LEGEND = {
     "Segmentation": "One matching of found actions to true classes over all videos (activity level). MoF: share of "
@@ -57,7 +57,7 @@ LEGEND = {
     "phase has come. Kendall's tau: order of the nearest neighbours. AP@k: share of the k nearest frames of other "
     "videos in the same phase.",
 }
-# nbconvert's page without the scripts that it would load from the network.
+# The template of nbconvert without the scripts that it loads from the network.
 OFFLINE = """{%- extends 'index.html.j2' -%}
 {%- block html_head_js -%}{%- endblock -%}
 {%- block html_head_js_mathjax -%}{%- endblock -%}
@@ -90,14 +90,14 @@ def tutorial(out: Path | str = Path("outputs/tutorial"), notebooks: Path | str =
 
 
 def _run_side_by_side(files: Sequence[Path], parameters: Sequence[dict[str, Any]], out: Path) -> list[Path]:
-    """Run several notebooks at a time, and at last, one by one, those that time what they do."""
+    """Run several notebooks at a time, and after them, one by one, those that measure times."""
     alone = [k for k, file in enumerate(files) if file.stem in ALONE]
     others = [k for k in range(len(files)) if k not in alone]
     cores = os.cpu_count() or 1
     workers = min(cores, MOST_AT_A_TIME)
     runs: dict[int, Path] = {}
     with tqdm(total=len(files), desc="notebooks", unit="run") as bar:
-        # Threads of one notebook that wait for each other would keep the cores from the next one.
+        # Each notebook gets its share of the cores, or their threads would wait for each other.
         with worker_pool(workers, _use_threads, max(1, cores // workers)) as pool:
             started = {pool.submit(run_notebook, files[k], parameters[k], out, progress=False): k for k in others}
             try:
@@ -117,17 +117,17 @@ def _run_side_by_side(files: Sequence[Path], parameters: Sequence[dict[str, Any]
 
 
 def _use_threads(count: int) -> None:
-    """What the kernels of a worker are told."""
+    """Set the number of threads for the kernels that a worker starts."""
     os.environ["OMP_NUM_THREADS"] = str(count)
 
 
 def write_report(out: Path, runs: Sequence[Path], parameters: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``metrics.json`` and ``index.html`` about runs whose folders lie below ``out``.
+    """Write ``metrics.json`` and ``index.html`` about finished runs.
 
     Args:
-        out: folder of the page.
+        out: folder of the page, above those of the runs.
         runs: folders as :func:`vasot_kit.runs.notebook.run_notebook` returns them.
-        parameters: per run, what to show of its parameters.
+        parameters: for each run the parameters to show.
     """
     base = out.resolve()
     rows = [{**row, "run": run.relative_to(base).as_posix()} for run in runs for row in collect(run)]
@@ -147,9 +147,9 @@ def write_report(out: Path, runs: Sequence[Path], parameters: Sequence[Mapping[s
 def results_tables(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     """HTML tables by task and data set: mean and standard deviation over seeds, best first, the best in bold.
 
-    Rows of one table are told apart by every column of text, such as method or preset. Equal rows of several runs, such
-    as a baseline that each of them scored, count once. Variants of a method, whose ``line`` is not its name, are left
-    to the page of the notebook that compares them.
+    Seeds are averaged over rows that agree in all columns of text, such as method and preset. Equal rows of several
+    runs, such as a baseline that each of them scored, count once. Variants of a method, whose ``line`` is not its name,
+    are shown only on the page of the notebook that compares them.
 
     Args:
         rows: as :func:`vasot_kit.runs.records.collect` gives them.
@@ -192,7 +192,7 @@ def _cell(mean: float, spread: float, best: bool) -> str:
 
 
 def _card(base: Path, run: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page shows about one run; writes the run's ``notebook.html`` on the way."""
+    """The values that the template shows for one run. Also writes the ``notebook.html`` of the run."""
     notebook = nbformat.read(run / "notebook.ipynb", as_version=4)
     title = _title(notebook, run.parent.name)
     write_text(run / "notebook.html", notebook_html(notebook, title))
@@ -208,7 +208,7 @@ def _card(base: Path, run: Path, parameters: Mapping[str, Any]) -> dict[str, Any
 
 
 def _title(notebook: NotebookNode, default: str) -> str:
-    """The first heading."""
+    """The first heading of a notebook."""
     lines = (line for cell in notebook.cells if cell.cell_type == "markdown" for line in cell.source.splitlines())
     return next((line.lstrip("#").strip() for line in lines if line.startswith("# ")), default)
 
@@ -218,7 +218,7 @@ def _shown(parameters: Mapping[str, Any]) -> str:
 
 
 def notebook_html(notebook: NotebookNode, title: str) -> str:
-    """An executed notebook as one page of HTML that loads nothing from elsewhere."""
+    """An executed notebook as one HTML page that loads nothing from the network."""
     notebook.metadata["title"] = title
     page, _ = HTMLExporter(raw_template=OFFLINE, filters={"markdown2html": _markdown}).from_notebook_node(notebook)
     return page
@@ -229,7 +229,7 @@ def _markdown(source: str) -> str:
 
 
 class _MathRenderer(IPythonRenderer):
-    """Markdown in which formulas are MathML, which browsers draw without help."""
+    """Renders markdown with formulas as MathML, which browsers show without scripts."""
 
     def block_math(self, body: str) -> str:
         return _mathml(body, "block")

@@ -1,4 +1,4 @@
-"""Tables of the notebooks, and what they say in words: one run beside its baselines, an ablation over seeds."""
+"""Tables of scores and sentences about them: one run beside its baselines, an ablation over seeds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-# Scores by task, as they are called in the rows and on the page.
+# Task -> name of a score in the rows -> its title on the page.
 SCORES = {
     "Segmentation": {"mof": "MoF", "f1": "F1", "miou": "mIoU"},
     "Alignment": {
@@ -21,12 +21,12 @@ SCORES = {
         "ap_15": "AP@15",
     },
 }
-# The same, and the scores of frame-to-frame matches.
+# The same with the scores of frame-to-frame matches.
 TASKS: dict[str, dict[str, str]] = {
     **SCORES,
     "Matching": {"transfer": "Label transfer", "frame_error": "Frame error"},
 }
-# For methods whose action k is another one in every video.
+# For methods whose action k means something else in every video.
 PER_VIDEO = {"mof_video": "MoF, per video", "f1_video": "F1, per video", "miou_video": "mIoU, per video"}
 LOWER_IS_BETTER = ("frame_error",)
 
@@ -36,14 +36,14 @@ def score_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) ->
 
     Args:
         rows: with ``method`` and scores, as ``evaluate`` and ``baseline_rows`` give them.
-        titles: the scores to show, e.g. ``TASKS["Alignment"]``.
+        titles: score -> title of the scores to show, e.g. ``TASKS["Alignment"]``.
     """
     frame = pd.DataFrame(rows).set_index("method")
     return _known(frame, titles).astype(float).dropna(how="all")
 
 
 def verdicts(table: pd.DataFrame, method: str) -> list[str]:
-    """One sentence of markdown per other line of a score table: where the method is ahead of it and where it is not.
+    """One sentence of markdown per other line of a score table: in which scores the method is ahead of it or not.
 
     Args:
         table: as :func:`score_table` gives it.
@@ -63,12 +63,12 @@ def verdicts(table: pd.DataFrame, method: str) -> list[str]:
 
 
 def mean_and_spread(rows: Sequence[Mapping[str, Any]], by: str, titles: Mapping[str, str]) -> pd.DataFrame:
-    """Mean and standard deviation over seeds as text, 100 times the score; a single seed has no spread.
+    """Mean and standard deviation over seeds as text, in 100 times the score; a single seed has no deviation.
 
     Args:
         rows: one per seed and value of ``by``, e.g. of ``run_study``.
-        by: the column that tells the lines apart.
-        titles: the scores to show.
+        by: the column whose values are the lines of the table.
+        titles: score -> title of the scores to show.
     """
     frame = pd.DataFrame(rows)
     scores = _known(frame, titles).columns
@@ -81,9 +81,9 @@ def mean_and_spread(rows: Sequence[Mapping[str, Any]], by: str, titles: Mapping[
 def paired_differences(
     rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], reference: str = "all"
 ) -> pd.DataFrame:
-    """Score of each line minus that of the reference with the same seed, indexed by (line, seed).
+    """The score of each line minus that of the reference with the same seed, indexed by (line, seed).
 
-    The seed decides the first weights and the sampled frames of both, so much of its luck cancels.
+    Both have the same first weights and the same sampled frames, so much of their random effect cancels.
 
     Args:
         rows: with ``line``, ``seed`` and scores.
@@ -96,7 +96,7 @@ def paired_differences(
 
 
 def ablation_verdicts(differences: pd.DataFrame) -> list[str]:
-    """One sentence of markdown per line: what leaving the part out did, in all seeds alike or not.
+    """One sentence of markdown per line: which scores it lowers or raises in every seed, and which differ in sign.
 
     Args:
         differences: as :func:`paired_differences` gives them.
