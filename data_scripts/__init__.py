@@ -1,1 +1,1 @@
-"""One script per data set: fetch or import it, check it, write it in the layout of the field."""
+"""One script per data set, which downloads or imports it, checks it and writes it in the folder layout of the field."""

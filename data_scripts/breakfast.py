@@ -18,13 +18,14 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from data_scripts.common import layouts
-from data_scripts.common.script import Facts, Found, Options, Script, download, run
+from data_scripts.common import feature_folders
+from data_scripts.common.download import download
+from data_scripts.common.script import Inventory, Options, PublishedFacts, Script, run
 
 FEATURES = "https://drive.google.com/file/d/1DbYnU2GBb68CxEt2I50QZm17KGYKNR1L"
 LABELS = "https://drive.google.com/file/d/1RO8lrvLy4bVaxZ7C62R0jVQtclXibLXU"
 
-FACTS = Facts(
+FACTS = PublishedFacts(
     # The owner's page counts 1,989 recordings, both halves of the stereo camera among them, and clips per activity
     # (coffee 200, ...) of that count; how many of the 1,712 belong to each activity is not published.
     videos=1712,
@@ -66,9 +67,9 @@ def fetch(folder: Path) -> None:
     download(LABELS, folder / "groundTruth")
 
 
-def convert(source: Path, target: Path, options: Options) -> Found:
-    """Write the folder; raises DataError as ``layouts.convert`` does."""
-    return layouts.convert(source, target, options, layouts.Layout(facts=FACTS, activity=activity))
+def convert(source: Path, target: Path, options: Options) -> Inventory:
+    """Write the folder; raises DataError as ``feature_folders.convert`` does."""
+    return feature_folders.convert(source, target, options, feature_folders.Layout(facts=FACTS, activity=activity))
 
 
 SCRIPT = Script(

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from data_scripts.common.script import Facts, Found, Options, Recording, Script, run, write_folder
+from data_scripts.common.script import FeatureRecording, Inventory, Options, PublishedFacts, Script, run, write_folder
 from vasot_lib.data.folder import read_features, read_lines, read_mapping
 from vasot_lib.errors import DataError
 
@@ -26,7 +26,7 @@ FRAMES = {
     "P08_webcam01_P08_coffee": 271,
     "P09_cam01_P09_coffee": 571,
 }
-FACTS = Facts(
+FACTS = PublishedFacts(
     videos=len(FRAMES),
     lengths={f"coffee/{name}": frames for name, frames in FRAMES.items()},
     sources={"videos": "TOT's repository, dummy_data", "lengths": "TOT's repository, dummy_data"},
@@ -43,7 +43,7 @@ def find(source: Path, *names: str, truth: bool = False) -> Path:
     return file
 
 
-def convert(source: Path, target: Path, options: Options) -> Found:
+def convert(source: Path, target: Path, options: Options) -> Inventory:
     """Write the folder.
 
     Raises:
@@ -51,7 +51,7 @@ def convert(source: Path, target: Path, options: Options) -> Found:
     """
     classes = read_mapping(find(source, "mapping.txt"))
 
-    def recordings() -> Iterator[Recording]:
+    def recordings() -> Iterator[FeatureRecording]:
         for name, frames in FRAMES.items():
             file = find(source, f"{name}.txt", f"{name}.npy")
             features = read_features(file).numpy()

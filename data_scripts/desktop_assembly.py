@@ -18,12 +18,13 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from data_scripts.common import layouts
-from data_scripts.common.script import Facts, Found, Options, Script, download_folder, run
+from data_scripts.common import feature_folders
+from data_scripts.common.download import download_folder
+from data_scripts.common.script import Inventory, Options, PublishedFacts, Script, run
 
 FOLDER = "https://drive.google.com/drive/folders/1m7ljnnnd5kJ_Hi4Ir-sdNZRDFSqT1sHd"
 
-FACTS = Facts(
+FACTS = PublishedFacts(
     videos=76,
     # 22 steps and Background. ASOT looks for 22 actions and leaves no class out of the scores; TOT's README says 23.
     classes=23,
@@ -41,9 +42,9 @@ def fetch(folder: Path) -> None:
     download_folder(FOLDER, folder)
 
 
-def convert(source: Path, target: Path, options: Options) -> Found:
-    """Write the folder; raises DataError as ``layouts.convert`` does."""
-    return layouts.convert(source, target, options, layouts.Layout(facts=FACTS))
+def convert(source: Path, target: Path, options: Options) -> Inventory:
+    """Write the folder; raises DataError as ``feature_folders.convert`` does."""
+    return feature_folders.convert(source, target, options, feature_folders.Layout(facts=FACTS))
 
 
 SCRIPT = Script(

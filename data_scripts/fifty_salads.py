@@ -23,14 +23,15 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from data_scripts.common import layouts
-from data_scripts.common.script import Facts, Found, Options, Script, download, run
+from data_scripts.common import feature_folders
+from data_scripts.common.download import download
+from data_scripts.common.script import Inventory, Options, PublishedFacts, Script, run
 from vasot_lib.errors import DataError
 
 FEATURES = "https://drive.google.com/open?id=17o0WfF970cVnazrRuOWE92-OiYHEXTT3"
 LABELS = "https://drive.google.com/open?id=1mzcN9pz1tKygklQOiWI7iEvcJ1vJfU3R"
 
-FACTS = Facts(
+FACTS = PublishedFacts(
     videos=50,
     classes=19,
     dim=64,
@@ -57,16 +58,16 @@ def fetch(folder: Path) -> None:
     download(LABELS, folder / "groundTruth")
 
 
-def convert(source: Path, target: Path, options: Options) -> Found:
-    """Write the folder; raises DataError as ``layouts.convert`` does."""
+def convert(source: Path, target: Path, options: Options) -> Inventory:
+    """Write the folder; raises DataError as ``feature_folders.convert`` does."""
     if any(source.rglob("*-activityAnnotation.txt")):
         raise DataError(
             f"{source} holds the owner's annotations, which are intervals of time stamps; "
             f"take labels per frame from {LABELS}"
         )
     classes = sorted(EVAL, key=lambda name: EVAL[name])
-    layout = layouts.Layout(facts=FACTS, classes=classes, variants={"mappingeval.txt": (EVAL, 12)})
-    return layouts.convert(source, target, options, layout)
+    layout = feature_folders.Layout(facts=FACTS, classes=classes, variants={"mappingeval.txt": (EVAL, 12)})
+    return feature_folders.convert(source, target, options, layout)
 
 
 SCRIPT = Script(

@@ -19,7 +19,16 @@ from pathlib import Path
 
 import numpy as np
 
-from data_scripts.common.script import Facts, Found, Options, Recording, Script, run, verify, write_folder
+from data_scripts.common.script import (
+    FeatureRecording,
+    Inventory,
+    Options,
+    PublishedFacts,
+    Script,
+    run,
+    verify,
+    write_folder,
+)
 from vasot_lib.data.folder import read_features
 from vasot_lib.errors import DataError
 
@@ -29,7 +38,7 @@ CLASSES = [
     *("walking", "walking_upstairs", "walking_downstairs", "sitting", "standing", "laying"),
     *("stand_to_sit", "sit_to_stand", "sit_to_lie", "lie_to_sit", "stand_to_lie", "lie_to_stand"),
 ]
-FACTS = Facts(videos=61, sources={"videos": "RawData/labels.txt of the archive: experiments 1 to 61"})
+FACTS = PublishedFacts(videos=61, sources={"videos": "RawData/labels.txt of the archive: experiments 1 to 61"})
 
 
 def pool(signals: np.ndarray) -> np.ndarray:
@@ -59,7 +68,7 @@ def read_recording(acceleration: Path, segments: np.ndarray) -> tuple[np.ndarray
     return features, [CLASSES[np.bincount(window).argmax()] for window in votes]
 
 
-def convert(source: Path, target: Path, options: Options) -> Found:
+def convert(source: Path, target: Path, options: Options) -> Inventory:
     """Write the folder.
 
     Raises:
@@ -73,9 +82,9 @@ def convert(source: Path, target: Path, options: Options) -> Found:
     if sorted(set(table[:, 2].tolist())) != list(range(1, len(CLASSES))):
         raise DataError(f"{raw / 'labels.txt'} names classes {sorted(set(table[:, 2].tolist()))}; expected 1 to 12")
     files = sorted(raw.glob("acc_exp*_user*.txt"))
-    verify(Found(lengths={file.stem: None for file in files}), FACTS, options)
+    verify(Inventory(lengths={file.stem: None for file in files}), FACTS, options)
 
-    def recordings() -> Iterator[Recording]:
+    def recordings() -> Iterator[FeatureRecording]:
         for file in files:
             name = file.stem.removeprefix("acc_")
             yield name, *read_recording(file, table[table[:, 0] == int(name[3:5])][:, 2:])

@@ -25,8 +25,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data_scripts.common.phases import Cuts, Recording, count_frames, differs, find, pictures, write_recordings
-from data_scripts.common.script import Facts, Found, Options, Script, run, verify
+from data_scripts.common.film_folders import (
+    FilmRecording,
+    LengthCheck,
+    count_frames,
+    find_below,
+    numbered_pictures,
+    report_difference,
+    write_recordings,
+)
+from data_scripts.common.script import Inventory, Options, PublishedFacts, Script, run, verify
 from vasot_lib.errors import DataError
 
 ACTIVITY, CAMERA, FILM, NO_ACTION = "Kallax_Shelf_Drawer", "dev3", "scan_video.avi", "NA"
@@ -45,7 +53,7 @@ PARTS = {"training": "train", "testing": "test"}
 # Of the test split, whose labels are published frame by frame.
 TEST_VIDEOS, TEST_FRAMES = 29, 56_198
 TEST_SOURCE = "event logs of henrikkirchmann/IKEA_ASM_UncertainEventLogs"
-FACTS = Facts(
+FACTS = PublishedFacts(
     videos=61 + 29,
     classes=17,
     sources={
@@ -78,7 +86,7 @@ def read_segments(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def frame_labels(key: str, segments: list[dict[str, Any]]) -> list[str]:
-    """A name per frame, up to the last frame that a segment covers.
+    """The class name of every frame, up to the last frame that a segment covers.
 
     Raises:
         DataError: segments overlap or run backwards, or a label is unknown.
@@ -97,40 +105,40 @@ def frame_labels(key: str, segments: list[dict[str, Any]]) -> list[str]:
     return labels
 
 
-def read_recording(key: str, part: str, labels: list[str], folder: Path, cuts: Cuts) -> Recording:
+def read_recording(key: str, part: str, labels: list[str], folder: Path, lengths: LengthCheck) -> FilmRecording:
     """The film or the pictures in ``folder``, with labels of the same number.
 
     Raises:
-        DataError: neither is there or whole, or the numbers differ and nothing may be trimmed.
+        DataError: neither is there, or it is damaged, or the numbers differ and ``trim`` was not asked for.
     """
     film = folder / FILM
     if film.is_file():
         count = count_frames(film)
-        cuts.length(key, {"frames": count, "labels": len(labels)})
+        lengths.length(key, {"frames": count, "labels": len(labels)})
         labels = (labels + [NO_ACTION] * (count - len(labels)))[:count]
-        return Recording(key, labels, film=film, frames=count, part=part)
-    frames = pictures(folder, first=0)
-    n = cuts.length(key, {"pictures": len(frames), "labels": len(labels)})
-    return Recording(key, labels[:n], frames[:n], part=part)
+        return FilmRecording(key, labels, film=film, frames=count, part=part)
+    frames = numbered_pictures(folder, first=0)
+    n = lengths.length(key, {"pictures": len(frames), "labels": len(labels)})
+    return FilmRecording(key, labels[:n], frames[:n], part=part)
 
 
-def select(entries: dict[str, Any], present: set[str], options: Options) -> Found:
-    """The scans to take, with notes.
+def select(entries: dict[str, Any], present: set[str], options: Options) -> Inventory:
+    """The scans that have both annotations and pictures, with notes on the others.
 
     Raises:
         DataError: one is missing, or there are fewer than published.
     """
-    found = Found(lengths=dict.fromkeys(sorted(present & set(entries))))
+    found = Inventory(lengths=dict.fromkeys(sorted(present & set(entries))))
     if missing := sorted(set(entries) - present):
-        differs(f"{len(missing)} annotated scans have no film or pictures, e.g. {missing[0]}", found, options)
+        report_difference(f"{len(missing)} annotated scans have no film or pictures, e.g. {missing[0]}", found, options)
     if unlabelled := sorted(present - set(entries)):
         found.notes.append(f"{len(unlabelled)} scans without annotation were left out, e.g. {unlabelled[0]}")
     verify(found, FACTS, options)
     return found
 
 
-def check_test_split(labels: dict[str, list[str]], parts: dict[str, str], found: Found, options: Options) -> None:
-    """Compare the number of labelled frames of the test split with the published one, where the split is whole.
+def check_test_split(labels: dict[str, list[str]], parts: dict[str, str], found: Inventory, options: Options) -> None:
+    """Compare the number of labelled frames of the test split with the published one, if all its videos are there.
 
     Raises:
         DataError: it differs.
@@ -139,16 +147,16 @@ def check_test_split(labels: dict[str, list[str]], parts: dict[str, str], found:
     frames = sum(len(labels[key]) for key in test)
     if len(test) == TEST_VIDEOS and frames != TEST_FRAMES:
         line = f"the test split has {frames} labelled frames, expected {TEST_FRAMES} ({TEST_SOURCE})"
-        differs(line, found, options)
+        report_difference(line, found, options)
 
 
-def convert(source: Path, target: Path, options: Options) -> Found:
+def convert(source: Path, target: Path, options: Options) -> Inventory:
     """Write the folder.
 
     Raises:
         DataError: a part is missing, damaged or does not fit the other, or the target exists.
     """
-    file, scans = find(source, "gt_segments.json"), find(source, ACTIVITY, holding=f"*/{CAMERA}/images")
+    file, scans = find_below(source, "gt_segments.json"), find_below(source, ACTIVITY, holding=f"*/{CAMERA}/images")
     if file is None:
         raise DataError(f"{source} holds no gt_segments.json; put the action annotations there, unpacked like the rest")
     if scans is None:
@@ -164,16 +172,16 @@ def convert(source: Path, target: Path, options: Options) -> Found:
     labels = {key: frame_labels(key, entries[key]["annotation"]) for key in before.lengths}
     check_test_split(labels, parts, before, options)
     shown = set().union(*labels.values())
-    cuts = Cuts(options)
+    lengths = LengthCheck(options)
 
-    def read() -> Iterator[Recording]:
+    def read() -> Iterator[FilmRecording]:
         for key in before.lengths:
-            yield read_recording(key, parts[key], labels[key], scans / key.split("/")[1] / CAMERA / "images", cuts)
+            yield read_recording(key, parts[key], labels[key], scans / key.split("/")[1] / CAMERA / "images", lengths)
 
     classes = [name for name in ACTIONS if name in shown]
     found = write_recordings(target, read(), classes, FACTS, options, total=len(labels))
     found.notes = list(dict.fromkeys([*before.notes, *found.notes]))
-    found.notes += cuts.notes("pictures and labels were cut to the shorter, the ends of films became NA")
+    found.notes += lengths.notes("pictures and labels were cut to the shorter, the ends of films became NA")
     return found
 
 

@@ -11,10 +11,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from data_scripts.common.script import Facts, Found, report, verify
+from data_scripts.common.script import Inventory, PublishedFacts, run_and_report, verify
 from vasot_lib.data import mocap6
 
-FACTS = Facts(
+FACTS = PublishedFacts(
     videos=6,
     frames=2058,
     classes=12,
@@ -23,15 +23,15 @@ FACTS = Facts(
 )
 
 
-def bring(folder: Path | None) -> str:
-    """Fetch and verify; what came.
+def fetch_and_verify(folder: Path | None) -> str:
+    """Fetch and verify the file, and return a summary.
 
     Raises:
         DataError: no network, or what came is not the expected file.
     """
     file = mocap6.fetch(folder)
     dataset = mocap6.read(file)
-    found = Found(classes=dataset.classes)
+    found = Inventory(classes=dataset.classes)
     for video in dataset.videos:
         found.add(video.name, len(video), dim=dataset.feature_dim)
     verify(found, FACTS)
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     """0 if the file is there and whole, 1 with one line if not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--to", type=Path, help="folder for the file (default: the user's cache, or VASOT_CACHE)")
-    return report(lambda: bring(parser.parse_args(argv).to))
+    return run_and_report(lambda: fetch_and_verify(parser.parse_args(argv).to))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 FOLDER holds, unpacked or as archives,
 1. Penn_Action.tar.gz, from the page of the data set (dreamdragon.github.io/PennAction; Zhang, Zhu, Derpanis 2013):
-   frames/0001/000001.jpg ... and labels/0001.mat (the action and the number of frames are read of it);
+   frames/0001/000001.jpg ... and labels/0001.mat (of which the action and the number of frames are read);
 2. the phase labels that the authors of CARL share (folder "label files" in the README of minghchen/CARL_code):
    train/<action>/0001.npy and val/<action>/0001.npy, one number per frame. TCC itself never published them.
 
@@ -26,8 +26,15 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
-from data_scripts.common.phases import Cuts, Recording, differs, find, pictures, write_recordings
-from data_scripts.common.script import Facts, Found, Options, Script, run, verify
+from data_scripts.common.film_folders import (
+    FilmRecording,
+    LengthCheck,
+    find_below,
+    numbered_pictures,
+    report_difference,
+    write_recordings,
+)
+from data_scripts.common.script import Inventory, Options, PublishedFacts, Script, run, verify
 from vasot_lib.errors import DataError
 
 # Key events between phases: table 2 of TCC (arXiv 1904.07846). Phase k ends with event k, the last one with the film.
@@ -49,9 +56,9 @@ EVENTS = {
 PHASES = {action: [f"{action}: to {event}" for event in (*events, "end")] for action, events in EVENTS.items()}
 # The .mat files name some actions otherwise (list in CARL's tfrecords_to_videos.py).
 MAT_NAMES = {"bowling": "bowl", "pullups": "pullup", "pushups": "pushup", "squats": "squat"}
-# Training and validation recordings together. None: TCC's table 2 and CARL's dataset_splits.py differ (pushups 207 and
-# 208, squats 230 and 226, tennis_serve 184 and 167), so that nothing is compared.
-FACTS = Facts(
+# Training and validation recordings together. None where TCC's table 2 and CARL's dataset_splits.py differ (pushups 207
+# and 208, squats 230 and 226, tennis_serve 184 and 167): these numbers are not checked.
+FACTS = PublishedFacts(
     activities={
         "baseball_pitch": 103 + 63,
         "baseball_swing": 113 + 57,
@@ -73,7 +80,7 @@ SEQUENCES = 2326  # page of the data set; strum_guitar and jump_rope included
 
 
 def label_files(folder: Path) -> dict[str, tuple[str, Path]]:
-    """``action/0001`` -> part of the split and file, of ``<folder>/<part>/<action>/0001.npy``.
+    """``action/0001`` -> part of the split and label file, for the files ``<folder>/<part>/<action>/0001.npy``.
 
     Raises:
         DataError: an unknown action, or a recording that occurs twice.
@@ -93,7 +100,7 @@ def label_files(folder: Path) -> dict[str, tuple[str, Path]]:
 
 
 def read_phases(file: Path, action: str) -> list[str]:
-    """A name per frame.
+    """The phase name of every frame.
 
     Raises:
         DataError: damaged, a pickle, not one whole number per frame, or a number that is no phase of the action.
@@ -114,7 +121,7 @@ def read_phases(file: Path, action: str) -> list[str]:
 
 
 def read_mat(file: Path) -> tuple[str, int]:
-    """Action and number of frames.
+    """The action and the number of frames of a recording.
 
     Raises:
         DataError: missing or damaged.
@@ -129,46 +136,48 @@ def read_mat(file: Path) -> tuple[str, int]:
         raise DataError(f"{file} is damaged or another file ({reason}); unpack Penn_Action.tar.gz again") from error
 
 
-def read(penn: Path, files: dict[str, tuple[str, Path]], cuts: Cuts) -> Iterator[Recording]:
-    """One recording after the other."""
+def read(penn: Path, files: dict[str, tuple[str, Path]], lengths: LengthCheck) -> Iterator[FilmRecording]:
+    """The recordings, one after the other."""
     for key, (part, file) in files.items():
         action, name = key.split("/")
         labels = read_phases(file, action)
         folder = penn / "frames" / name
         if not folder.is_dir():
             raise DataError(f"{folder} is missing but {file} labels it; unpack Penn_Action.tar.gz again")
-        frames = pictures(folder, first=1)
+        frames = numbered_pictures(folder, first=1)
         shown, count = read_mat(penn / "labels" / f"{name}.mat")
         if shown not in (action, MAT_NAMES.get(action)):
             raise DataError(f"{file} labels {action} but {name}.mat says {shown!r}; take both of the same data set")
-        n = cuts.length(key, {"labels": len(labels), "pictures": len(frames), "frames by its .mat": count})
-        yield Recording(key, labels[:n], frames[:n], part=part)
+        n = lengths.length(key, {"labels": len(labels), "pictures": len(frames), "frames by its .mat": count})
+        yield FilmRecording(key, labels[:n], frames[:n], part=part)
 
 
-def convert(source: Path, target: Path, options: Options) -> Found:
+def convert(source: Path, target: Path, options: Options) -> Inventory:
     """Write the folder.
 
     Raises:
         DataError: a part is missing, damaged or does not fit the other, or the target exists.
     """
-    frames = find(source, "frames", holding="[0-9]*")
+    frames = find_below(source, "frames", holding="[0-9]*")
     if frames is None:
         raise DataError(f"{source} holds no folder frames with recordings; put Penn_Action.tar.gz there")
-    labels = find(source, "train", holding="*/*.npy")
+    labels = find_below(source, "train", holding="*/*.npy")
     if labels is None:
         raise DataError(
             f"{source} holds no train/<action>/0001.npy; put the phase labels there, unpacked like the rest"
         )
     files = label_files(labels.parent)
-    before = Found(lengths=dict.fromkeys(files))
+    before = Inventory(lengths=dict.fromkeys(files))
     verify(before, FACTS, options)
     folders = sum(1 for _ in frames.glob("[0-9][0-9][0-9][0-9]"))
     if folders != SEQUENCES:
-        differs(f"found {folders} sequences in {frames}, expected {SEQUENCES} (page of Penn Action)", before, options)
-    cuts = Cuts(options)
+        report_difference(
+            f"found {folders} sequences in {frames}, expected {SEQUENCES} (page of Penn Action)", before, options
+        )
+    lengths = LengthCheck(options)
     classes = [name for names in PHASES.values() for name in names]
-    found = write_recordings(target, read(frames.parent, files, cuts), classes, FACTS, options, total=len(files))
-    found.notes = [*before.notes, *cuts.notes()]  # the counts are those that were verified before
+    found = write_recordings(target, read(frames.parent, files, lengths), classes, FACTS, options, total=len(files))
+    found.notes = [*before.notes, *lengths.notes()]  # the counts are those that were verified before
     return found
 
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from data_scripts.common.phases import Recording, find, write_recordings
-from data_scripts.common.script import Facts, Found, Options, Script, run
+from data_scripts.common.film_folders import FilmRecording, find_below, write_recordings
+from data_scripts.common.script import Inventory, Options, PublishedFacts, Script, run
 from vasot_kit.datasets import pose2sim
 from vasot_lib.errors import DataError
 
-FACTS = Facts(
+FACTS = PublishedFacts(
     videos=len(pose2sim.SHA256),
     lengths={Path(name).stem: pose2sim.FRAMES for name in pose2sim.SHA256},
     sources={"videos": "the wheel pose2sim 0.10.49", "lengths": "counted in the films of the wheel pose2sim 0.10.49"},
@@ -31,19 +31,19 @@ def fetch(folder: Path) -> None:
     pose2sim.fetch(folder)
 
 
-def convert(source: Path, target: Path, options: Options) -> Found:
+def convert(source: Path, target: Path, options: Options) -> Inventory:
     """Write the folder.
 
     Raises:
         DataError: a film is missing or damaged, or the target exists.
     """
     # The wheel holds more films of these names, of other demonstrations.
-    demo = find(source, "Demo_SinglePerson")
-    first = find(demo or source, "cam01.mp4")
+    demo = find_below(source, "Demo_SinglePerson")
+    first = find_below(demo or source, "cam01.mp4")
     if first is None:
         raise DataError(f"{source} holds no cam01.mp4; give the folder with the wheel or the four films")
     films = pose2sim.films(first.parent)
-    recordings = [Recording(name, film=file, frames=pose2sim.FRAMES) for name, file in films.items()]
+    recordings = [FilmRecording(name, film=file, frames=pose2sim.FRAMES) for name, file in films.items()]
     return write_recordings(target, recordings, (), FACTS, options, total=len(films))
 
 

@@ -4,7 +4,7 @@
     python data_scripts/pouring.py --source FOLDER [--root DATA_ROOT] [--trim] [--partial]
 
 Without --source the three files that TCC published are fetched (storage.googleapis.com/tcc-pouring, no checksums
-are published); FOLDER holds these files: pouring_train-0-of-2.tfrecord, pouring_train-1-of-2.tfrecord and
+are published). FOLDER holds these files: pouring_train-0-of-2.tfrecord, pouring_train-1-of-2.tfrecord and
 pouring_val-0-of-1.tfrecord. They hold pictures as JPEG and a phase per frame, and are read without TensorFlow. The
 films themselves are no longer online. CARL shares them with pickled labels: these are not read, because a pickle can
 run code.
@@ -20,8 +20,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_scripts.common.phases import Cuts, Recording, find, write_recordings
-from data_scripts.common.script import Facts, Found, Options, Script, download, run
+from data_scripts.common.download import download
+from data_scripts.common.film_folders import FilmRecording, LengthCheck, find_below, write_recordings
+from data_scripts.common.script import Inventory, Options, PublishedFacts, Script, run
 from vasot_lib.errors import DataError
 
 URL = "https://storage.googleapis.com/tcc-pouring"
@@ -29,7 +30,9 @@ FILES = ("pouring_train-0-of-2.tfrecord", "pouring_train-1-of-2.tfrecord", "pour
 # Key events between phases: table 2 of TCC (arXiv 1904.07846). Phase k ends with event k, the last one with the film.
 EVENTS = ("hand touches bottle", "liquid starts exiting", "pouring complete", "bottle back on table")
 PHASES = tuple(f"to {event}" for event in (*EVENTS, "end"))
-FACTS = Facts(videos=70 + 14, classes=5, sources={"videos": "TCC's table 2: 70 + 14", "classes": "TCC's table 2"})
+FACTS = PublishedFacts(
+    videos=70 + 14, classes=5, sources={"videos": "TCC's table 2: 70 + 14", "classes": "TCC's table 2"}
+)
 
 
 def fetch(folder: Path) -> None:
@@ -38,8 +41,8 @@ def fetch(folder: Path) -> None:
         download(f"{URL}/{name}", folder / name)
 
 
-def records(file: Path) -> Iterator[memoryview]:
-    """The records of a TFRecord file: 8 bytes length, 4 of checksum, the record, 4 of checksum.
+def read_records(file: Path) -> Iterator[memoryview]:
+    """The records of a TFRecord file; each is 8 bytes of length, 4 of checksum, the data, 4 of checksum.
 
     Raises:
         DataError: another kind of file, or one that ends within a record.
@@ -59,7 +62,7 @@ def records(file: Path) -> Iterator[memoryview]:
             stream.seek(4, 1)
 
 
-def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def read_fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Field numbers and values of a protocol buffer: varints as int, the rest as bytes.
 
     Raises:
@@ -67,13 +70,13 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """
     place = 0
     while place < len(message):
-        key, place = varint(message, place)
+        key, place = read_varint(message, place)
         if key & 7 == 0:
-            value, place = varint(message, place)
+            value, place = read_varint(message, place)
             yield key >> 3, value
             continue
         if key & 7 == 2:
-            length, place = varint(message, place)
+            length, place = read_varint(message, place)
         elif key & 7 in (1, 5):
             length = 8 if key & 7 == 1 else 4
         else:
@@ -84,8 +87,8 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         place += length
 
 
-def varint(message: memoryview, place: int) -> tuple[int, int]:
-    """A number in base 128, and the place behind it."""
+def read_varint(message: memoryview, place: int) -> tuple[int, int]:
+    """The varint (a number in base 128) that begins at a place, and the place after it."""
     value = shift = 0
     while place < len(message) and shift < 70:
         byte = message[place]
@@ -96,54 +99,54 @@ def varint(message: memoryview, place: int) -> tuple[int, int]:
     raise ValueError("number without an end")
 
 
-def inner(message: memoryview, number: int) -> list[memoryview]:
-    """The messages that a repeated field holds."""
-    found = [value for key, value in fields(message) if key == number]
+def submessages(message: memoryview, number: int) -> list[memoryview]:
+    """The messages in a repeated field, by the number of the field."""
+    found = [value for key, value in read_fields(message) if key == number]
     if any(isinstance(value, int) for value in found):
         raise ValueError("number in place of a message")
     return [value for value in found if not isinstance(value, int)]
 
 
-def table(message: memoryview) -> dict[str, memoryview]:
-    """A map of names to messages."""
-    entries = [(inner(entry, 1), inner(entry, 2)) for entry in inner(message, 1)]
+def read_map(message: memoryview) -> dict[str, memoryview]:
+    """A protocol buffer map of names to messages."""
+    entries = [(submessages(entry, 1), submessages(entry, 2)) for entry in submessages(message, 1)]
     return {bytes(key[-1]).decode(): value[-1] for key, value in entries if key and value}
 
 
-def byte_string(feature: memoryview) -> bytes:
+def read_bytes_feature(feature: memoryview) -> bytes:
     """The value of a Feature with one byte string: field 1, a list of bytes."""
-    return bytes(inner(inner(feature, 1)[-1], 1)[-1])
+    return bytes(submessages(submessages(feature, 1)[-1], 1)[-1])
 
 
-def integer(feature: memoryview) -> int:
+def read_integer_feature(feature: memoryview) -> int:
     """The value of a Feature with one integer: field 3, a list of varints, packed or not."""
-    value = next(value for key, value in fields(inner(feature, 3)[-1]) if key == 1)
-    number = value if isinstance(value, int) else varint(value, 0)[0]
+    value = next(value for key, value in read_fields(submessages(feature, 3)[-1]) if key == 1)
+    number = value if isinstance(value, int) else read_varint(value, 0)[0]
     return number - (1 << 64) if number >> 63 else number
 
 
-def decode(record: memoryview) -> tuple[str, list[bytes], list[int]]:
+def read_example(record: memoryview) -> tuple[str, list[bytes], list[int]]:
     """Name, JPEG pictures and phase numbers of a SequenceExample, as ``get_example`` of TCC writes it.
 
     Raises:
         ValueError, LookupError, StopIteration: another kind of record.
     """
-    context, sequence = table(inner(record, 1)[-1]), table(inner(record, 2)[-1])
-    frames = [byte_string(feature) for feature in inner(sequence["video"], 1)]
-    labels = [integer(feature) for feature in inner(sequence["frame_labels"], 1)]
-    return byte_string(context["name"]).decode(), frames, labels
+    context, sequence = read_map(submessages(record, 1)[-1]), read_map(submessages(record, 2)[-1])
+    frames = [read_bytes_feature(feature) for feature in submessages(sequence["video"], 1)]
+    labels = [read_integer_feature(feature) for feature in submessages(sequence["frame_labels"], 1)]
+    return read_bytes_feature(context["name"]).decode(), frames, labels
 
 
-def read(files: list[Path], cuts: Cuts) -> Iterator[Recording]:
-    """One recording after the other.
+def read(files: list[Path], lengths: LengthCheck) -> Iterator[FilmRecording]:
+    """The recordings of the files, one after the other.
 
     Raises:
-        DataError: a file or record is damaged, or of another kind.
+        DataError: a file or record is damaged or of another kind.
     """
     for file in files:
-        for number, record in enumerate(records(file)):
+        for number, record in enumerate(read_records(file)):
             try:
-                name, frames, labels = decode(record)
+                name, frames, labels = read_example(record)
             except (ValueError, LookupError, StopIteration) as error:
                 raise DataError(
                     f"{file} record {number} is not a film with a label per frame ({type(error).__name__}: {error}); "
@@ -155,18 +158,18 @@ def read(files: list[Path], cuts: Cuts) -> Iterator[Recording]:
             outside = next((label for label in labels if not 0 <= label < len(PHASES)), None)
             if outside is not None:
                 raise DataError(f"{file}: {name!r} has the label {outside}; the phases are 0 to {len(PHASES) - 1}")
-            n = cuts.length(name, {"pictures": len(frames), "labels": len(labels)})
+            n = lengths.length(name, {"pictures": len(frames), "labels": len(labels)})
             part = "val" if "_val" in file.name else "train"
-            yield Recording(name, [PHASES[label] for label in labels[:n]], frames[:n], part=part)
+            yield FilmRecording(name, [PHASES[label] for label in labels[:n]], frames[:n], part=part)
 
 
-def shards(source: Path) -> list[Path]:
-    """All files of the set, in order.
+def find_files(source: Path) -> list[Path]:
+    """All files of the data set, in order.
 
     Raises:
         DataError: one is missing.
     """
-    first = find(source, "pouring_*-of-*.tfrecord*")
+    first = find_below(source, "pouring_*-of-*.tfrecord*")
     if first is None:
         raise DataError(f"{source} holds no {FILES[0]}; give the folder with the three files (see --help)")
     files = sorted(first.parent.glob("pouring_*-of-*.tfrecord*"))
@@ -177,15 +180,15 @@ def shards(source: Path) -> list[Path]:
     return files
 
 
-def convert(source: Path, target: Path, options: Options) -> Found:
+def convert(source: Path, target: Path, options: Options) -> Inventory:
     """Write the folder.
 
     Raises:
         DataError: a file is missing or damaged, or the target exists.
     """
-    cuts = Cuts(options)
-    found = write_recordings(target, read(shards(source), cuts), PHASES, FACTS, options, total=FACTS.videos)
-    found.notes += cuts.notes()
+    lengths = LengthCheck(options)
+    found = write_recordings(target, read(find_files(source), lengths), PHASES, FACTS, options, total=FACTS.videos)
+    found.notes += lengths.notes()
     return found
 
 

@@ -20,13 +20,14 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from data_scripts.common import layouts
-from data_scripts.common.script import Facts, Found, Options, Script, download, run
+from data_scripts.common import feature_folders
+from data_scripts.common.download import download
+from data_scripts.common.script import Inventory, Options, PublishedFacts, Script, run
 
 FEATURES = "https://drive.google.com/open?id=1HyF3_bwWgz1QNgzLvN4J66TJVsQTYFTa"
 LABELS = "https://drive.google.com/open?id=1ENgdHvwHj2vFwflVXosCkCVP9mfLL5lP"
 
-FACTS = Facts(
+FACTS = PublishedFacts(
     videos=150,
     dim=3000,
     activities=dict.fromkeys(("changing_tire", "coffee", "cpr", "jump_car", "repot"), 30),
@@ -52,10 +53,10 @@ def fetch(folder: Path) -> None:
     download(LABELS, folder / "groundTruth")
 
 
-def convert(source: Path, target: Path, options: Options) -> Found:
-    """Write the folder; raises DataError as ``layouts.convert`` does."""
-    layout = layouts.Layout(facts=FACTS, activity=activity, ignore=lambda name: name.endswith("_idt"))
-    return layouts.convert(source, target, options, layout)
+def convert(source: Path, target: Path, options: Options) -> Inventory:
+    """Write the folder; raises DataError as ``feature_folders.convert`` does."""
+    layout = feature_folders.Layout(facts=FACTS, activity=activity, ignore=lambda name: name.endswith("_idt"))
+    return feature_folders.convert(source, target, options, layout)
 
 
 SCRIPT = Script(

@@ -1,1 +1,1 @@
-"""What the scripts in data_scripts/ share: fetch, unpack, check against what is published, write."""
+"""The parts that the scripts in data_scripts/ share: download, unpack, check against published facts, write."""

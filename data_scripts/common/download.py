@@ -1,4 +1,4 @@
-"""Files from elsewhere: fetched so that an interruption costs nothing, unpacked whole or not at all."""
+"""Downloads that go on after an interruption, and archives that are unpacked whole or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vasot_lib.data.folder import refuse_existing
 from vasot_lib.errors import DataError
 
 TIMEOUT = 60.0  # seconds without a byte from the server
-# Formats that Python cannot read, by their first bytes, and what unpacks them.
+# First bytes of archives that Python cannot read -> their format, and the command that unpacks them.
 FOREIGN = {
     b"Rar!": ("rar", "unrar x {archive} {folder}/"),
     b"7z\xbc\xaf\x27\x1c": ("7z", "7z x {archive} -o{folder}"),
@@ -32,22 +32,23 @@ FOREIGN = {
 
 
 def download(url: str, to: str | Path, *, sha256: str | None = None, md5: str | None = None, retries: int = 3) -> Path:
-    """Fetch a file, from Google Drive too; go on with what an interrupted call has left.
+    """Download a file, also from Google Drive; go on where an interrupted call stopped.
 
-    Bytes arrive in ``<to>????????.part`` and become ``to`` when all are there. A finished file is not fetched again
-    unless its checksum is wrong. Where no checksum is published, the check of the contents has to do.
+    The bytes are stored in ``<to>????????.part``, which is renamed to ``to`` when it is complete. A complete file is
+    not downloaded again unless its checksum is wrong. If no checksum is published, the file is only checked when it is
+    read.
 
     Args:
-        url: http(s), or the link of a file on Google Drive.
+        url: http(s) address, or the link of a file on Google Drive.
         to: the file to write; its folder is made.
-        sha256, md5: hexadecimal; what the owner publishes.
-        retries: times that a broken connection is taken up again within this call.
+        sha256, md5: hexadecimal checksums that the owner publishes.
+        retries: how often a broken connection is resumed within this call.
 
     Returns:
         ``to``.
 
     Raises:
-        DataError: no connection, the server gives out no file, or another file than expected came.
+        DataError: no connection, no file at this address, or a file with another checksum.
     """
     file = Path(to)
     if file.is_file() and not _difference(file, sha256, md5):
@@ -68,7 +69,7 @@ def download(url: str, to: str | Path, *, sha256: str | None = None, md5: str | 
 
 
 def download_folder(url: str, to: str | Path) -> Path:
-    """Fetch a folder that is shared on Google Drive; files that are there already are not fetched again.
+    """Download a folder that is shared on Google Drive; files that are there already are not downloaded again.
 
     Args:
         url: its link.
@@ -78,7 +79,7 @@ def download_folder(url: str, to: str | Path) -> Path:
         ``to``.
 
     Raises:
-        DataError: no connection, or Google Drive does not give out all files.
+        DataError: no connection, or Google Drive does not give all files.
     """
     import gdown
 
@@ -97,7 +98,7 @@ def download_folder(url: str, to: str | Path) -> Path:
 
 
 def _transfer(url: str, file: Path, retries: int) -> None:
-    # gdown takes up a transfer where it broke, on any server that knows ranges; pooch begins again.
+    # gdown resumes a download on any server that supports byte ranges; pooch would begin again.
     import gdown
 
     for attempt in ("go on", "begin again"):
@@ -116,7 +117,7 @@ def _transfer(url: str, file: Path, retries: int) -> None:
                 )
             return
         except gdown.exceptions.DownloadError as error:
-            # The server has no ranges, or its file is another one now: what is here is of no use.
+            # The server does not support ranges, or its file has changed: what was downloaded is of no use.
             if partial and attempt == "go on" and "byte range" in str(error):
                 continue
             raise DataError(_remedy(url, file, error)) from error
@@ -134,7 +135,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _partial_files(file: Path) -> list[Path]:
-    """What interrupted calls have left, largest first; empty ones are removed."""
+    """The files that interrupted calls have left, largest first; empty ones are removed."""
     found = list(file.parent.glob(f"{file.name}{'?' * 8}.part"))
     for empty in [part for part in found if part.stat().st_size == 0]:
         empty.unlink()
@@ -143,7 +144,7 @@ def _partial_files(file: Path) -> list[Path]:
 
 
 def _difference(file: Path, sha256: str | None, md5: str | None) -> str:
-    """In words, how the file's checksum differs; empty where it holds or is not known."""
+    """How the checksum of the file differs, in words; empty if it is right or not known."""
     for name, expected in (("sha256", sha256), ("md5", md5)):
         if expected and (found := pooch.file_hash(str(file), alg=name)) != expected.lower():
             return f"{name} starts with {found[:12]}, expected {expected[:12]}"
@@ -164,18 +165,19 @@ def is_archive(file: Path) -> bool:
 def unpack(archive: str | Path, folder: str | Path) -> Path:
     """Unpack a zip or tar archive into a new folder, whole or not at all.
 
-    Every name is looked at before anything is written.
+    All names in it are checked before anything is written.
 
     Args:
-        archive: the file; its format is told from its contents.
+        archive: the file; its format follows from its contents.
         folder: must not exist, or be empty.
 
     Returns:
         ``folder``.
 
     Raises:
-        DataError: damaged or half-downloaded, of a format that Python cannot read (the message says what can), a path
-            or link in it leads out of the folder, too little room on the disk, or the folder holds something.
+        DataError: the archive is damaged or incomplete, has a format that Python cannot read (the message names a
+            command that can), holds a path or link that leads out of the folder, or does not fit on the disk; or the
+            folder is not empty.
     """
     source, target = Path(archive), Path(folder)
     if not source.is_file():
@@ -185,7 +187,7 @@ def unpack(archive: str | Path, folder: str | Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        with _damage_named(source):
+        with _damage_as_data_error(source):
             if tarfile.is_tarfile(source):
                 _unpack_tar(source, scratch)
             else:
@@ -210,11 +212,11 @@ def _refuse_foreign(archive: Path, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _damage_named(archive: Path) -> Iterator[None]:
+def _damage_as_data_error(archive: Path) -> Iterator[None]:
     broken = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError)
     try:
         yield
-    except (*broken, NotImplementedError, RuntimeError) as error:  # the last two: encrypted, or packed in another way
+    except (*broken, NotImplementedError, RuntimeError) as error:  # the last two: encrypted, or an unknown compression
         raise DataError(
             f"{archive} is no archive, damaged or downloaded by half ({_one_line(error)}); "
             "remove it and download it again"
@@ -235,7 +237,7 @@ def _unpack_tar(archive: Path, scratch: Path) -> None:
             _refuse_leaving(archive, member.name, target, member.linkname)
         _refuse_too_large(archive, scratch, sum(member.size for member in members))
         tar.extractall(scratch, members, filter="data")
-        # The checksum of a compressed archive stands at its end, which tarfile does not read.
+        # The checksum of a compressed archive is at its end, which tarfile does not read by itself.
         while tar.fileobj is not None and tar.fileobj.read(2**20):
             pass
 

@@ -1,7 +1,7 @@
-"""What the scripts in data_scripts/ share: bring a data set, check it against what is published, write it, say so.
+"""The parts that all scripts in data_scripts/ share: the command line, the check against published facts, the writing.
 
-A script is a :class:`Script` and ``convert(source, target, options) -> Found``; :func:`run` is its ``main``.
-Files are fetched and unpacked by :mod:`data_scripts.common.download`.
+A script is a :class:`Script` with a function ``convert(source, target, options) -> Inventory``; :func:`run` is its
+``main``. Files are downloaded and unpacked by :mod:`data_scripts.common.download`.
 """
 
 from __future__ import annotations
@@ -18,35 +18,30 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_scripts.common.download import download, download_folder, is_archive, unpack
+from data_scripts.common.download import is_archive, unpack
 from vasot_kit.datasets.registry import data_root
 from vasot_lib.data.folder import refuse_existing, save_folder
 from vasot_lib.data.mocap6 import cache_folder
 from vasot_lib.errors import DataError, VasotError
 
-__all__ = [
-    "Facts", "Found", "Options", "Recording", "Script", "download", "download_folder", "opened", "report", "run",
-    "unpack", "verify", "write_folder",
-]  # fmt: skip
-
-Recording = tuple[str, np.ndarray, list[str]]  # "[activity/]video", features (N, D), N class names
-NAMED = 5  # differences that a message names
-NOTES = 12  # lines after the summary
+FeatureRecording = tuple[str, np.ndarray, list[str]]  # "[activity/]video", features (N, D), N class names
+MAX_NAMED = 5  # differences that a message names, at most
+MAX_NOTES = 12  # notes after the summary, at most
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is published about a data set. What has no source is left None and not checked.
+class PublishedFacts:
+    """What is published about a data set. A number without a source is None and not checked.
 
     Attributes:
-        sources: name of a field below -> where its number stands.
-        videos, frames: of the whole data set.
-        classes: names in the mapping, background included.
-        dim: channels of a feature row.
-        activities: activity -> its number of videos, or None where that is not published.
-        classes_of: activity -> the most classes that its videos may show, ``background`` aside.
-        lengths: ``[activity/]video`` -> frames, where they are published.
-        background: names of classes that ``classes_of`` does not count.
+        sources: name of a field below -> where its numbers are published.
+        videos, frames: their numbers in the whole data set.
+        classes: number of names in the mapping, background included.
+        dim: width of a feature row.
+        activities: activity -> its number of videos; None if that is not published.
+        classes_of: activity -> the largest number of classes that its videos may show, without ``background``.
+        lengths: ``[activity/]video`` -> number of frames.
+        background: names of the classes that ``classes_of`` does not count.
     """
 
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -61,15 +56,15 @@ class Facts:
 
 
 @dataclass
-class Found:
-    """What a script has found or written so far.
+class Inventory:
+    """The recordings and classes that a script has found or written so far.
 
     Attributes:
-        lengths: ``[activity/]video`` -> frames, or None before the recording was read.
+        lengths: ``[activity/]video`` -> number of frames, None before the recording is read.
         classes: names in the mapping; None before they are known.
-        dim: channels of a feature row; None where there are none, or none was read yet.
-        seen: activity -> classes that its videos show.
-        notes: what a user should know about this import, one line each.
+        dim: width of a feature row; None before one is read, and for data sets of films.
+        seen: activity -> the classes that its videos show.
+        notes: what the user should know about this import, one line each.
     """
 
     lengths: dict[str, int | None] = field(default_factory=dict)
@@ -80,13 +75,13 @@ class Found:
 
     @property
     def frames(self) -> int | None:
-        """Frames over all videos; None while any is unknown."""
+        """The number of frames of all videos; None while that of any is unknown."""
         known = [length for length in self.lengths.values() if length is not None]
         return sum(known) if known and len(known) == len(self.lengths) else None
 
     @property
     def activities(self) -> dict[str, int]:
-        """Activity -> number of videos; empty where there are no activities."""
+        """Activity -> its number of videos; empty if there are no activities."""
         return dict(Counter(key.rpartition("/")[0] for key in sorted(self.lengths) if "/" in key))
 
     def add(self, key: str, frames: int, labels: Iterable[str] = (), dim: int | None = None) -> None:
@@ -102,7 +97,7 @@ class Found:
         self.seen.setdefault(key.rpartition("/")[0], set()).update(labels)
 
     def summary(self) -> str:
-        """Videos, frames, classes, channels, activities."""
+        """The numbers of recordings, frames, classes and channels, and the activities, in one line."""
         parts = [f"{len(self.lengths)} recordings"]
         parts += [f"{self.frames} frames"] if self.frames is not None else []
         parts += [f"{len(self.classes)} classes"] if self.classes is not None else []
@@ -113,19 +108,19 @@ class Found:
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for: ``trim`` cuts to the shorter, ``partial`` takes a part or another version."""
+    """The options of the user: ``trim`` cuts labels and frames to the shorter; ``partial`` accepts fewer data."""
 
     trim: bool = False
     partial: bool = False
 
 
-def verify(found: Found, facts: Facts, options: Options | None = None) -> None:
-    """Compare what was found with what is published; what either side does not know yet is passed over.
+def verify(found: Inventory, facts: PublishedFacts, options: Options | None = None) -> None:
+    """Compare what was found with what is published; numbers that are unknown on either side are not compared.
 
-    Call it as soon as the files are listed, and again when they are read.
+    Scripts call it as soon as the files are listed, and again when they are read.
 
     Raises:
-        DataError: they differ; names every number, its source and the remedy. With ``options.partial`` the
+        DataError: they differ; the message names every number, its source and the remedy. With ``options.partial`` the
             differences become notes of ``found``.
     """
     differences = [*_counts(found, facts), *_per_activity(found, facts), *_lengths(found, facts)]
@@ -137,7 +132,7 @@ def verify(found: Found, facts: Facts, options: Options | None = None) -> None:
     raise DataError("; ".join(differences) + "; copy what is missing, or pass --partial to take it as it is")
 
 
-def _counts(found: Found, facts: Facts) -> Iterator[str]:
+def _counts(found: Inventory, facts: PublishedFacts) -> Iterator[str]:
     have = {
         "videos": len(found.lengths),
         "frames": found.frames,
@@ -151,7 +146,7 @@ def _counts(found: Found, facts: Facts) -> Iterator[str]:
             yield f"found {value} {what}, expected {expected} ({facts.sources.get(name, 'no source')})"
 
 
-def _per_activity(found: Found, facts: Facts) -> Iterator[str]:
+def _per_activity(found: Inventory, facts: PublishedFacts) -> Iterator[str]:
     source = facts.sources.get("activities", "no source")
     if facts.activities:
         missing = sorted(set(facts.activities) - set(found.activities))
@@ -170,7 +165,7 @@ def _per_activity(found: Found, facts: Facts) -> Iterator[str]:
             yield f"{name} shows {len(shown)} classes, expected at most {limit} ({source}): {', '.join(shown)}"
 
 
-def _lengths(found: Found, facts: Facts) -> Iterator[str]:
+def _lengths(found: Inventory, facts: PublishedFacts) -> Iterator[str]:
     source = facts.sources.get("lengths", "no source")
     wrong = []
     for key, expected in facts.lengths.items():
@@ -179,35 +174,35 @@ def _lengths(found: Found, facts: Facts) -> Iterator[str]:
         elif found.lengths[key] not in (None, expected):
             wrong.append(f"{key} has {found.lengths[key]} frames, expected {expected}")
     if wrong:
-        more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
-        yield f"{', '.join(wrong[:NAMED])}{more} ({source})"
+        more = f" and {len(wrong) - MAX_NAMED} more" if len(wrong) > MAX_NAMED else ""
+        yield f"{', '.join(wrong[:MAX_NAMED])}{more} ({source})"
 
 
 def write_folder(
     target: Path,
-    recordings: Iterable[Recording],
+    recordings: Iterable[FeatureRecording],
     classes: Sequence[str],
-    facts: Facts,
+    facts: PublishedFacts,
     options: Options | None = None,
     *,
     extra: Mapping[str, str] | None = None,
     total: int | None = None,
-) -> Found:
-    """Write a labelled feature folder one video at a time, with a progress bar; it appears only if ``facts`` hold.
+) -> Inventory:
+    """Write a labelled feature folder one video at a time; the folder appears only if the ``facts`` hold.
 
     Args:
         target: the folder; must not exist.
-        recordings: one after the other; never more than one is held in memory.
-        classes: names in the order of their ids.
-        facts: checked when all are written, before the folder appears.
-        options: of the user.
-        extra: more files of the folder, path -> text.
-        total: number of recordings, for the bar.
+        recordings: read one after the other; only one is in memory at a time.
+        classes: class names in the order of their ids.
+        facts: checked when all recordings are written, before the folder appears.
+        options: the options of the user.
+        extra: path in the folder -> text of further files.
+        total: number of recordings, for the progress bar.
 
     Raises:
-        DataError: the target exists, or what ``recordings`` or :func:`verify` raise; nothing is left behind.
+        DataError: the target exists, or an error of ``recordings`` or :func:`verify`; nothing is left behind.
     """
-    found = Found(classes=classes)
+    found = Inventory(classes=classes)
 
     def counted() -> Iterator[tuple[str, tuple[np.ndarray, list[str]]]]:
         bar = tqdm(recordings, desc=target.name, total=total, unit="video", leave=False, disable=None)
@@ -222,21 +217,21 @@ def write_folder(
 
 @dataclass(frozen=True)
 class Script:
-    """What a script of data_scripts/ is.
+    """A script of data_scripts/.
 
     Attributes:
-        name: of the script, and of the folder below the data root that it writes.
+        name: name of the script, and of the folder that it writes below the data root.
         about: its docstring, shown by --help.
-        convert: reads the source, writes the target, says what it wrote.
-        next_step: where the data is, what to download; the command that follows is added.
-        fetch: downloads into the folder that it is given what ``convert`` takes as source; None without a public link.
-        trims: whether --trim means something.
-        counts: whether --partial means something.
+        convert: called with source, target and options; writes the target and returns what it wrote.
+        next_step: what the user should download, and from where, if the script cannot; the command follows.
+        fetch: called with a folder, downloads into it what ``convert`` takes as source; None without a public link.
+        trims: whether there is an option --trim.
+        counts: whether there is an option --partial.
     """
 
     name: str
     about: str
-    convert: Callable[[Path, Path, Options], Found]
+    convert: Callable[[Path, Path, Options], Inventory]
     next_step: str
     fetch: Callable[[Path], None] | None = None
     trims: bool = False
@@ -244,7 +239,7 @@ class Script:
 
     @property
     def command(self) -> str:
-        """The command that imports what the user has."""
+        """The command that imports what the user has downloaded."""
         return f"python data_scripts/{self.name}.py --source FOLDER"
 
 
@@ -252,8 +247,8 @@ def run(script: Script, argv: list[str] | None = None) -> int:
     """The ``main`` of a script.
 
     Returns:
-        0 with a summary if the data set was written; 1 with one line if what is there cannot be used; 2 with the next
-        step where the user has to get the data: no source and no public link, or the link gave nothing.
+        0 after printing a summary if the data set was written; 1 after one line on stderr if the source cannot be used;
+        2 after the next step if the user has to get the data, because there is no public link or it gave nothing.
     """
     parser = argparse.ArgumentParser(description=script.about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, metavar="FOLDER", help="what was downloaded, unpacked or not")
@@ -279,14 +274,14 @@ def run(script: Script, argv: list[str] | None = None) -> int:
                 script.fetch(folder)
             except VasotError as error:
                 raise _Unfetched(str(error)) from error
-        with opened(folder) as unpacked:
+        with unpacked_source(folder) as unpacked:
             found = script.convert(unpacked, target, options)
-        notes = [f"note: {line}" for line in found.notes[:NOTES]]
-        notes += [f"note: and {len(found.notes) - NOTES} more"] if len(found.notes) > NOTES else []
+        notes = [f"note: {line}" for line in found.notes[:MAX_NOTES]]
+        notes += [f"note: and {len(found.notes) - MAX_NOTES} more"] if len(found.notes) > MAX_NOTES else []
         return "\n".join([f"{target}: {found.summary()}", *notes])
 
     try:
-        return report(write)
+        return run_and_report(write)
     except _Unfetched as error:
         print(f"error: {error}\n{next_step}", file=sys.stderr)
         return 2
@@ -296,8 +291,8 @@ class _Unfetched(Exception):
     """The download failed."""
 
 
-def report(action: Callable[[], str]) -> int:
-    """Do it; 0 and what it returns is printed, or 1 and one line on stderr."""
+def run_and_report(action: Callable[[], str]) -> int:
+    """Run the action; print what it returns and return 0, or print its error as one line on stderr and return 1."""
     try:
         print(action())
     except (VasotError, OSError) as error:  # a full disk, a folder that may not be written
@@ -310,18 +305,18 @@ def report(action: Callable[[], str]) -> int:
 
 
 @contextlib.contextmanager
-def opened(source: Path) -> Iterator[Path]:
-    """A folder with the unpacked files: the source itself, or a scratch copy where it holds only archives.
+def unpacked_source(source: Path) -> Iterator[Path]:
+    """A folder with the unpacked files: the source itself, or a temporary copy if it is or holds only archives.
 
     Args:
-        source: an archive, or a folder. Archives in a folder that also holds folders are left alone.
+        source: an archive or a folder. If the folder holds folders as well, its archives are not unpacked.
 
     Raises:
-        DataError: there is no such folder, or what ``unpack`` raises.
+        DataError: there is no such folder, or an archive cannot be unpacked.
     """
     if not source.exists():
         raise DataError(f"--source {source} does not exist; give the folder that holds what was downloaded")
-    # Names with a dot in front are leftovers of a run that was killed.
+    # Names that begin with a dot are leftovers of a run that was killed.
     files = [source] if source.is_file() else sorted(source.glob("[!.]*"))
     archives = [] if any(file.is_dir() for file in files) else [file for file in files if is_archive(file)]
     if source.is_file() and not archives:
@@ -329,7 +324,7 @@ def opened(source: Path) -> Iterator[Path]:
     if not archives:
         yield source
         return
-    # Beside the archives: the system's own scratch folder is often small.
+    # The copy is made beside the archives, because the temporary folder of the system is often small.
     with tempfile.TemporaryDirectory(prefix=".unpacked.", dir=archives[0].parent) as scratch:
         for archive in archives:
             print(f"unpacking {archive.name}", file=sys.stderr, flush=True)

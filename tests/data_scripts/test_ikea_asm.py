@@ -87,7 +87,7 @@ def source(tmp_path):
 @pytest.fixture
 def ikea(script):
     module = script("ikea_asm")
-    module.FACTS = module.Facts(videos=3, classes=3, sources={"videos": "the test", "classes": "the test"})
+    module.FACTS = module.PublishedFacts(videos=3, classes=3, sources={"videos": "the test", "classes": "the test"})
     module.TEST_VIDEOS, module.TEST_FRAMES, module.TEST_SOURCE = 2, 14, "the test"
     return module
 

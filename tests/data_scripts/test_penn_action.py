@@ -47,7 +47,9 @@ def convert(script, tmp_path, source):
 
     def run(*options: str, source: Path = source) -> int:
         penn = script("penn_action")
-        penn.FACTS = penn.Facts(activities={"bowling": 2, "tennis_serve": None}, sources={"activities": "the test"})
+        penn.FACTS = penn.PublishedFacts(
+            activities={"bowling": 2, "tennis_serve": None}, sources={"activities": "the test"}
+        )
         penn.SEQUENCES = 4
         return penn.main(["--source", str(source), "--root", str(tmp_path / "data"), *options])
 
@@ -79,7 +81,7 @@ def test_where_links_are_impossible_files_are_copied(convert, source, tmp_path, 
     def link(*_: object) -> None:
         raise OSError("cross-device link")
 
-    monkeypatch.setattr("data_scripts.common.phases.os.link", link)
+    monkeypatch.setattr("data_scripts.common.film_folders.os.link", link)
     assert convert() == 0
     copy = tmp_path / "data" / "penn_action" / "frames" / "bowling" / "0002" / "000001.jpg"
     original = source / "Penn_Action" / "frames" / "0002" / "000001.jpg"

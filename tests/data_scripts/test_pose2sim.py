@@ -168,7 +168,7 @@ def test_the_true_films_have_a_hundred_frames_each(tmp_path, script, monkeypatch
     if status and "could not download" in printed.err:
         pytest.skip(printed.err.strip())
     assert status == 0
-    from data_scripts.common.phases import count_frames
+    from data_scripts.common.film_folders import count_frames
 
     films = pose2sim.films(tmp_path / "pose2sim" / "videos")
     assert [count_frames(film) for film in films.values()] == [pose2sim.FRAMES] * 4

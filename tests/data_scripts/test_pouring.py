@@ -84,7 +84,7 @@ def source(tmp_path):
 @pytest.fixture
 def pouring(script):
     module = script("pouring")
-    module.FACTS = module.Facts(videos=4, sources={"videos": "the test"})
+    module.FACTS = module.PublishedFacts(videos=4, sources={"videos": "the test"})
     return module
 
 
@@ -115,16 +115,16 @@ def test_pictures_and_phases_come_out_of_the_records(convert, tmp_path, capsys):
 
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("labels", [[0], [300, 0, 127, 128, 2**40], [-1, 4]])
-def test_decode_inverts_the_encoder(pouring, labels, packed):
+def test_reading_an_example_inverts_the_encoder(pouring, labels, packed):
     pictures = [bytes([k]) * (100 * k) for k in range(len(labels))]
     record = memoryview(example("a film", labels, pictures, packed))
-    assert pouring.decode(record) == ("a film", pictures, labels)
+    assert pouring.read_example(record) == ("a film", pictures, labels)
 
 
 def test_unknown_fields_of_every_kind_are_passed_over(pouring):
     record = example("a", [1])
     extra = varint(9 << 3) + varint(300) + varint(10 << 3 | 1) + b"8 bytes." + varint(11 << 3 | 5) + b"four"
-    assert pouring.decode(memoryview(extra + record + extra)) == ("a", [jpeg(20)], [1])
+    assert pouring.read_example(memoryview(extra + record + extra)) == ("a", [jpeg(20)], [1])
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -136,9 +136,9 @@ def test_damaged_records_end_in_one_error(pouring, tmp_path, seed):
         content[place] = rng.integers(0, 256)
     file = tmp_path / "pouring_val-0-of-1.tfrecord"
     write(file, [bytes(content[: rng.integers(1, len(content) + 1)])])
-    cuts = pouring.Cuts(pouring.Options())
+    lengths = pouring.LengthCheck(pouring.Options())
     try:
-        recordings = list(pouring.read([file], cuts))
+        recordings = list(pouring.read([file], lengths))
     except DataError as error:
         assert "\n" not in str(error) and str(file) in str(error) or "has" in str(error)
     else:

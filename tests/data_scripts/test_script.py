@@ -9,12 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_scripts.common import script as bring
-from data_scripts.common.script import Facts, Found, Options, Script, opened, report, run, verify, write_folder
+from data_scripts.common.script import (
+    FeatureRecording,
+    Inventory,
+    Options,
+    PublishedFacts,
+    Script,
+    run,
+    run_and_report,
+    unpacked_source,
+    verify,
+    write_folder,
+)
 from vasot_lib.data import load_folder
 from vasot_lib.errors import DataError
 
-FACTS = Facts(
+FACTS = PublishedFacts(
     videos=3,
     frames=12,
     classes=3,
@@ -28,7 +38,7 @@ FACTS = Facts(
 )  # fmt: skip
 
 
-def recordings(lengths: dict[str, int], dim: int = 2, labels: str = "a") -> list[bring.Recording]:
+def recordings(lengths: dict[str, int], dim: int = 2, labels: str = "a") -> list[FeatureRecording]:
     return [(key, np.full((n, dim), float(n)), [labels] * n) for key, n in lengths.items()]
 
 
@@ -68,10 +78,10 @@ def test_each_difference_is_said_with_its_source_and_nothing_is_written(tmp_path
 
 
 def test_an_activity_may_show_at_most_so_many_classes_background_aside():
-    found = Found()
+    found = Inventory()
     for label in ("a", "idle"):
         found.add(f"milk/{label}", 3, [label])
-    facts = Facts(classes_of={"milk": 1}, background=("idle",), sources={"classes_of": "F 2006"})
+    facts = PublishedFacts(classes_of={"milk": 1}, background=("idle",), sources={"classes_of": "F 2006"})
     verify(found, facts)
     found.add("milk/third", 3, ["b"])
     with pytest.raises(DataError, match=r"milk shows 2 classes, expected at most 1 \(F 2006\): a, b"):
@@ -79,9 +89,9 @@ def test_an_activity_may_show_at_most_so_many_classes_background_aside():
 
 
 def test_what_is_not_known_yet_or_not_published_is_passed_over():
-    listed = Found(lengths=dict.fromkeys(WHOLE))
+    listed = Inventory(lengths=dict.fromkeys(WHOLE))
     verify(listed, FACTS)  # no frames, classes and channels before the files are read
-    verify(Found(lengths={"x": 1}, classes=["a"], dim=5), Facts())
+    verify(Inventory(lengths={"x": 1}, classes=["a"], dim=5), PublishedFacts())
     assert listed.frames is None
     del listed.lengths["milk/three"]
     with pytest.raises(DataError, match="found 2 videos"):  # but the count is known before the first is read
@@ -89,15 +99,15 @@ def test_what_is_not_known_yet_or_not_published_is_passed_over():
 
 
 def test_many_wrong_lengths_are_counted_and_not_all_listed():
-    facts = Facts(lengths={f"v{i}": 2 for i in range(9)})
+    facts = PublishedFacts(lengths={f"v{i}": 2 for i in range(9)})
     with pytest.raises(DataError, match="v0 has 1 frames, expected 2, .* and 4 more"):
-        verify(Found(lengths={f"v{i}": 1 for i in range(9)}), facts)
+        verify(Inventory(lengths={f"v{i}": 1 for i in range(9)}), facts)
 
 
 def test_videos_of_different_width_are_refused_by_name(tmp_path):
     mixed = [*recordings({"one": 3}), *recordings({"two": 3}, dim=4)]
     with pytest.raises(DataError, match="two has 4 channels but the videos before it have 2"):
-        write_folder(tmp_path / "new", mixed, ["a"], Facts())
+        write_folder(tmp_path / "new", mixed, ["a"], PublishedFacts())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -110,16 +120,18 @@ def test_one_recording_at_a_time_is_held(tmp_path):
             assert written == [f"v{before}.npy" for before in range(number)]
             yield f"v{number}", np.ones((2, 2)), ["a", "a"]
 
-    assert write_folder(tmp_path / "new", one_by_one(), ["a"], Facts()).frames == 6
+    assert write_folder(tmp_path / "new", one_by_one(), ["a"], PublishedFacts()).frames == 6
 
 
 # The main of a script
 
 
 def script(**changes: object) -> Script:
-    def convert(source: Path, target: Path, options: Options) -> Found:
+    def convert(source: Path, target: Path, options: Options) -> Inventory:
         lengths = {name: int(n) for name, n in (line.split() for line in (source / "list.txt").open())}
-        return write_folder(target, recordings(lengths), ["a"], Facts(videos=2, sources={"videos": "A"}), options)
+        return write_folder(
+            target, recordings(lengths), ["a"], PublishedFacts(videos=2, sources={"videos": "A"}), options
+        )
 
     return Script(**{"name": "thing", "about": "About.", "convert": convert, "next_step": "go there", **changes})
 
@@ -162,7 +174,7 @@ def test_without_a_source_the_link_is_followed(source, tmp_path, capsys, monkeyp
         with zipfile.ZipFile(folder / "data", "w") as pack:
             pack.write(source / "list.txt", "list.txt")
 
-    def convert(folder: Path, target: Path, options: Options) -> Found:
+    def convert(folder: Path, target: Path, options: Options) -> Inventory:
         return script().convert(folder / "data", target, options)
 
     assert run(script(fetch=fetch, convert=convert), ["--root", str(tmp_path)]) == 0
@@ -198,7 +210,7 @@ def test_what_stops_a_script_is_one_line(error, capsys):
     def fail() -> str:
         raise error
 
-    assert report(fail) == 1
+    assert run_and_report(fail) == 1
     assert re.fullmatch(r"error: .+\n", capsys.readouterr().err)
 
 
@@ -218,23 +230,23 @@ def test_archives_are_unpacked_beside_them_and_the_copy_goes_again(tmp_path, cap
     for name in ("features", "groundTruth.zip"):
         with zipfile.ZipFile(tmp_path / name, "w") as pack:
             pack.writestr("x/one.txt", "1")
-    with opened(tmp_path) as folder:
+    with unpacked_source(tmp_path) as folder:
         files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert files == ["features/x/one.txt", "groundTruth/x/one.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [".unpacked.old", "features", "groundTruth.zip"]
-    with opened(tmp_path / "groundTruth.zip") as folder:  # an archive itself
+    with unpacked_source(tmp_path / "groundTruth.zip") as folder:  # an archive itself
         assert (folder / "groundTruth" / "x" / "one.txt").is_file()
 
 
 def test_a_folder_that_is_unpacked_already_is_taken_as_it_is(tmp_path):
     (tmp_path / "features").mkdir()
     (tmp_path / "features.zip").write_bytes(b"PK\x03\x04 and then nothing")
-    with opened(tmp_path) as folder:
+    with unpacked_source(tmp_path) as folder:
         assert folder == tmp_path
 
 
 @pytest.mark.parametrize(("name", "message"), [("none", "does not exist"), ("text", "no folder and no zip or tar")])
 def test_a_source_that_is_none_is_named(tmp_path, name, message):
     (tmp_path / "text").write_text("hello")
-    with pytest.raises(DataError, match=f"--source .*{name}.*{message}"), opened(tmp_path / name):
+    with pytest.raises(DataError, match=f"--source .*{name}.*{message}"), unpacked_source(tmp_path / name):
         pass

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_scripts.common.layouts import read_labels
-from data_scripts.common.script import Facts
+from data_scripts.common.feature_folders import read_labels
+from data_scripts.common.script import PublishedFacts
 from vasot_kit.datasets import load_dataset
 from vasot_lib.data import load_folder
 from vasot_lib.data.folder import read_merged_mapping
@@ -170,7 +170,7 @@ def test_a_part_is_taken_only_when_asked_for(breakfast, tmp_path, capsys):
 
 def test_missing_videos_are_said_before_any_features_are_read(breakfast, monkeypatch, capsys):
     module, _, arguments = breakfast
-    monkeypatch.setattr("data_scripts.common.layouts.read_features", lambda file: pytest.fail("read"))
+    monkeypatch.setattr("data_scripts.common.feature_folders.read_features", lambda file: pytest.fail("read"))
     assert few(module, videos=1712).main(arguments) == 1
     assert "found 3 videos, expected 1712" in capsys.readouterr().err
 
@@ -330,7 +330,7 @@ def test_a_link_that_gives_nothing_leads_to_the_browser(name, script, tmp_path, 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_number_that_is_checked_has_a_source(name, script):
     facts = script(name).FACTS
-    for field in dataclasses.fields(Facts):
+    for field in dataclasses.fields(PublishedFacts):
         if field.name not in ("sources", "background") and getattr(facts, field.name):
             assert facts.sources[field.name]
 

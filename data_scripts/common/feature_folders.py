@@ -1,6 +1,6 @@
-"""Find features, labels and mapping in a folder as the ASOT, CTE, TOT and MS-TCN repositories lay it out, and convert.
+"""Convert downloaded features and labels, in the folder layouts of the ASOT, CTE, TOT and MS-TCN repositories.
 
-<anywhere>/features/[<any folders>/]<video>.npy | .txt      (N, D); (D, N) as in MS-TCN is turned round
+<anywhere>/features/[<any folders>/]<video>.npy | .txt      (N, D); (D, N) as in MS-TCN is transposed
 <anywhere>/groundTruth/[<any folders>/]<video>[.txt]        one class name per line, or "first-last name" per segment
 <anywhere>/mapping.txt                                      "id name"; beside or below groundTruth
 """
@@ -14,47 +14,57 @@ from pathlib import Path
 
 import numpy as np
 
-from data_scripts.common.script import NAMED, Facts, Found, Options, Recording, verify, write_folder
+from data_scripts.common.script import (
+    MAX_NAMED,
+    FeatureRecording,
+    Inventory,
+    Options,
+    PublishedFacts,
+    verify,
+    write_folder,
+)
 from vasot_lib.data.folder import read_features, read_id_name_lines, read_lines, read_mapping
 from vasot_lib.errors import DataError
 
-# CTE cuts silently up to this many frames and gives up beyond (its Video._check_gt).
+# Up to this difference CTE cuts labels and features without a message; above it stops (its Video._check_gt).
 TRIM_LIMIT = 50
 SEGMENT = re.compile(r"(\d+)-(\d+)\s+(\S+)")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What differs from data set to data set.
+    """The properties of one data set that the conversion depends on.
 
     Attributes:
-        facts: what is published.
-        activity: of a video, by its name; empty where there is one activity only.
-        ignore: label files that are not part of the data set, by their name.
-        classes: where the download has no mapping; by default the labels that occur, sorted.
-        variants: further mappings, file name -> (the one to write where the download has none, its number of ids).
+        facts: what is published about it.
+        activity: gives the activity of a video from its name; empty if there is only one activity.
+        ignore: whether a label file of this name is not a part of the data set.
+        classes: class names if the download has no mapping; by default the labels that occur, sorted.
+        variants: file name of a further mapping -> the mapping to write if the download has none, and the number of
+            its ids.
     """
 
-    facts: Facts
+    facts: PublishedFacts
     activity: Callable[[str], str] = lambda _: ""
     ignore: Callable[[str], bool] = lambda _: False
     classes: Sequence[str] | None = None
     variants: Mapping[str, tuple[Mapping[str, int], int]] = field(default_factory=dict)
 
 
-def convert(source: Path, target: Path, options: Options, layout: Layout) -> Found:
+def convert(source: Path, target: Path, options: Options, layout: Layout) -> Inventory:
     """Write a labelled feature folder from a downloaded one.
 
-    Labels of all videos are looked at before the first features are read.
+    The labels of all videos are checked before the first features are read.
 
     Raises:
-        DataError: a part is missing, damaged, of another length, unknown to the mapping, or not as published.
+        DataError: a part is missing or damaged, features and labels differ in length, a label is not in the mapping,
+            or the numbers differ from the published ones.
     """
     truths = {
         name: file for name, file in _files(source, "groundTruth", ("", ".txt")).items() if not layout.ignore(name)
     }
     features = _files(source, "features", (".npy", ".txt"))
-    found = Found()
+    found = Inventory()
     names = _matched(truths, features, options, found)
     keys = {name: "/".join(filter(None, (layout.activity(name), name))) for name in names}
     found.lengths = dict.fromkeys(keys.values())
@@ -68,7 +78,7 @@ def convert(source: Path, target: Path, options: Options, layout: Layout) -> Fou
     found.classes = classes
     verify(found, layout.facts, options)
 
-    def recordings() -> Iterator[Recording]:
+    def recordings() -> Iterator[FeatureRecording]:
         for name in names:
             yield keys[name], *_recording(features[name], truths[name], options, layout.facts, found)
 
@@ -79,7 +89,7 @@ def convert(source: Path, target: Path, options: Options, layout: Layout) -> Fou
 
 
 def read_labels(file: Path) -> list[str]:
-    """Class names per frame, from one name per line or from segments ``first-last name`` that count from 1.
+    """The class name of every frame, from one name per line or from segments ``first-last name`` that count from 1.
 
     Raises:
         DataError: empty, not text, or segments that overlap or leave a gap.
@@ -105,7 +115,7 @@ def read_labels(file: Path) -> list[str]:
 
 
 def _files(source: Path, folder: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """Video name -> file, of all below folders of that name."""
+    """Video name -> its file, of all files with one of the suffixes below folders of that name."""
     roots = [path for path in sorted(source.rglob("*")) if path.is_dir() and path.name.lower() == folder.lower()]
     if source.name.lower() == folder.lower():
         roots.insert(0, source)
@@ -130,15 +140,17 @@ def _files(source: Path, folder: str, suffixes: tuple[str, ...]) -> dict[str, Pa
     return files
 
 
-def _matched(truths: Mapping[str, Path], features: Mapping[str, Path], options: Options, found: Found) -> list[str]:
-    """Videos that have both; those that have one only are an error, or a note where a part will do."""
+def _matched(truths: Mapping[str, Path], features: Mapping[str, Path], options: Options, found: Inventory) -> list[str]:
+    """The videos that have features and labels; those with only one of them are an error, or a note with --partial."""
     for what, names in (
         ("feature file but no labels", sorted(set(features) - set(truths))),
         ("labels but no feature file", sorted(set(truths) - set(features))),
     ):
         if not names:
             continue
-        listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        listed = ", ".join(names[:MAX_NAMED]) + (
+            f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+        )
         line = f"{len(names)} videos have a {what}: {listed}".replace("a labels", "labels")
         if not options.partial:
             raise DataError(f"{line}; copy what is missing, or pass --partial to leave them out")
@@ -149,7 +161,7 @@ def _matched(truths: Mapping[str, Path], features: Mapping[str, Path], options: 
     return names
 
 
-def _classes(source: Path, seen: Sequence[str], layout: Layout, found: Found) -> Sequence[str]:
+def _classes(source: Path, seen: Sequence[str], layout: Layout, found: Inventory) -> Sequence[str]:
     file = _mapping_file(source, "mapping.txt")
     if file is None:
         classes = list(layout.classes or sorted(seen))
@@ -161,18 +173,18 @@ def _classes(source: Path, seen: Sequence[str], layout: Layout, found: Found) ->
     unknown = [label for label in seen if label not in classes]
     if unknown:
         raise DataError(
-            f"label(s) {', '.join(map(repr, unknown[:NAMED]))} are not in {where}; take both from one download"
+            f"label(s) {', '.join(map(repr, unknown[:MAX_NAMED]))} are not in {where}; take both from one download"
         )
     return classes
 
 
 def _mapping_file(source: Path, name: str) -> Path | None:
-    """The one nearest to the top."""
+    """The mapping file of that name that is nearest to the top."""
     return min(source.rglob(name), key=lambda file: (len(file.parts), str(file)), default=None)
 
 
 def _variant(source: Path, name: str, classes: Sequence[str], default: Mapping[str, int], expected: int) -> str:
-    """The text of a mapping that gives several classes one id."""
+    """The text of a mapping in which several classes share an id."""
     file = _mapping_file(source, name)
     ids = default if file is None else {label: int(number) for number, label in read_id_name_lines(file)}
     missing = [label for label in classes if label not in ids]
@@ -183,7 +195,9 @@ def _variant(source: Path, name: str, classes: Sequence[str], default: Mapping[s
     return "".join(f"{number} {label}\n" for label, number in ids.items())
 
 
-def _recording(file: Path, truth: Path, options: Options, facts: Facts, found: Found) -> tuple[np.ndarray, list[str]]:
+def _recording(
+    file: Path, truth: Path, options: Options, facts: PublishedFacts, found: Inventory
+) -> tuple[np.ndarray, list[str]]:
     features, labels = read_features(file).numpy(), read_labels(truth)
     if len(features) != len(labels) and features.shape[1] == len(labels):
         features = features.T  # MS-TCN keeps (D, N)

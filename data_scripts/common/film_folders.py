@@ -1,4 +1,4 @@
-"""Recordings as pixels with one phase or class name per frame, as the scripts of the alignment data sets write them.
+"""Write films or pictures with one phase or class name per frame, the layout of the alignment data sets.
 
 <path>/videos/[<activity>/]<video>.mp4 | .avi             a film
 <path>/frames/[<activity>/]<video>/000001.jpg ...         or its pictures
@@ -18,24 +18,24 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_scripts.common.script import Facts, Found, Options, verify
+from data_scripts.common.script import Inventory, Options, PublishedFacts, verify
 from vasot_lib.data.folder import refuse_existing
 from vasot_lib.errors import DataError
 
-DEPTH = 4  # folders below --source in which files are looked for
+DEPTH = 4  # how many folders deep files are searched below --source
 
 
 @dataclass(frozen=True)
-class Recording:
-    """What is written of one recording.
+class FilmRecording:
+    """One recording to write: pictures or a film, with labels.
 
     Attributes:
         key: ``[activity/]video``.
-        labels: a name per frame; None where nothing is labelled.
-        pictures: its frames in order, files or JPEG bytes.
-        film: or its film, and
-        frames: the number of frames of the film.
-        part: of the published split, e.g. ``train``.
+        labels: a class name per frame; None for a recording without labels.
+        pictures: its frames in order, as files or JPEG bytes; empty if it is a film.
+        film: the file of the film; None if it is pictures.
+        frames: number of frames of the film.
+        part: its part of the published split, e.g. ``train``.
     """
 
     key: str
@@ -50,19 +50,19 @@ class Recording:
 
 
 @dataclass
-class Cuts:
-    """Refuses recordings of unequal lengths, or cuts them and remembers it.
+class LengthCheck:
+    """Checks that the parts of a recording have the same length; with ``trim`` they may be cut, and that is noted.
 
     Attributes:
-        options: of the user; ``trim`` cuts.
-        cut: key -> difference of the longest and the shortest.
+        options: the options of the user.
+        trimmed: key of a recording -> difference of its longest and shortest part in frames.
     """
 
     options: Options
-    cut: dict[str, int] = field(default_factory=dict)
+    trimmed: dict[str, int] = field(default_factory=dict)
 
     def length(self, key: str, counts: Mapping[str, int]) -> int:
-        """The common length of what ``counts`` names, e.g. ``{"frames": 46, "labels": 45}``.
+        """The length of a recording whose parts have the lengths ``counts``, e.g. ``{"frames": 46, "labels": 45}``.
 
         Raises:
             DataError: they differ and ``trim`` was not asked for.
@@ -79,48 +79,48 @@ class Cuts:
                 f"{key} has {listed} (difference {longest - shortest}); copy it again, "
                 f"or pass --trim to cut to {shortest}"
             )
-        self.cut[key] = longest - shortest
+        self.trimmed[key] = longest - shortest
         return shortest
 
     def notes(self, done: str = "all were cut to the shorter") -> list[str]:
-        """One line, or none if nothing was cut; ``done`` says what became of the rest."""
-        if not self.cut:
+        """A note on the recordings of unequal lengths, if there were any; ``done`` says what was done with them."""
+        if not self.trimmed:
             return []
-        worst = max(self.cut, key=lambda key: self.cut[key])
-        unequal = f"{len(self.cut)} recordings had unequal lengths"
-        return [f"{unequal}, most of all {worst} (difference {self.cut[worst]}); {done}"]
+        worst = max(self.trimmed, key=lambda key: self.trimmed[key])
+        unequal = f"{len(self.trimmed)} recordings had unequal lengths"
+        return [f"{unequal}, most of all {worst} (difference {self.trimmed[worst]}); {done}"]
 
 
 def write_recordings(
     target: Path,
-    recordings: Iterable[Recording],
+    recordings: Iterable[FilmRecording],
     classes: Sequence[str],
-    facts: Facts,
+    facts: PublishedFacts,
     options: Options | None = None,
     *,
     total: int | None = None,
-) -> Found:
-    """Write the layout, one recording at a time; it appears only if ``facts`` hold.
+) -> Inventory:
+    """Write the folder, one recording at a time; it appears only if the ``facts`` hold.
 
-    Files are linked where the file system can (hard links: gigabytes are not doubled, and the same file must not be
-    edited in one of the places), copied otherwise.
+    Files are hard-linked if the file system allows it, and copied otherwise. A link needs no space on the disk, but a
+    file that is edited in one place also changes in the other.
 
     Args:
         target: the folder; must not exist.
-        recordings: one after the other.
-        classes: all names in the order of their ids; empty where nothing is labelled.
-        facts: checked when all are written, before the folder appears.
-        options: of the user.
+        recordings: read one after the other.
+        classes: all class names in the order of their ids; empty for recordings without labels.
+        facts: checked when all recordings are written, before the folder appears.
+        options: the options of the user.
         total: number of recordings, for the progress bar.
 
     Raises:
-        DataError: the target exists, a name occurs twice or leads out of the folder, a label is not a class, or what
-            ``recordings`` or ``verify`` raise; nothing is left behind.
+        DataError: the target exists, a name occurs twice or leads out of the folder, a label is not a class, or an
+            error of ``recordings`` or ``verify``; nothing is left behind.
     """
     refuse_existing(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    found, names, parts = Found(classes=classes or None), set[str](), dict[str, list[str]]()
+    found, names, parts = Inventory(classes=classes or None), set[str](), dict[str, list[str]]()
     try:
         for recording in tqdm(recordings, desc=target.name, total=total, unit="video", disable=None):
             _check(recording, names, classes)
@@ -139,13 +139,13 @@ def write_recordings(
     return found
 
 
-def differs(line: str, found: Found, options: Options) -> None:
-    """A difference from what is published that ``verify`` does not know of.
+def report_difference(line: str, found: Inventory, options: Options) -> None:
+    """Raise a difference from published numbers that ``verify`` does not compare; with --partial it becomes a note.
 
     Args:
         line: the numbers and their source.
-        found: gets it as a note with ``--partial``.
-        options: of the user.
+        found: gets the note.
+        options: the options of the user.
 
     Raises:
         DataError: without ``--partial``.
@@ -155,7 +155,7 @@ def differs(line: str, found: Found, options: Options) -> None:
     found.notes.append(line)
 
 
-def _check(recording: Recording, names: set[str], classes: Sequence[str]) -> None:
+def _check(recording: FilmRecording, names: set[str], classes: Sequence[str]) -> None:
     key, name = recording.key, recording.key.rpartition("/")[2]
     for part in key.split("/"):
         if not part.strip() or part in (".", "..") or "\\" in part or not part.isprintable() or len(part) > 200:
@@ -170,22 +170,22 @@ def _check(recording: Recording, names: set[str], classes: Sequence[str]) -> Non
         raise DataError(f"{key} has {len(recording)} frames but {len(recording.labels)} labels; copy it again")
 
 
-def _write(scratch: Path, recording: Recording) -> None:
+def _write(scratch: Path, recording: FilmRecording) -> None:
     if recording.film is not None:
-        _place(recording.film, scratch / "videos" / f"{recording.key}{recording.film.suffix.lower()}")
+        _link_or_copy(recording.film, scratch / "videos" / f"{recording.key}{recording.film.suffix.lower()}")
     for number, picture in enumerate(recording.pictures, start=1):
-        _place(picture, scratch / "frames" / recording.key / f"{number:06d}.jpg")
+        _link_or_copy(picture, scratch / "frames" / recording.key / f"{number:06d}.jpg")
     if recording.labels is not None:
         _write_lines(scratch / "groundTruth" / recording.key.rpartition("/")[2], recording.labels)
 
 
-def _place(source: Path | bytes, file: Path) -> None:
+def _link_or_copy(source: Path | bytes, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(source, bytes):
         file.write_bytes(source)
         return
     try:
-        os.link(source.resolve(), file)  # a link to a symbolic link would break when that is moved
+        os.link(source.resolve(), file)  # a hard link to a symbolic link would break when that is moved
     except OSError:  # another disk, or a file system without links
         shutil.copyfile(source, file)
 
@@ -195,13 +195,13 @@ def _write_lines(file: Path, lines: Iterable[str]) -> None:
     file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def find(source: Path, name: str, holding: str = "") -> Path | None:
-    """The file or folder of this name nearest below ``source``.
+def find_below(source: Path, name: str, holding: str = "") -> Path | None:
+    """The file or folder of this name that is nearest below ``source``; None if there is none.
 
     Args:
-        source: where to look, ``DEPTH`` folders deep.
-        name: its name; may be a pattern.
-        holding: pattern of something that it must hold.
+        source: where to search, ``DEPTH`` folders deep.
+        name: its name, or a pattern.
+        holding: pattern of a file or folder that it must hold.
     """
     for depth in range(DEPTH):
         for place in sorted(source.glob("*/" * depth + name)):
@@ -210,15 +210,15 @@ def find(source: Path, name: str, holding: str = "") -> Path | None:
     return None
 
 
-def pictures(folder: Path, first: int) -> list[Path]:
+def numbered_pictures(folder: Path, first: int) -> list[Path]:
     """The numbered ``.jpg`` files of a folder, in order.
 
     Args:
-        folder: of one recording.
-        first: the number that the first one has.
+        folder: the folder of one recording.
+        first: the number of the first picture.
 
     Raises:
-        DataError: none, one is missing in between, or one is empty.
+        DataError: there are no pictures, one is missing in between, or one is empty.
     """
     files = sorted((file for file in folder.glob("*.jpg") if file.stem.isdigit()), key=lambda file: int(file.stem))
     if not files:
@@ -232,7 +232,7 @@ def pictures(folder: Path, first: int) -> list[Path]:
 
 
 def count_frames(film: Path) -> int:
-    """Frames of a film; its packets are counted, none is decoded.
+    """The number of frames of a film, by counting its packets without decoding them.
 
     Raises:
         DataError: not a film, damaged, or without pictures.
