@@ -151,15 +151,16 @@ def sweep(grid: Path, out: Path, workers: int | None, scheduler: str | None) -> 
 @click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, mps or auto.")
 @parameter_option("A value by dotted name, e.g. training.lr 3e-4; VALUE is read as YAML. May be repeated.")
 @out_option("Folder of this run; the same command again goes on with it.", required=True)
-def train(dataset: str, method: str, preset: str, out: Path, parameters: Pairs, **options: Any) -> None:
+def train(dataset: str, method: str, preset: str, device: str, out: Path, parameters: Pairs, **options: Any) -> None:
     """Train a method on a data set and record its scores.
 
     DATASET is a name from `vasot data`, METHOD one from `vasot methods`. Runs on one process, or on all that torchrun
     starts.
     """
-    from vasot_kit.runs.train import train_and_score
+    from vasot_kit.runs.training import Training, train_and_score
 
-    path = train_and_score(dataset, method, preset, out, overrides=_read_values(parameters), **options)
+    training = Training(dataset, method, preset, overrides=_read_values(parameters), **options)
+    path = train_and_score(training, out, device)
     if path is not None:  # only the first of several processes has written it
         print(f"wrote {path}")
 

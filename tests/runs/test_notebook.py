@@ -26,6 +26,14 @@ RECORD = (
     'record([{"dataset": dataset, "method": "m", "seed": seed, "mof": lr}], {"lr": lr}, '
     'dataset_checksums={dataset: "ab"}, notebook="small")'
 )
+# An explorer: a widget with a picture as its static twin.
+SHOW = (
+    "import ipywidgets\n"
+    "class Slider(ipywidgets.IntSlider):\n"
+    "    def _repr_mimebundle_(self, **options):\n"
+    "        return {**super()._repr_mimebundle_(**options), 'image/png': 'cGljdHVyZQ=='}\n"
+    "Slider()"
+)
 
 
 def write_notebook(path: Path, *code: str, parameters: str | None = PARAMETERS) -> Path:
@@ -46,7 +54,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]
     """A notebook, the folder of a finished run of it with seed 3, and the notebook's checksum before."""
     base = tmp_path_factory.mktemp("runner")
     kernel = 'import os, sys\nprint(sys.executable)\nprint(os.getcwd())\nprint(os.environ["VASOT_DATA"])'
-    notebook = write_notebook(base / "books" / "small.ipynb", COUNT, RECORD, kernel)
+    notebook = write_notebook(base / "books" / "small.ipynb", COUNT, RECORD, SHOW, kernel)
     before = hashlib.sha256(notebook.read_bytes()).hexdigest()
     return notebook, run_notebook(notebook, {"seed": 3, "lr": 1}, base / "out", progress=False), before
 
@@ -137,17 +145,9 @@ def test_kernel_is_this_interpreter_in_the_folder_of_the_notebook(finished: tupl
     assert Path(data) == Path(os.environ.get("VASOT_DATA") or "data").resolve()
 
 
-def test_explorers_leave_their_picture_and_no_widget(tmp_path: Path) -> None:
-    show = (
-        "import ipywidgets\n"
-        "class Slider(ipywidgets.IntSlider):\n"
-        "    def _repr_mimebundle_(self, **options):\n"
-        "        return {**super()._repr_mimebundle_(**options), 'image/png': 'cGljdHVyZQ=='}\n"
-        "Slider()"
-    )
-    folder = run_notebook(write_notebook(tmp_path / "small.ipynb", show), {}, tmp_path / "out", progress=False)
-    executed = nbformat.read(folder / "notebook.ipynb", as_version=4)
-    assert set(executed.cells[-1].outputs[0].data) == {"text/plain", "image/png"}
+def test_explorers_leave_their_picture_and_no_widget(finished: tuple[Path, Path, str]) -> None:
+    executed = nbformat.read(finished[1] / "notebook.ipynb", as_version=4)
+    assert set(executed.cells[-2].outputs[0].data) == {"text/plain", "image/png"}
     assert "widgets" not in executed.metadata
 
 
@@ -168,35 +168,14 @@ def test_finished_run_is_not_run_again(finished: tuple[Path, Path, str]) -> None
     assert executions(notebook) == count
 
 
-def test_killed_run_is_run_again(tmp_path: Path) -> None:
-    wait = 'import time\nif Path("slow").exists():\n    time.sleep(120)'
-    notebook = write_notebook(tmp_path / "small.ipynb", COUNT, wait)
-    (tmp_path / "slow").touch()
-    call = f"from vasot_kit.runs.notebook import run_notebook; run_notebook({str(notebook)!r}, {{}}, 'out')"
-    process = subprocess.Popen([sys.executable, "-c", call], cwd=tmp_path, stderr=subprocess.DEVNULL)
-    while not executions(notebook):
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    (folder,) = (tmp_path / "out" / "small").iterdir()
-    assert not (folder / "notebook.ipynb").exists()
-
-    (tmp_path / "slow").unlink()
-    assert run_notebook(notebook, {}, tmp_path / "out", progress=False) == folder
-    assert executions(notebook) == 2
-    assert (folder / "notebook.ipynb").exists()
-    assert not (folder / "running.ipynb").exists()
-
-
-def test_orphaned_kernel_is_waited_for(tmp_path: Path) -> None:
+def test_killed_run_is_run_again_when_its_orphaned_kernel_has_ended(tmp_path: Path) -> None:
     # Through PyDLL the sleep keeps all of Python waiting, also the thread that would end a kernel without a parent.
     work = (
         "import ctypes, os, time\n"
         'with open("begun.txt", "a") as log:\n'
         '    log.write(f"{time.monotonic()}\\n")\n'
         'if not os.path.exists("fast"):\n'
-        "    ctypes.PyDLL(None).sleep(4)"
+        "    ctypes.PyDLL(None).sleep(3)"
     )
     notebook = write_notebook(tmp_path / "small.ipynb", work)
     begun = tmp_path / "begun.txt"
@@ -207,55 +186,45 @@ def test_orphaned_kernel_is_waited_for(tmp_path: Path) -> None:
         time.sleep(0.05)
     process.kill()
     process.wait()
+    (killed,) = (tmp_path / "out" / "small").iterdir()
+    assert not (killed / "notebook.ipynb").exists()
+
     (tmp_path / "fast").touch()
     folder = run_notebook(notebook, {}, tmp_path / "out", progress=False)
-    first, second = map(float, begun.read_text().split())
-    assert second - first >= 4
+    assert folder == killed
+    first, second = map(float, begun.read_text().split())  # it began twice
+    assert second - first >= 3
+    assert (folder / "notebook.ipynb").exists()
+    assert not (folder / "running.ipynb").exists()
     assert not (folder / ".lock").exists()
 
 
-def test_two_processes_run_a_notebook_once(tmp_path: Path) -> None:
-    notebook = write_notebook(tmp_path / "small.ipynb", COUNT, "import time\ntime.sleep(2)")
-    call = f"from vasot_kit.runs.notebook import run_notebook; run_notebook({str(notebook)!r}, {{}}, 'out')"
-    pair = [subprocess.Popen([sys.executable, "-c", call], cwd=tmp_path, stderr=subprocess.PIPE) for _ in range(2)]
-    errors = [process.communicate()[1].decode() for process in pair]
-    assert [process.returncode for process in pair] == [0, 0], errors
-    assert executions(notebook) == 1
-    assert sum("waiting for another process that runs the same into out/small/" in text for text in errors) == 1
-
-
-def test_run_left_unfinished_is_repeated_and_keeps_its_checkpoint(tmp_path: Path) -> None:
-    notebook = write_notebook(tmp_path / "small.ipynb", COUNT)
-    folder = run_notebook(notebook, {}, tmp_path / "out", progress=False)
-    params = folder / "params.yaml"
-    params.write_text(params.read_text().replace("finished", "started"))  # as a kill leaves it
-    (folder / "checkpoint").write_text("half way")
-    assert run_notebook(notebook, {}, tmp_path / "out", progress=False) == folder
-    assert executions(notebook) == 2
-    assert (folder / "checkpoint").exists()
-    assert "status: finished" in params.read_text()
-
-
-def test_notebook_with_changed_code_is_run_again_from_an_empty_folder(tmp_path: Path) -> None:
-    notebook = write_notebook(tmp_path / "small.ipynb", COUNT)
-    folder = run_notebook(notebook, {}, tmp_path / "out", progress=False)
-    (folder / "checkpoint").write_text("of the old code")
-    write_notebook(notebook, COUNT, "print(1)")
-    assert run_notebook(notebook, {}, tmp_path / "out", progress=False) == folder
-    assert executions(notebook) == 2
-    assert not (folder / "checkpoint").exists()
-
-
-def test_failing_cell_is_one_line_and_keeps_the_notebook(tmp_path: Path) -> None:
-    notebook = write_notebook(tmp_path / "small.ipynb", COUNT, "raise ValueError('first\\nsecond')")
+def test_failed_run_is_repeated_with_its_checkpoint_and_changed_code_without(tmp_path: Path) -> None:
+    fail = "import os\nif not os.path.exists('fine'):\n    raise ValueError('first\\nsecond')"
+    notebook = write_notebook(tmp_path / "small.ipynb", COUNT, fail)
     with pytest.raises(
         VasotError, match=r"small\.ipynb: cell \d raised ValueError: first second; see .*failed\.ipynb"
-    ) as e:
+    ) as caught:
         run_notebook(notebook, {}, tmp_path / "out", progress=False)
-    assert "\n" not in str(e.value)
+    assert "\n" not in str(caught.value)
     (folder,) = (tmp_path / "out" / "small").iterdir()
     assert (folder / "failed.ipynb").exists()
     assert not (folder / "notebook.ipynb").exists()
+
+    (folder / "checkpoint").write_text("half way")
+    (folder / "metrics.json").write_text("of the run that failed")
+    (tmp_path / "fine").touch()
+    assert run_notebook(notebook, {}, tmp_path / "out", progress=False) == folder
+    assert executions(notebook) == 2
+    assert {path.name for path in folder.iterdir()} == {
+        "notebook.ipynb", "params.yaml", "environment.txt", "checkpoint"
+    }  # fmt: skip
+    assert "status: finished" in (folder / "params.yaml").read_text()
+
+    write_notebook(notebook, COUNT, "print(1)")
+    assert run_notebook(notebook, {}, tmp_path / "out", progress=False) == folder
+    assert executions(notebook) == 3
+    assert not (folder / "checkpoint").exists()
 
 
 def test_dying_kernel_is_one_line(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import yaml
 from distributed import LocalCluster
 
 from vasot_kit.cli import main
-from vasot_kit.runs import sweep as module
+from vasot_kit.runs import workers
 from vasot_kit.runs.sweep import read_grid, sweep
 from vasot_lib.errors import DataError, InputError, VasotError
 
@@ -72,7 +72,11 @@ def write_grid(folder: Path, text: str, parameters: str = PARAMETERS) -> Path:
 def start(folder: Path, *options: str) -> subprocess.Popen[str]:
     """``vasot sweep grid.yaml`` as a process group of its own, as a shell starts it."""
     command = [sys.executable, "-m", "vasot_kit.cli", "sweep", "grid.yaml", *options]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TQDM_DISABLE": ""}
+    # Where nbformat is imported, this grammar of addresses takes two seconds; jsonschema does without it.
+    (folder / "light").mkdir(exist_ok=True)
+    (folder / "light" / "rfc3987_syntax.py").write_text("raise ImportError")
+    path = os.pathsep.join([str(folder / "light"), str(ROOT)])
+    environment = {**os.environ, "PYTHONPATH": path, "TQDM_DISABLE": ""}
     pipe = subprocess.PIPE
     return subprocess.Popen(
         command, cwd=folder, stdout=pipe, stderr=pipe, text=True, env=environment, start_new_session=True
@@ -289,7 +293,7 @@ def test_finished_cells_start_no_worker(
     folder = ended[0]
     grid = folder / "again.yaml"
     grid.write_text("notebook: tiny.ipynb\nfixed: {seconds: 0.5}\ngrid: {seed: [1, 0]}\n")
-    monkeypatch.delattr(module, "LocalCluster")
+    monkeypatch.delattr(workers, "LocalCluster")
     out = folder / "outputs"
     (out / "rows.csv").rename(folder / "before.csv")
     sweep(grid, out)
@@ -338,7 +342,7 @@ def test_stopped_and_killed_sweep_repeats_no_finished_cell(tmp_path: Path) -> No
 
 @pytest.fixture
 def scheduler() -> Iterator[str]:
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster:
         yield cluster.scheduler_address
 
 
@@ -355,7 +359,7 @@ def test_runs_on_the_workers_of_another_scheduler(
 
 
 def test_scheduler_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ANSWERS_WITHIN", 0.5)
+    monkeypatch.setattr(workers, "ANSWERS_WITHIN", 0.5)
     grid = write_grid(tmp_path, "grid: {seed: [0]}")
     with pytest.raises(InputError, match="no dask scheduler answers at tcp://127.0.0.1:1"):
         sweep(grid, tmp_path / "out", scheduler="tcp://127.0.0.1:1")

@@ -7,7 +7,7 @@ import pytest
 from vasot_kit.experiments.config import Config, make_config
 from vasot_kit.experiments.defects import DEFECTS, with_defect
 from vasot_kit.experiments.presets import PRESETS
-from vasot_kit.runs.study import Run
+from vasot_kit.runs.training import Training
 from vasot_kit.tables.ablations import (
     PARTS,
     PUBLISHED_PARTS,
@@ -22,10 +22,10 @@ from vasot_kit.tables.ablations import (
     weight_runs,
 )
 
-BASE = Run("mocap6", "", "kit", epochs=3, overrides={"training.frames": 128})
+BASE = Training("mocap6", "", "kit", epochs=3, overrides={"training.frames": 128})
 
 
-def config(run: Run) -> Config:
+def config(run: Training) -> Config:
     made = make_config(run.dataset, run.method, run.preset, epochs=run.epochs, overrides=run.overrides)
     return with_defect(made, run.defect)[0]
 
@@ -45,7 +45,7 @@ def test_published_rows_hold_the_three_equal_figures() -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_settings_are_moved_over_their_grid_in_both_tasks(preset: str) -> None:
-    runs = setting_runs(Run("mocap6", "", preset), 12)
+    runs = setting_runs(Training("mocap6", "", preset), 12)
     assert len({run.line for run in runs.values()}) == len(runs) == 35
     for (name, value), run in runs.items():
         made = config(run)

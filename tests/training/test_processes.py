@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from vasot_kit.experiments.config import Config, build, make_config
-from vasot_kit.runs.train import train_and_score
+from vasot_kit.runs.training import Training, train_and_score
 from vasot_lib.data import Dataset, collate, epoch_batch_parts, epoch_batches, toy
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.methods import METHODS, Method
@@ -131,7 +131,8 @@ def child(folder: Path) -> None:
     for name, cfg in RUNS.items():
         method, history = train(cfg, folder / f"{name}.safetensors")
         torch.save((method.state_dict(), history), folder / f"{name}-{os.environ['RANK']}.pt")
-    written = train_and_score("toy", "asot", "paper", folder / "run", epochs=1, overrides={"training.frames": 32})
+    training = Training("toy", "asot", "paper", epochs=1, overrides={"training.frames": 32})
+    written = train_and_score(training, folder / "run")
     assert (written is None) == (os.environ["RANK"] != "0")
 
 

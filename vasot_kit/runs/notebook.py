@@ -1,19 +1,16 @@
-"""The strict notebook runner: papermill, but what is misspelt is refused and what is finished is not run again."""
+"""Runs of notebooks by papermill, which refuse parameters that the notebook does not have or of another type."""
 
 from __future__ import annotations
 
 import ast
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import platform
-import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -21,47 +18,40 @@ from typing import Any
 
 import nbformat
 import papermill
-import yaml
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
+from vasot_kit.runs.engine import Run, once
 from vasot_kit.runs.records import OUTPUT_VARIABLE, write_text
 from vasot_lib.errors import DataError, InputError, VasotError, unknown_name
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-LOCK = ".lock"
 KERNEL_STARTS_WITHIN = 300  # seconds; many at once on a slow file system take their time
 
 
 @dataclass(frozen=True)
-class Run:
+class NotebookRun(Run):
     """A notebook with all of its parameters, and the folder that belongs to both.
 
     Attributes:
-        notebook: absolute path.
-        code: checksum of its code.
-        parameters: its defaults, overlaid with what was given.
         folder: ``out/<notebook>/<hash of notebook name and parameters>``, absolute.
+        identity: file name of the notebook, checksum of its code, and its parameters: the defaults, overlaid with what
+            was given.
+        notebook: absolute path.
     """
 
     notebook: Path
-    code: str
-    parameters: dict[str, Any]
-    folder: Path
+    result = "notebook.ipynb"
 
-    def state(self, status: str) -> dict[str, Any]:
-        """What ``params.yaml`` says in a status, ``started`` or ``finished``."""
-        state = {"notebook": self.notebook.name, "code": self.code, "parameters": self.parameters, "status": status}
-        return json.loads(json.dumps(state))  # so that what is read again compares equal: YAML has no tuples
-
-    def is_finished(self) -> bool:
-        """Is it there already, run to its end with the code that the notebook has now?"""
-        return _read_state(self.folder) == self.state("finished") and (self.folder / "notebook.ipynb").exists()
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """By name."""
+        return self.identity["parameters"]
 
 
-def find_run(notebook: Path | str, parameters: Mapping[str, Any], out: Path | str) -> Run:
+def find_run(notebook: Path | str, parameters: Mapping[str, Any], out: Path | str) -> NotebookRun:
     """The run that :func:`run_notebook` would make or find; nothing is written.
 
     Raises:
@@ -70,16 +60,12 @@ def find_run(notebook: Path | str, parameters: Mapping[str, Any], out: Path | st
     source = Path(notebook).resolve()
     effective = effective_parameters(source, parameters)
     digest = hashlib.sha256(json.dumps([source.stem, effective], sort_keys=True).encode()).hexdigest()[:12]
-    folder = Path(out).resolve() / source.stem / digest
-    return Run(source, _code_checksum(source), effective, folder)
+    identity = {"notebook": source.name, "code": _code_checksum(source), "parameters": effective}
+    return NotebookRun(Path(out).resolve() / source.stem / digest, identity, source)
 
 
 def run_notebook(
-    notebook: Path | str,
-    parameters: Mapping[str, Any],
-    out: Path | str,
-    *,
-    progress: bool = True,
+    notebook: Path | str, parameters: Mapping[str, Any], out: Path | str, *, progress: bool = True
 ) -> Path:
     """Execute a notebook with parameters into a folder of its own; a run that is already there is not repeated.
 
@@ -104,68 +90,13 @@ def run_notebook(
         VasotError: a cell failed; the notebook as far as it came is kept as ``failed.ipynb``.
     """
     run = find_run(notebook, parameters, out)
-    if run.is_finished():
-        return run.folder
-    run.folder.mkdir(parents=True, exist_ok=True)
-    with _held(run.folder, progress) as lock:
-        if not run.is_finished():  # by the process that held the folder before
-            _clear(run)
-            write_text(run.folder / "environment.txt", _environment())
-            _write_state(run, "started")
-            _execute(run, lock, progress)
-            _write_state(run, "finished")
+    once(run, lambda lock: _execute(run, lock, progress), quiet=not progress)
     return run.folder
 
 
-@contextmanager
-def _held(folder: Path, progress: bool) -> Iterator[int]:
-    """Hold the folder of a run; whoever else wants it waits. Gives the descriptor of the lock.
-
-    The kernel inherits the descriptor: where the process that started it was killed, its last second still counts.
-    """
-    path = folder / LOCK
-    lock = _locked(path, progress)
-    while not _is_at(path, lock):  # whoever had the folder has removed the file that was waited for
-        os.close(lock)
-        lock = _locked(path, progress)
-    try:
-        yield lock
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(lock)
-
-
-def _locked(path: Path, progress: bool) -> int:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if progress:
-            print(f"waiting for another process that runs the same into {_shown(path.parent)}", file=sys.stderr)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    except OSError:  # a network file system without locks; the run is more than the protection
-        pass
-    return lock
-
-
-def _is_at(path: Path, file: int) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _clear(run: Run) -> None:
-    """Remove what an earlier run left, all of it where that had other code."""
-    if _read_state(run.folder).get("code", run.code) == run.code:
-        stale = [run.folder / name for name in ("notebook.ipynb", "failed.ipynb", "metrics.json")]
-    else:
-        stale = [path for path in run.folder.iterdir() if path.name != LOCK]
-    for path in stale:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+def run_again(run: NotebookRun) -> None:
+    """What a worker does with one of many runs; the notebook is read anew, since it may have changed meanwhile."""
+    run_notebook(run.notebook, run.parameters, run.folder.parents[1], progress=False)
 
 
 def effective_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,8 +143,11 @@ def _fitting(notebook: Path, name: str, value: Any, default: Any) -> Any:
     )
 
 
-def _execute(run: Run, lock: int, progress: bool) -> None:
+def _execute(run: NotebookRun, lock: int | None, progress: bool) -> None:
     source, running, failed = run.notebook, run.folder / "running.ipynb", run.folder / "failed.ipynb"
+    for stale in (run.folder / run.result, run.folder / "metrics.json", failed):
+        stale.unlink(missing_ok=True)
+    write_text(run.folder / "environment.txt", _environment())
     # The level is set because papermill logs what the progress bar shows already.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
@@ -221,7 +155,7 @@ def _execute(run: Run, lock: int, progress: bool) -> None:
             papermill.execute_notebook(
                 source,
                 running,
-                parameters=run.parameters,
+                parameters=dict(run.parameters),
                 kernel_name="python3",
                 language="python",
                 cwd=source.parent,
@@ -244,7 +178,7 @@ def _execute(run: Run, lock: int, progress: bool) -> None:
     except RuntimeError as error:  # nbclient's way to say so
         raise VasotError(f"{source.name}: its kernel did not start ({error}); run it again") from error
     nbformat.write(without_widgets(nbformat.read(running, as_version=4)), running)
-    running.replace(run.folder / "notebook.ipynb")
+    running.replace(run.folder / run.result)
 
 
 def without_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -256,8 +190,12 @@ def without_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def _kernel_manager(folder: Path, lock: int, sockets: str) -> type[AsyncKernelManager]:
-    """A manager whose kernel is this interpreter, whatever kernels are installed; it knows and holds its folder."""
+def _kernel_manager(folder: Path, lock: int | None, sockets: str) -> type[AsyncKernelManager]:
+    """A manager whose kernel is this interpreter, whatever kernels are installed.
+
+    The kernel knows its folder, and inherits the lock: if this process is killed, the folder is held until the kernel
+    ends too.
+    """
     # Absolute, because the kernel works in another folder. data_root() would say the same but costs seconds of imports.
     data = Path(os.environ.get("VASOT_DATA") or "data").resolve()
     environment = {OUTPUT_VARIABLE: str(folder), "VASOT_DATA": str(data)}
@@ -274,7 +212,7 @@ def _kernel_manager(folder: Path, lock: int, sockets: str) -> type[AsyncKernelMa
             # Not TCP: a port that was free may be taken when the kernel comes to it, and many start at a time.
             self.transport = "ipc"
             self.connection_file = str(Path(sockets) / "kernel.json")
-            await super().start_kernel(pass_fds=(lock,), **options)
+            await super().start_kernel(pass_fds=() if lock is None else (lock,), **options)
 
     return ThisPython
 
@@ -291,15 +229,6 @@ def _read_notebook(notebook: Path) -> nbformat.NotebookNode:
 def _code_checksum(notebook: Path) -> str:
     cells = [cell.source for cell in _read_notebook(notebook).cells if cell.cell_type == "code"]
     return hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:12]
-
-
-def _read_state(folder: Path) -> dict[str, Any]:
-    path = folder / "params.yaml"
-    return yaml.safe_load(path.read_text()) if path.exists() else {}
-
-
-def _write_state(run: Run, status: str) -> None:
-    write_text(run.folder / "params.yaml", yaml.safe_dump(run.state(status), sort_keys=False))
 
 
 def _environment() -> str:

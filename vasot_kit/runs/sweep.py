@@ -1,4 +1,4 @@
-"""A grid of runs of one notebook, several at a time on dask.distributed; what is finished is not run again.
+"""A grid of runs of one notebook, several at a time; what is finished is not run again.
 
 A grid is a YAML file. One mapping of lists stands for all combinations of their values; several mappings in a list are
 joined:
@@ -16,35 +16,23 @@ from __future__ import annotations
 import csv
 import io
 import json
-import logging
-import os
-import sys
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
-import psutil
 import yaml
 from dask.system import CPU_COUNT
-from distributed import Client, Future, LocalCluster
-from distributed.scheduler import KilledWorker
 from tqdm import tqdm
 
-from vasot_kit.runs.notebook import Run, find_run, run_notebook
+from vasot_kit.runs.notebook import NotebookRun, find_run, run_again
 from vasot_kit.runs.records import REQUIRED, collect, write_text
 from vasot_kit.runs.values import read_yaml
+from vasot_kit.runs.workers import run_many
 from vasot_lib.errors import DataError, InputError, VasotError, unknown_name
 
 KEYS = ("notebook", "fixed", "grid")
-# Ctrl-C reaches the workers too, but is for the sweep, which closes them itself.
-IGNORE_INTERRUPT = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
-ANSWERS_WITHIN = 10  # seconds that a scheduler has
-KILLED = "its worker died again and again, out of memory perhaps"
 BAR = "{percentage:3.0f}% |{bar}| {n_fmt} of {total_fmt} runs, {elapsed} gone, {remaining} to go{postfix}"
 
 
@@ -53,7 +41,7 @@ class Cell:
     """One point of a grid: the values that the grid gives it, and its run."""
 
     values: Mapping[str, Any]
-    run: Run
+    run: NotebookRun
 
     def __str__(self) -> str:
         return _listed(self.values)
@@ -86,13 +74,20 @@ def sweep(grid: Path, out: Path, workers: int | None = None, scheduler: str | No
     if missing:
         workers = min(workers or CPU_COUNT, len(missing))
         print(_plan(cells, missing, workers, scheduler), flush=True)
+        runs, there = [cell.run for cell in missing], len(cells) - len(missing)
         try:
-            with _client(workers, scheduler) as client, _bar(len(cells), len(missing)) as bar:
-                _run_all(client, missing, out, bar, failures)
+            with tqdm(total=len(cells), initial=there, bar_format=BAR, smoothing=0, dynamic_ncols=True) as bar:
+                for index, error in run_many(run_again, runs, bar, workers, scheduler=scheduler):
+                    if error is not None:
+                        failures[missing[index]] = _reason(error)
         except KeyboardInterrupt:
             print("stopped; the same command again goes on from here")
             raise
     _report(cells, missing, failures, out)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, VasotError) else " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _listed(values: Mapping[str, Any]) -> str:
@@ -185,143 +180,6 @@ def _check(parameters: Mapping[str, Any]) -> None:
     find_entry(dataset)
     optional = {name: parameters[name] for name in ("seed", "epochs", "overrides") if name in parameters}
     make_config(dataset, method, preset, **optional)
-
-
-# The cluster
-
-
-@contextmanager
-def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
-    # What dask has to say is said by the bar and the report.
-    for name in ("distributed", "distributed.client"):  # dask gives both a level
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    if scheduler is None:
-        with _local_cluster(workers) as cluster, Client(cluster, set_as_default=False) as client:
-            yield client
-        return
-    try:
-        client = Client(scheduler, timeout=ANSWERS_WITHIN, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no dask scheduler answers at {scheduler}; start one with `dask scheduler`") from error
-    with client:
-        yield client
-
-
-@contextmanager
-def _local_cluster(workers: int) -> Iterator[LocalCluster]:
-    """Worker processes of one thread each."""
-    threads = str(max(1, CPU_COUNT // workers))  # of a kernel
-    cluster = LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        dashboard_address=None,
-        silence_logs=logging.CRITICAL,
-        memory_limit=0,  # it would count the worker without its kernel
-        env=dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads),
-        preload=[IGNORE_INTERRUPT],
-        scheduler_kwargs={"allowed_failures": 1},  # then it is tried alone
-    )
-    with cluster:
-        try:
-            yield cluster
-        except BaseException:  # an interrupt, most of the time: nobody waits for the runs
-            _kill(cluster)
-            raise
-
-
-def _kill(cluster: LocalCluster) -> None:
-    """End the workers and their kernels at once. By itself dask waits for the workers and knows of no kernels."""
-    for nanny in cluster.workers.values():
-        nanny.auto_restart = False
-        try:
-            worker = psutil.Process(nanny.pid)
-            worker.suspend()  # so that it starts no kernel unseen
-            doomed = [worker, *worker.children(recursive=True)]
-        except (psutil.NoSuchProcess, TypeError):  # it has no process, or no longer
-            continue
-        for process in doomed:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-
-
-# The runs
-
-
-def _run_all(
-    client: Client,
-    cells: Sequence[Cell],
-    out: Path,
-    bar: tqdm,
-    failures: dict[Cell, str],
-    one_by_one: bool = False,
-) -> None:
-    """Run the cells, no more at a time than there are threads, and note why those failed that did."""
-    ended: SimpleQueue[Future] = SimpleQueue()
-    waiting, running = deque(cells), dict[object, Cell]()
-    suspects: list[Cell] = []
-    here, data = Path.cwd(), os.environ.get("VASOT_DATA")
-    while waiting or running:
-        threads = _threads(client)
-        while waiting and len(running) < (min(threads, 1) if one_by_one else threads):
-            future = client.submit(_run_cell, waiting[0].run, out.resolve(), here, data, pure=False)
-            running[future.key] = waiting.popleft()
-            future.add_done_callback(ended.put)
-        try:
-            future = ended.get(timeout=1)
-        except Empty:
-            ends = 0
-        else:
-            cell, reason, ends = running.pop(future.key), _reason(future), 1
-            if reason == KILLED and not one_by_one:
-                suspects.append(cell)
-                ends = 0
-            elif reason is not None:
-                failures[cell] = reason
-        _show(bar, ends, len(failures), threads)
-    if suspects:  # dask blames a death on every cell that the worker had; one at a time it is clear
-        _run_all(client, suspects, out, bar, failures, one_by_one=True)
-
-
-def _threads(client: Client) -> int:
-    """How many cells its workers can run at a time; workers come and go."""
-    try:
-        return sum(client.nthreads().values())
-    except OSError as error:
-        raise VasotError("the scheduler is gone; run the same command again to go on") from error
-
-
-def _show(bar: tqdm, ends: int, failed: int, threads: int) -> None:
-    notes = [f"{failed} failed"] * bool(failed) + ["no workers yet"] * (not threads)
-    bar.set_postfix_str(", ".join(notes), refresh=False)
-    bar.update(ends)
-    if sys.stderr.isatty():  # the clock goes on; in a file it would fill lines
-        bar.refresh()
-
-
-def _run_cell(run: Run, out: Path, here: Path, data: str | None) -> str | None:
-    """On a worker: run a cell as if in the folder where the sweep was started. Returns why it failed, if so."""
-    try:
-        os.chdir(here)
-        if data is not None:
-            os.environ["VASOT_DATA"] = data
-        run_notebook(run.notebook, run.parameters, out, progress=False)
-    except VasotError as error:
-        return str(error)
-    except Exception as error:  # whatever it is, the other cells go on
-        return " ".join(f"{type(error).__name__}: {error}".split())
-    return None
-
-
-def _reason(future: Future) -> str | None:
-    if future.status == "finished":
-        return future.result()
-    if future.status == "error" and isinstance(future.exception(), KilledWorker):
-        return KILLED
-    raise VasotError(f"the scheduler lost a run ({future.status}); run the same command again to go on")
-
-
-def _bar(total: int, missing: int) -> tqdm:
-    return tqdm(total=total, initial=total - missing, bar_format=BAR, smoothing=0, dynamic_ncols=True)
 
 
 # What is said and written

@@ -1,6 +1,6 @@
 """The runs of the chapter on ablations: parts left out, settings varied, presets, defects, weights of the two tasks.
 
-Every function takes a :class:`Run` with what all of its runs have in common; the ``line`` of a run says what differs.
+Every function takes a :class:`Training` with what all of them have in common; the ``line`` of each says what differs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from vasot_kit.experiments.config import make_config
 from vasot_kit.experiments.defects import DEFECTS
 from vasot_kit.experiments.presets import ALIGNMENT, PRESETS, SEGMENTATION
-from vasot_kit.runs.study import Run
+from vasot_kit.runs.training import Training
 
 # The paper's ablation of the alignment (SPEC section 11): the settings of the alignment that each row changes.
 PARTS: dict[str, dict[str, Any]] = {
@@ -68,7 +68,7 @@ SETTINGS: dict[str, Setting] = {
 RIGHT = "without"  # begins the line of the run without a defect, with which the run with it is compared
 
 
-def part_runs(base: Run) -> list[Run]:
+def part_runs(base: Training) -> list[Training]:
     """VAOT with all of its parts and with each of them left out."""
     return [
         _changed(base, "vaot", part, {f"{ALIGNMENT['vaot']}{name}": value for name, value in changes.items()})
@@ -76,7 +76,7 @@ def part_runs(base: Run) -> list[Run]:
     ]
 
 
-def setting_runs(base: Run, n_actions: int) -> dict[tuple[str, float], Run]:
+def setting_runs(base: Training, n_actions: int) -> dict[tuple[str, float], Training]:
     """(setting, value) -> run of VASOT with this setting at this value.
 
     Args:
@@ -105,7 +105,7 @@ def chosen_settings(dataset: str, preset: str) -> dict[str, float]:
     return {name: value(setting.places[0]) if setting.places else 1.0 for name, setting in SETTINGS.items()}
 
 
-def preset_runs(base: Run) -> list[Run]:
+def preset_runs(base: Training) -> list[Training]:
     """VAOT, ASOT and VASOT with every preset."""
     return [
         replace(base, method=method, preset=preset, line=f"{method}, {preset}")
@@ -114,7 +114,7 @@ def preset_runs(base: Run) -> list[Run]:
     ]
 
 
-def defect_runs(base: Run) -> list[Run]:
+def defect_runs(base: Training) -> list[Training]:
     """For each defect VASOT without it and with it."""
     runs = []
     for name, defect in DEFECTS.items():
@@ -123,7 +123,7 @@ def defect_runs(base: Run) -> list[Run]:
     return runs
 
 
-def weight_runs(base: Run, weights: tuple[float, ...]) -> dict[tuple[float, float], Run]:
+def weight_runs(base: Training, weights: tuple[float, ...]) -> dict[tuple[float, float], Training]:
     """(w_align, w_seg) -> run of VASOT with these weights of its two losses, for all pairs but (0, 0)."""
     return {
         (align, segment): _changed(
@@ -135,5 +135,5 @@ def weight_runs(base: Run, weights: tuple[float, ...]) -> dict[tuple[float, floa
     }
 
 
-def _changed(base: Run, method: str, line: str, changes: Mapping[str, Any]) -> Run:
+def _changed(base: Training, method: str, line: str, changes: Mapping[str, Any]) -> Training:
     return replace(base, method=method, line=line, overrides={**base.overrides, **changes})

@@ -64,7 +64,7 @@ def linked_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], f
     that of the first seed, and each seed in the last column to its own.
 
     Args:
-        rows: as :func:`vasot_kit.runs.study.run_study` returns them, of one data set.
+        rows: as :func:`vasot_kit.runs.training.run_study` returns them, of one data set.
         titles: score -> title of its column; scores that no row has are left out, as are rows without any score.
         folder: the folder of the study, relative to the page that shows the table.
     """

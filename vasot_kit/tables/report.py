@@ -6,9 +6,7 @@ The page and those of the notebooks need no network: formulas become MathML, sty
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import as_completed
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,15 +14,16 @@ from typing import Any
 import jinja2
 import nbformat
 import pandas as pd
+from dask.system import CPU_COUNT
 from latex2mathml.converter import convert as latex_to_mathml
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from tqdm import tqdm
 
-from vasot_kit.runs.notebook import run_notebook
-from vasot_kit.runs.processes import worker_pool
+from vasot_kit.runs.notebook import NotebookRun, find_run, run_again
 from vasot_kit.runs.records import collect, to_json, versions, write_text
+from vasot_kit.runs.workers import run_many
 from vasot_kit.tables.scores import SCORES
 from vasot_lib.errors import DataError
 
@@ -83,42 +82,24 @@ def tutorial(out: Path | str = Path("outputs/tutorial"), notebooks: Path | str =
     for name, _ in TUTORIAL:
         if not (notebooks / f"{name}.ipynb").exists():
             raise DataError(f"there is no {notebooks / name}.ipynb; run from the root of the repository")
-    files = [notebooks / f"{name}.ipynb" for name, _ in TUTORIAL]
-    runs = _run_side_by_side(files, [dict(parameters) for _, parameters in TUTORIAL], out)
-    write_report(out, runs, [parameters for _, parameters in TUTORIAL])
+    runs = [find_run(notebooks / f"{name}.ipynb", parameters, out) for name, parameters in TUTORIAL]
+    changes = [parameters for _, parameters in TUTORIAL]
+    _run_side_by_side(runs, changes)
+    write_report(out, [run.folder for run in runs], changes)
     print(f"wrote {out / 'index.html'} (open it in a browser) and {out / 'metrics.json'}")
 
 
-def _run_side_by_side(files: Sequence[Path], parameters: Sequence[dict[str, Any]], out: Path) -> list[Path]:
+def _run_side_by_side(runs: Sequence[NotebookRun], parameters: Sequence[Mapping[str, Any]]) -> None:
     """Run several notebooks at a time, and after them, one by one, those that measure times."""
-    alone = [k for k, file in enumerate(files) if file.stem in ALONE]
-    others = [k for k in range(len(files)) if k not in alone]
-    cores = os.cpu_count() or 1
-    workers = min(cores, MOST_AT_A_TIME)
-    runs: dict[int, Path] = {}
-    with tqdm(total=len(files), desc="notebooks", unit="run") as bar:
-        # Each notebook gets its share of the cores, or their threads would wait for each other.
-        with worker_pool(workers, _use_threads, max(1, cores // workers)) as pool:
-            started = {pool.submit(run_notebook, files[k], parameters[k], out, progress=False): k for k in others}
-            try:
-                for future in as_completed(started):
-                    k = started[future]
-                    runs[k] = future.result()
-                    bar.update()
-                    bar.write(f"[{bar.n}/{len(files)}] {files[k].stem} {_shown(parameters[k])}".rstrip())
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-        for k in alone:
-            runs[k] = run_notebook(files[k], parameters[k], out, progress=False)
-            bar.update()
-            bar.write(f"[{bar.n}/{len(files)}] {files[k].stem} {_shown(parameters[k])}".rstrip())
-    return [runs[k] for k in range(len(files))]
-
-
-def _use_threads(count: int) -> None:
-    """Set the number of threads for the kernels that a worker starts."""
-    os.environ["OMP_NUM_THREADS"] = str(count)
+    alone = [k for k, run in enumerate(runs) if run.notebook.stem in ALONE]
+    others = [k for k in range(len(runs)) if k not in alone]
+    with tqdm(total=len(runs), desc="notebooks", unit="run") as bar:
+        for some, workers in ((others, min(CPU_COUNT, MOST_AT_A_TIME)), (alone, 0)):
+            for index, error in run_many(run_again, [runs[k] for k in some], bar, workers):
+                if error is not None:
+                    raise error
+                k = some[index]
+                bar.write(f"[{bar.n}/{len(runs)}] {runs[k].notebook.stem} {_shown(parameters[k])}".rstrip())
 
 
 def write_report(out: Path, runs: Sequence[Path], parameters: Sequence[Mapping[str, Any]]) -> None:

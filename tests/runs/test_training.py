@@ -1,0 +1,187 @@
+"""Trainings without a notebook: what is computed once is read back, and a row says what the library computes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from vasot_kit.cli import main
+from vasot_kit.datasets import load_dataset
+from vasot_kit.experiments.config import build, make_config
+from vasot_kit.experiments.evaluate import baseline_rows, evaluate
+from vasot_kit.runs import training
+from vasot_kit.runs.records import collect
+from vasot_kit.runs.training import BASELINES, Training, run_study
+from vasot_lib.errors import DataError, InputError
+from vasot_lib.training import fit, load_checkpoint
+
+SMALL = {"training.frames": 32}
+PLAIN = Training("toy", "asot", "paper", seed=1, epochs=1, overrides=SMALL)
+DIVERGES = Training("toy", "tcc", epochs=3, overrides={**SMALL, "training.lr": 1e30})
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """So that trainings run in this process: others know of no monkeypatch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_row_is_what_the_library_computes_and_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (row,) = run_study([PLAIN], tmp_path)
+    config = make_config("toy", "asot", "paper", seed=1, epochs=1, overrides=SMALL)
+    data = load_dataset("toy")
+    method = build(config, data)
+    fit(method, data, config.training, progress=False)
+    assert {name: row[name] for name in ("dataset", "method", "preset", "seed", "line")} == {
+        "dataset": "toy", "method": "asot", "preset": "paper", "seed": 1, "line": "asot",
+    }  # fmt: skip
+    scores = evaluate(method, data)
+    assert {name: row[name] for name in scores} == scores and row["seconds"] > 0
+    content = json.loads((tmp_path / row["metrics"]).read_text())
+    assert content["config"] == config.as_dict() and content["data"] == {"toy": data.checksum()}
+
+    monkeypatch.setattr(training, "_compute", lambda *_: pytest.fail("trained twice"))
+    (again,) = run_study([Training(**{**vars(PLAIN), "line": "mine"})], tmp_path)
+    assert again == {**row, "line": "mine"}
+
+
+def test_processes_give_the_rows_of_one_process_and_one_that_fails_loses_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = [
+        PLAIN,
+        Training("toy", "tcc", "paper", epochs=1, overrides=SMALL),
+        Training("toy", "tw_finch", line="third"),
+    ]
+    alone = run_study(good, tmp_path / "alone")
+    torch.set_num_threads(2)
+    with pytest.raises(InputError, match="the loss is"):
+        run_study([DIVERGES, *good], tmp_path / "together")
+    monkeypatch.setattr(training, "_compute", lambda *_: pytest.fail("trained twice"))
+    together = run_study(good, tmp_path / "together")
+    assert [row["line"] for row in together] == ["asot", "tcc", "third"]
+    for one, other in zip(alone, together, strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    assert len(list((tmp_path / "together").glob("*/metrics.json"))) == 3
+
+
+def test_in_one_process_too_a_training_that_fails_loses_no_other(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the loss is"):
+        run_study([DIVERGES, PLAIN], tmp_path)
+    assert len(run_study([PLAIN], tmp_path)) == len(list(tmp_path.glob("*/metrics.json"))) == 1
+
+
+def test_what_changes_the_numbers_is_another_run(tmp_path: Path) -> None:
+    data = load_dataset("toy")
+    others = [{"seed": 2}, {"overrides": {}}, {"n_actions": 3}, {"defect": "w = 0"}, {"epochs": 2}]
+    names = {training._run(Training(**{**vars(PLAIN), **change}), data, tmp_path).folder for change in [{}, *others]}
+    assert len(names) == 1 + len(others)
+    other = load_dataset("toy_swapped")
+    assert training._run(PLAIN, other, tmp_path).folder != training._run(PLAIN, data, tmp_path).folder
+
+
+def test_a_change_of_the_library_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load_dataset("toy")
+    before = training._run(PLAIN, data, tmp_path).folder
+    monkeypatch.setattr(training, "_code", lambda: "another library")
+    assert training._run(PLAIN, data, tmp_path).folder != before
+
+
+def test_a_run_with_another_k_finds_so_many_actions(tmp_path: Path) -> None:
+    (row,) = run_study([Training(**{**vars(PLAIN), "n_actions": 3})], tmp_path)
+    assert json.loads(row["changes"]) == {**SMALL, "training.epochs": 1, "K": 3}
+
+
+def test_baselines_are_rows_of_their_own(tmp_path: Path) -> None:
+    rows = run_study([Training("toy", BASELINES)], tmp_path)
+    assert [row["line"] for row in rows] == [row["method"] for row in baseline_rows(load_dataset("toy"))]
+    assert len({row["metrics"] for row in rows}) == 1
+
+
+def test_a_bad_run_is_refused_before_the_first_is_trained(tmp_path: Path) -> None:
+    for bad, message in (
+        (Training("toy", "asot", overrides={"training.lrr": 1.0}), "did you mean 'training.lr'"),
+        (Training("toy", "asott"), "did you mean 'asot'"),
+        (Training("toy", "vasot", defect="w=0"), "unknown defect 'w=0'"),
+        (Training("toy", "vaot", defect="w = 0"), "the method is 'vaot'; use 'vasot'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run_study([PLAIN, bad], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_metrics_file_is_named(tmp_path: Path) -> None:
+    (row,) = run_study([PLAIN], tmp_path)
+    (tmp_path / row["metrics"]).write_text("{")
+    with pytest.raises(DataError, match="metrics.json is not valid JSON"):
+        run_study([PLAIN], tmp_path)
+
+
+# One training, by the command
+
+ARGUMENTS = ("-p", "training.frames", "32", "-p", "training.lr", "2e-3")
+CHANGED = {"training.frames": 32, "training.lr": 2e-3}
+
+
+def vasot_train(out: Path, epochs: int, method: str = "asot") -> int:
+    return main(["train", "toy", method, "--seed", "1", "--epochs", str(epochs), *ARGUMENTS, "--out", str(out)])
+
+
+def test_train_records_what_the_library_computes_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    baselines = baseline_rows(load_dataset("toy"), 1)
+    monkeypatch.setattr(training, "baseline_rows", lambda dataset, seed: baselines)
+    out = tmp_path / "run"
+    assert vasot_train(out, 1) == 0
+    assert vasot_train(out, 2) == 0
+    assert capsys.readouterr().out == f"wrote {out / 'metrics.json'}\n" * 2
+
+    config = make_config("toy", "asot", seed=1, epochs=2, overrides=CHANGED)
+    data = load_dataset("toy")
+    method = build(config, data)
+    history = fit(method, data, config.training, progress=False)
+    loaded = build(config, data)
+    assert load_checkpoint(out / "weights.safetensors", loaded) == history
+    assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in method.state_dict().items())
+
+    row, *others = collect(tmp_path)
+    expected = {"dataset": "toy", "method": "asot", "preset": "kit", "seed": 1, **evaluate(method, data)}
+    expected |= {name: history[-1][name] for name in ("mean_cosine", "effective_rank")}
+    expected |= {"changes": json.dumps({**CHANGED, "training.epochs": 2}), "notebook": "train", "run": "run"}
+    assert row == expected
+    assert [other["method"] for other in others] == [baseline["method"] for baseline in baselines]
+    content = json.loads((out / "metrics.json").read_text())
+    assert content["config"] == config.as_dict() and content["data"] == {"toy": data.checksum()}
+
+    assert vasot_train(out, 1) == 2  # its weights have seen 2
+    assert "holds 2 epochs but 1 were asked for" in capsys.readouterr().err
+    assert vasot_train(out, 2, "vaot") == 1
+    assert "made by another configuration" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["toy", "vasto"], "did you mean 'vasot'"),
+        (["toi", "vasot"], "did you mean 'toy'"),
+        (["toy", "vasot", "--preset", "papr"], "did you mean 'paper'"),
+        (["toy", "vasot", "-p", "training.lrr", "1"], "did you mean 'training.lr'"),
+        (["toy", "vasot", "-p", "training.accumulate", "0"], "accumulate is 0"),
+        (["toy", "vasot", "-p", "training.precision", "fp16"], "unknown training.precision 'fp16'"),
+    ],
+)
+def test_bad_use_of_train_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *arguments, "--out", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("vasot: ") and message in line
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,56 @@
+"""Many runs at a time: none is lost with another, and no worker outlives the process that started it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+from tqdm import tqdm
+
+from vasot_kit.runs.workers import run_many
+
+PARENT = """
+import os, time
+from pathlib import Path
+from tqdm import tqdm
+from vasot_kit.runs.workers import run_many
+def work(name):
+    Path(name).write_text(f"{os.getpid()}\\n")
+    time.sleep(60)
+if __name__ == "__main__":
+    list(run_many(work, ["a.txt", "b.txt"], tqdm(), 2))
+"""
+
+
+def test_workers_of_a_killed_process_end_in_the_middle_of_their_work(tmp_path: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    files = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    while not all(file.exists() and file.read_text().endswith("\n") for file in files):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    workers = [psutil.Process(int(file.read_text())) for file in files]
+    assert parent.pid not in {worker.pid for worker in workers}
+    parent.kill()
+    parent.wait()
+    psutil.wait_procs(workers, timeout=10)
+    assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
+
+
+def test_without_workers_one_that_fails_does_not_stop_the_others() -> None:
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        done.append(1 // item)
+
+    with tqdm(total=3) as bar:
+        ended = list(run_many(work, [1, 0, 1], bar, workers=0))
+        assert bar.n == 3
+    assert done == [1, 1]
+    assert [(index, type(error)) for index, error in ended] == [
+        (0, type(None)),
+        (1, ZeroDivisionError),
+        (2, type(None)),
+    ]

@@ -1,0 +1,232 @@
+"""Trainings without a notebook: one, which ``vasot train`` runs on a cluster too, and the many that a table needs.
+
+A training on ``toy`` takes a second or two, less than starting the kernel of a notebook. On a CPU as many trainings run
+at a time as torch would use threads, each on one thread, since matrices of this size gain little from a second one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from vasot_kit.datasets import load_dataset
+from vasot_kit.experiments.config import Config, build, make_config
+from vasot_kit.experiments.defects import with_defect
+from vasot_kit.experiments.evaluate import Scores, baseline_rows, evaluate
+from vasot_kit.runs.engine import Run, held, once
+from vasot_kit.runs.records import record, to_json, versions
+from vasot_lib.data import Dataset
+from vasot_lib.errors import DataError, InputError
+from vasot_lib.training import History, fit, is_first_process
+
+BASELINES = "baselines"  # the method of a training that scores all answers that need no learning
+WEIGHTS = "weights.safetensors"
+ROOT = Path(__file__).resolve().parents[2]
+# The rooms of the kit that scores come from, besides the whole library.
+KIT = ("datasets", "experiments", "films")
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training, or the baselines of one data set and seed.
+
+    Attributes:
+        dataset, preset, seed, epochs, overrides: as in ``make_config``.
+        method: a method, or ``baselines``.
+        line: the line of the table that it belongs to; the method where empty. Not part of what is computed, so that
+            one training can stand in several tables.
+        n_actions: K, where it departs from the data set's.
+        defect: a key of ``defects.DEFECTS``, or empty.
+    """
+
+    dataset: str
+    method: str
+    preset: str = "kit"
+    seed: int = 0
+    line: str = ""
+    epochs: int | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    n_actions: int | None = None
+    defect: str = ""
+
+    def config(self, device: str) -> tuple[Config, str]:
+        """Its configuration, and the protocol that the alignment is scored by.
+
+        Raises:
+            InputError: a bad name or value.
+        """
+        config = make_config(
+            self.dataset, self.method, self.preset,
+            seed=self.seed, device=device, epochs=self.epochs, overrides=self.overrides,
+        )  # fmt: skip
+        return with_defect(config, self.defect)
+
+    def changes(self) -> dict[str, Any]:
+        """Values that depart from the preset, by dotted name."""
+        others = ("training.epochs", self.epochs), ("K", self.n_actions), ("defect", self.defect)
+        return dict(self.overrides) | {name: value for name, value in others if value not in (None, "")}
+
+
+def train_and_score(training: Training, out: Path, device: str = "cpu") -> Path | None:
+    """Train, score and record: ``out`` gets ``weights.safetensors`` and ``metrics.json``, as from notebook 40_train.
+
+    The weights are written after every epoch and a run goes on from them, on as many processes as it is started with
+    then. A finished run is scored again, or goes on where more epochs are asked for.
+
+    Args:
+        training: of a method; its ``line`` does not matter.
+        out: the folder of this run, made if needed; on several nodes one that the first can write to.
+        device: ``cpu``, ``cuda`` or ``auto``.
+
+    Returns:
+        The path of ``metrics.json``; None in all processes but the first.
+
+    Raises:
+        InputError: a bad name or value, or the weights in ``out`` come from more epochs than asked for.
+        DataError: the data set is absent, or ``out`` holds another configuration's weights.
+    """
+    training.config(device)
+    data = load_dataset(training.dataset)
+    if is_first_process():
+        out.mkdir(parents=True, exist_ok=True)
+    with held(out) if is_first_process() else nullcontext():
+        rows, config = _compute(training, data, device, out / WEIGHTS)
+        if not rows:
+            return None
+        rows += baseline_rows(data, training.seed)
+        return record(rows, config, dataset_checksums={data.name: data.checksum()}, notebook="train", folder=out)
+
+
+def run_study(
+    trainings: Sequence[Training], folder: Path | str, *, data_root: Path | str | None = None, device: str = "cpu"
+) -> list[Scores]:
+    """Train and score what is not there yet; the rows of all trainings, read from their metrics files.
+
+    A finished training is found again as long as its configuration, the data and the library's code are the same.
+
+    Args:
+        trainings: in the order of the table's lines.
+        folder: of the study; every training gets ``folder/<dataset>-<method>-<hash>/metrics.json``.
+        data_root: of the data sets.
+        device: ``cpu``, ``cuda`` or ``auto``.
+
+    Returns:
+        One row per training and one per baseline with its scores, ``line``, ``seconds`` (of the training) and
+        ``metrics`` (its file, relative to ``folder``).
+
+    Raises:
+        InputError: a bad name or value in any of the trainings, before the first is done; or what only the data can
+            show, such as a radius of less than one frame, when all others are done.
+        DataError: an absent data set, or a metrics file that is not readable.
+        VasotError: a process that trained was killed again and again; the others are done.
+    """
+    folder = Path(folder)
+    data = {name: load_dataset(name, data_root) for name in dict.fromkeys(one.dataset for one in trainings)}
+    runs = [_run(one, data[one.dataset], folder) for one in trainings]
+    missing = {run.folder: (one, run) for one, run in zip(trainings, runs, strict=True) if not run.is_finished()}
+    for one, _ in missing.values():
+        if one.method != BASELINES:
+            one.config(device)
+    if missing:
+        from vasot_kit.runs.workers import run_many  # which takes a second: a single training does without it
+
+        threads = torch.get_num_threads() if device == "cpu" else 1  # trainings do not share one GPU
+        work, jobs = partial(_train, data_root=data_root, device=device), list(missing.values())
+        with tqdm(total=len(jobs), desc="trainings", unit="run") as bar:
+            ended = list(run_many(work, jobs, bar, threads if threads > 1 else 0, threads=1))
+        failures = [error for _, error in ended if error is not None]
+        if failures:
+            raise failures[0]
+    return [
+        {**row, "line": one.line or row["method"], "metrics": f"{run.folder.name}/metrics.json"}
+        for one, run in zip(trainings, runs, strict=True)
+        for row in _read(run.folder / "metrics.json")
+    ]
+
+
+def _train(job: tuple[Training, Run], data_root: Path | str | None, device: str) -> None:
+    training, run = job
+    data = load_dataset(training.dataset, data_root)
+    checksums = {training.dataset: data.checksum()}
+
+    def work(_: int | None) -> None:
+        record(*_compute(training, data, device), dataset_checksums=checksums, notebook="study", folder=run.folder)
+
+    once(run, work)
+
+
+def _compute(
+    training: Training, data: Dataset, device: str, checkpoint: Path | None = None
+) -> tuple[list[Scores], dict[str, Any]]:
+    """Rows, and the configuration that they come from; no rows in any process but the first that a launcher started.
+
+    Args:
+        checkpoint: where to keep the weights and to go on from; a training that has one also shows a bar.
+    """
+    if training.n_actions is not None:
+        data = replace(data, n_actions=training.n_actions)
+    if training.method == BASELINES:
+        return baseline_rows(data, training.seed), asdict(training)
+    config, protocol = training.config(device)
+    model = build(config, data)
+    start = time.perf_counter()
+    history = fit(model, data, config.training, checkpoint=checkpoint, progress=checkpoint is not None)
+    # A training that goes on from a checkpoint would know the time of its last part only.
+    timed = {} if checkpoint else {"seconds": time.perf_counter() - start}
+    if len(history) > config.training.epochs:
+        raise InputError(
+            f"{checkpoint} holds {len(history)} epochs but {config.training.epochs} were asked for; "
+            "choose another folder"
+        )
+    if not is_first_process():
+        return [], {}
+    row = score_row(evaluate(model, data, protocol), data.name, config, history, training.changes())
+    return [row | timed], config.as_dict()
+
+
+def score_row(scores: Scores, dataset: str, config: Config, history: History, changes: Mapping[str, Any]) -> Scores:
+    """The row of a trained method in ``metrics.json``: names, seed, scores, collapse meter.
+
+    Args:
+        scores: of ``evaluate``.
+        dataset: its name.
+        config: what it was trained with.
+        history: of its training.
+        changes: values that depart from the preset, by dotted name; a row says so.
+    """
+    row = {"dataset": dataset, "method": config.method, "preset": config.preset, "seed": config.training.seed, **scores}
+    row |= {name: history[-1][name] for name in ("mean_cosine", "effective_rank") if history}
+    return row | ({"changes": json.dumps(dict(changes))} if changes else {})
+
+
+def _run(training: Training, data: Dataset, folder: Path) -> Run:
+    """Its folder in a study, named by all that its numbers depend on."""
+    computed = {name: value for name, value in asdict(training).items() if name != "line"}
+    identity = {"training": computed, "data": data.checksum(), "code": _code()}
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+    return Run(folder / f"{training.dataset.replace('/', '-')}-{training.method}-{digest}", identity)
+
+
+@cache
+def _code() -> str:
+    """Checksum of the code that scores come from, and of the packages it uses: a change of it makes a study anew."""
+    rooms = [ROOT / "vasot_lib", *(ROOT / "vasot_kit" / room for room in KIT)]
+    files = [path for room in rooms for path in sorted(room.rglob("*.py"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files) + to_json(versions()).encode()).hexdigest()
+
+
+def _read(path: Path) -> list[Scores]:
+    try:
+        return json.loads(path.read_text())["rows"]
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON ({error}); delete its folder and run the study again") from error
