@@ -21,7 +21,7 @@ FLOORS = [
     "vasot_kit.cli",
     *("data_scripts.common", "data_scripts"),
 ]
-TRANSPORT = ["cost", "structure", "problem", "reference", "fused", "solver", "dummy", "recipes", "long"]
+TRANSPORT = ["cost", "structure", "problem", "reference", "potentials", "fused", "solver", "dummy", "recipes", "long"]
 # Notebooks, commands, films on disk and plots are the kit's business.
 NOT_IN_THE_LIBRARY = {
     *("argparse", "av", "click", "distributed", "matplotlib", "seaborn", "anywidget", "ipywidgets", "IPython"),

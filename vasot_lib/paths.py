@@ -1,11 +1,17 @@
-r"""One path through a matrix: the dynamic programmes of the kit, each O(NM).
+r"""Reading one path from a matrix: the four dynamic programmes of the kit, each O(NM).
 
-- :func:`dtw`: the cheapest monotone path between two sequences of features (dynamic time warping).
-- :func:`soft_dtw`: the differentiable cost of such a path, a soft minimum over all of them. It is LAV's loss.
-- :func:`viterbi`: the best labelling of the frames of one recording from a score per frame and action.
-- :func:`mean_path`: the mean over all increasing paths through a transport plan, which reads an alignment from it.
+The matrix has a *cell* (i, j) for every frame i of X and every frame (or action) j of Y, and each cell has a cost (or a
+score, which is a negative cost). A *path* is a sequence of cells, each reached from the one before by one of a few
+*steps*, and its cost is the sum over its cells. The best path to a cell continues the best path to one of the cells
+from which a step leads there. So one pass over the matrix finds the best of all paths, or adds all of them up:
 
-The first three are textbook recursions. ``mean_path`` is this project's own and is explained where it is defined.
+    function           a cell (i, j) is reached from                  what is computed
+    :func:`dtw`        (i - 1, j), (i, j - 1), (i - 1, j - 1)         the path of least cost
+    :func:`soft_dtw`   the same                                       a differentiable minimum of the cost
+    :func:`viterbi`    (i - 1, j), or (i - 1, k) at an extra cost     the path of highest score
+    :func:`mean_path`  (i - 1, j - 1), (i - 1, j - 2), (i - 2, j - 1) the mean of all paths, cheap ones weighing more
+
+The first three are textbook algorithms, the last is this project's own.
 """
 
 from __future__ import annotations
@@ -25,31 +31,28 @@ from torch.autograd.function import once_differentiable
 from vasot_lib.checks import Positive, check_value
 from vasot_lib.errors import InputError
 
-TINY = 1e-9
-# Neighbouring frames share their context: each is about a tenth of an independent witness.
-WEIGHT = 0.1
-# For each of the two cells of a step (1, 2) or (2, 1): all paths are as long, and a constant cost changes nothing.
-HALF = 0.75
-
 
 def dtw(x: np.ndarray, y: np.ndarray, metric: str = "cosine") -> np.ndarray:
-    """Dynamic time warping: the frame of Y for each frame of X on the cheapest monotone path from end to end.
+    """Dynamic time warping: the frame of Y that each frame of X meets on the cheapest path from first to last cell.
 
-    Where the path pairs a frame of X with several frames of Y, the middle one is given.
-    Own lines, as the libraries for it bring a compiler or numba along:
-    ``D[i, j] = c[i, j] + min(D[i-1, j], D[i-1, j-1], D[i, j-1])``, one row at a time, because the step along the row is
-    a running minimum of ``m - S`` (m: best of the row above, S: cost of the row so far). O(NM) time and memory.
+    The least cost of a path to cell (i, j) is ``D[i, j] = c[i, j] + min(D[i-1, j], D[i-1, j-1], D[i, j-1])``. A whole
+    row is computed at once. A path enters row i at some column k and then moves along it; with S[j] the sum of c[i] up
+    to column j and u[k] = min(D[i-1, k], D[i-1, k-1]), ``D[i, j] = S[j] + min over k <= j of (u[k] - S[k] + c[i, k])``.
 
     Args:
-        x: (N, D).
-        y: (M, D).
-        metric: of ``scipy.spatial.distance.cdist``. With ``cosine`` an all-zero row costs 1 everywhere.
+        x: (N, D) features.
+        y: (M, D) features.
+        metric: a metric of ``scipy.spatial.distance.cdist``. With ``cosine`` an all-zero row costs 1 everywhere.
 
     Returns:
-        (N,) indices into Y, non-decreasing.
+        (N,) indices into Y, non-decreasing; where a frame of X meets several frames of Y, the middle one.
 
     Raises:
         InputError: not two matrices of the same width with at least one row, or NaN or infinite values.
+
+    >>> x, y = np.array([[0.0], [1.0], [5.0]]), np.array([[0.0], [0.0], [1.0], [5.0]])
+    >>> dtw(x, y, metric="euclidean").tolist()  # the first frame of X meets frames 0 and 1 of Y
+    [0, 2, 3]
     """
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or 0 in (len(x), len(y)):
         raise InputError(f"dtw needs sequences (N, D) and (M, D), got {x.shape} and {y.shape}")
@@ -60,9 +63,10 @@ def dtw(x: np.ndarray, y: np.ndarray, metric: str = "cosine") -> np.ndarray:
     total = np.empty((n, m))
     total[0] = cost[0].cumsum()
     for i in range(1, n):
-        above = np.minimum(total[i - 1], np.concatenate([[np.inf], total[i - 1, :-1]]))
-        along = cost[i].cumsum()
+        above = np.minimum(total[i - 1], np.concatenate([[np.inf], total[i - 1, :-1]]))  # u
+        along = cost[i].cumsum()  # S
         total[i] = along + np.minimum.accumulate(above - along + cost[i])
+    # Back from the last cell, always to the cheapest of the cells from which a step leads here.
     first, last = np.full(n, m), np.zeros(n, dtype=int)
     i, j = n - 1, m - 1
     while i >= 0:
@@ -74,18 +78,25 @@ def dtw(x: np.ndarray, y: np.ndarray, metric: str = "cosine") -> np.ndarray:
 
 
 def soft_dtw(cost: Tensor, gamma: float, lengths_x: Tensor | None = None, lengths_y: Tensor | None = None) -> Tensor:
-    """(B,) soft-DTW values; as gamma goes to 0, the cost of the cheapest path from the first pair to the last.
+    """(B,) soft-DTW values, ``-gamma log sum over all paths of exp(-cost of the path / gamma)``; differentiable.
 
-    A value can be negative, also for costs that are not: a softmin lies below the minimum.
+    As gamma goes to 0 the value becomes the cost of the cheapest path. It lies below that cost, so that it can be
+    negative even where no cost is. Source: Cuturi and Blondel 2017.
 
     Args:
         cost: (B, N, M), finite where frames are real.
         gamma: smoothing, > 0, in units of the cost.
-        lengths_x: (B,) real rows of each sample, 1 to N; all where None.
-        lengths_y: (B,) real columns of each sample, 1 to M; all where None.
+        lengths_x: (B,) number of real rows of each sample, 1 to N; None stands for N.
+        lengths_y: (B,) number of real columns of each sample, 1 to M; None stands for M.
 
     Raises:
-        InputError: cost is no batch of matrices, or gamma is not positive.
+        InputError: cost is not a batch of matrices, or gamma is not positive.
+
+    >>> cost = torch.tensor([[[1.0, 2.0], [2.0, 1.0]]])  # three paths: two of cost 4, and the diagonal of cost 2
+    >>> soft_dtw(cost, gamma=0.01)
+    tensor([2.])
+    >>> soft_dtw(cost, gamma=1.0), -torch.tensor([-4.0, -4.0, -2.0]).logsumexp(0)
+    (tensor([1.7605]), tensor(1.7605))
     """
     if cost.ndim != 3 or 0 in cost.shape[1:]:
         raise InputError(f"cost has shape {tuple(cost.shape)}; soft_dtw needs (B, N, M) with N, M >= 1")
@@ -97,47 +108,9 @@ def soft_dtw(cost: Tensor, gamma: float, lengths_x: Tensor | None = None, length
     return _SoftDTW.apply(cost, gamma, *sizes)
 
 
-class _SoftDTW(torch.autograd.Function):
-    # All in score = - value / gamma, where softmin is log-add-exp and a cell that does not exist scores -inf.
-
-    @staticmethod
-    def forward(ctx: Any, cost: Tensor, gamma: float, n: Tensor, m: Tensor) -> Tensor:
-        rows, columns = (torch.arange(size, device=cost.device) for size in cost.shape[1:])
-        real = (rows < n[:, None]).unsqueeze(2) & (columns < m[:, None]).unsqueeze(1)
-        own = _skewed((-cost / gamma).masked_fill(~real, -torch.inf))  # (K, B, N)
-        before = torch.empty_like(own)  # log-add-exp over the three cells that a cell is reached from
-        # Two diagonals and one row stand before the first; the cell (-1, -1) is where every path starts.
-        score = own.new_full((len(own) + 2, len(cost), cost.shape[1] + 1), -torch.inf)
-        score[0, :, 0] = 0.0
-        # Views are made once for all diagonals: a step is three calls.
-        left, up, corner, here = (score[side].unbind() for side in (*_FROM, _HERE))
-        for k, (so_far, cost_k) in enumerate(zip(before.unbind(), own.unbind(), strict=True)):
-            torch.logaddexp(left[k], up[k], out=so_far)
-            torch.logaddexp(so_far, corner[k], out=so_far)
-            torch.add(so_far, cost_k, out=here[k])
-        ctx.save_for_backward(score, before, n, m)
-        return -gamma * score[n + m, torch.arange(len(cost), device=cost.device), n]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        score, before, n, m = ctx.saved_tensors
-        # Probabilities of the three ways into a cell; -inf - -inf where there is none.
-        left, up, corner = ((score[side] - before).exp_().nan_to_num_(0.0).unbind() for side in _FROM)
-        visits = torch.zeros_like(score)
-        samples = torch.arange(len(n), device=n.device)
-        visits[n + m, samples, n] = gradient
-        to_left, to_up, to_corner, here = (visits[side].unbind() for side in (*_FROM, _HERE))
-        for k in range(len(before) - 1, -1, -1):
-            # Every way back is a place of its own among the earlier cells.
-            to_left[k].addcmul_(here[k], left[k])
-            to_up[k].addcmul_(here[k], up[k])
-            to_corner[k].addcmul_(here[k], corner[k])
-        return _straight(visits[_HERE]), None, None, None
-
-
-# Among scores with two diagonals and one row before the first: cells (i, j) of all diagonals, and for each of them the
-# cells (i, j - 1), (i - 1, j), (i - 1, j - 1).
+# All cells of one diagonal i + j = k are computed at once. The array of scores is (N + M + 1, B, N + 1): diagonal k of
+# the matrix is at k + 2 and row i at i + 1, behind two diagonals and one row of cells that do not exist. These slices
+# give all cells (i, j), ordered by their diagonal, and their neighbours (i, j - 1), (i - 1, j) and (i - 1, j - 1).
 _ALL = slice(None)
 _HERE = slice(2, None), _ALL, slice(1, None)
 _FROM = (
@@ -147,28 +120,66 @@ _FROM = (
 )
 
 
-def _skewed(matrix: Tensor) -> Tensor:
-    """(B, N, M) to (N + M - 1, B, N): entry (i, j) comes to diagonal i + j, row i; -inf beside the matrix."""
+class _SoftDTW(torch.autograd.Function):
+    """The recursion in ``score = -value / gamma``: the soft minimum is log-add-exp, and missing cells score -inf."""
+
+    @staticmethod
+    def forward(ctx: Any, cost: Tensor, gamma: float, n: Tensor, m: Tensor) -> Tensor:
+        rows, columns = (torch.arange(size, device=cost.device) for size in cost.shape[1:])
+        real = (rows < n[:, None]).unsqueeze(2) & (columns < m[:, None]).unsqueeze(1)
+        gain = _by_diagonals((-cost / gamma).masked_fill(~real, -torch.inf))  # (N + M - 1, B, N) score of each cell
+        before = torch.empty_like(gain)  # log-add-exp of the scores of the three cells that a cell is reached from
+        score = gain.new_full((len(gain) + 2, len(cost), cost.shape[1] + 1), -torch.inf)
+        score[0, :, 0] = 0.0  # the cell (-1, -1), from which every path starts
+        # The views of all diagonals are made beforehand, which leaves three calls for each diagonal.
+        left, up, corner, here = (score[cells].unbind() for cells in (*_FROM, _HERE))
+        for k, (so_far, gain_k) in enumerate(zip(before.unbind(), gain.unbind(), strict=True)):
+            torch.logaddexp(left[k], up[k], out=so_far)
+            torch.logaddexp(so_far, corner[k], out=so_far)
+            torch.add(so_far, gain_k, out=here[k])
+        ctx.save_for_backward(score, before, n, m)
+        return -gamma * score[n + m, torch.arange(len(cost), device=cost.device), n]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        score, before, n, m = ctx.saved_tensors
+        # The derivative by the cost of a cell is the probability that a path visits it. A path that visits a cell came
+        # from each of its three neighbours with these probabilities (NaN where none of them exists: -inf - -inf).
+        left, up, corner = ((score[cells] - before).exp_().nan_to_num_(0.0).unbind() for cells in _FROM)
+        visits = torch.zeros_like(score)
+        samples = torch.arange(len(n), device=n.device)
+        visits[n + m, samples, n] = gradient
+        to_left, to_up, to_corner, here = (visits[cells].unbind() for cells in (*_FROM, _HERE))
+        for k in range(len(before) - 1, -1, -1):
+            to_left[k].addcmul_(here[k], left[k])
+            to_up[k].addcmul_(here[k], up[k])
+            to_corner[k].addcmul_(here[k], corner[k])
+        return _by_rows(visits[_HERE]), None, None, None
+
+
+def _by_diagonals(matrix: Tensor) -> Tensor:
+    """(B, N, M) to (N + M - 1, B, N): entry (i, j) moves to diagonal i + j, row i; -inf where there is no entry."""
     batch, n, m = matrix.shape
     flat = F.pad(matrix, (0, n), value=-torch.inf).flatten(1)[:, :-n]
     return flat.view(batch, n, n + m - 1).permute(2, 0, 1).contiguous()
 
 
-def _straight(diagonals: Tensor) -> Tensor:
-    """What :func:`_skewed` was made from."""
+def _by_rows(diagonals: Tensor) -> Tensor:
+    """The inverse of :func:`_by_diagonals`."""
     steps, batch, n = diagonals.shape
     flat = F.pad(diagonals.permute(1, 2, 0).flatten(1), (0, n))
     return flat.view(batch, n, steps + 1)[:, :, : steps + 1 - n]
 
 
 def viterbi(scores: ArrayLike, switch: float = 0.0, order: Sequence[int] | None = None) -> np.ndarray:
-    """The labelling of best total score: ``max sum_i scores[i, z_i] - switch * (number of changes)``.
+    """The labels z of highest score, ``max over z of sum_i scores[i, z_i] - switch * (number of changes of z)``.
 
     Args:
-        scores: (N, K) log-probabilities of each action at each frame, e.g. the log of a plan's rows.
-        switch: cost in nats of every change of action; 0 without an order gives the argmax of every frame.
-        order: actions that occur one after another, each for at least one frame (a transcript, SPEC section 10);
-            None lets every action follow every other.
+        scores: (N, K) log-probability of each action at each frame, e.g. the logarithm of a plan's rows.
+        switch: cost of every change of action, in the unit of the scores; 0 without an order gives each frame's argmax.
+        order: the actions in the order in which they occur, each for at least one frame (a transcript, SPEC section
+            10); None lets every action follow every other.
 
     Returns:
         (N,) actions.
@@ -176,6 +187,10 @@ def viterbi(scores: ArrayLike, switch: float = 0.0, order: Sequence[int] | None 
     Raises:
         InputError: scores that are not (N, K) or hold NaN, a negative switch cost, a transcript longer than N frames
             or with an unknown action.
+
+    >>> scores = np.log([[0.9, 0.1], [0.4, 0.6], [0.9, 0.1], [0.1, 0.9]])
+    >>> viterbi(scores).tolist(), viterbi(scores, switch=1.0).tolist(), viterbi(scores, order=[0, 1, 0]).tolist()
+    ([0, 1, 0, 1], [0, 0, 0, 1], [0, 1, 0, 0])
     """
     table = np.asarray(scores, dtype=float)
     if table.ndim != 2 or np.isnan(table).any():
@@ -192,7 +207,11 @@ def viterbi(scores: ArrayLike, switch: float = 0.0, order: Sequence[int] | None 
 
 
 def _best_path(table: np.ndarray, switch: float, in_order: bool) -> np.ndarray:
-    """States through the (N, S) table: stay, or move to the next one (in order) or to any other."""
+    """(N,) the best states through an (N, S) table of scores.
+
+    In order, a path starts in the first state, ends in the last, and each step stays or moves to the next state.
+    Otherwise a step stays or moves to any state, of which the best so far is the only one worth coming from.
+    """
     n, s = table.shape
     total = table[0].copy()
     if in_order:
@@ -216,20 +235,36 @@ def _best_path(table: np.ndarray, switch: float, in_order: bool) -> np.ndarray:
     return path
 
 
+PLAN_FLOOR = 1e-9  # added to the plan, in multiples of the uniform plan, so that no cell has infinite cost
+# A frame counts as a tenth of an independent observation, because its neighbours look much like it.
+FRAME_WEIGHT = 0.1
+# Weight of each of the two cells that a step (1, 2) or (2, 1) enters. With it a step (a, b) has the weight (a + b) / 2,
+# and all paths from corner to corner have the same total weight: adding a constant to all costs changes no path.
+LONG_STEP_WEIGHT = 0.75
+
+
 def mean_path(
-    plan: ArrayLike, mass_x: ArrayLike | None = None, mass_y: ArrayLike | None = None, weight: float = WEIGHT
+    plan: ArrayLike, mass_x: ArrayLike | None = None, mass_y: ArrayLike | None = None, weight: float = FRAME_WEIGHT
 ) -> np.ndarray:
-    """(N,) for each frame of X its match in Y, fractional, increasing by 1/2 to 2 times (M - 1) / (N - 1).
+    """(N,) for each frame of X its match in Y, a fractional index, as the mean over all paths through a transport plan.
+
+    The columns are first stretched to N, so that the straight path takes steps (1, 1). Paths go from the first cell to
+    the last in steps (1, 1), (1, 2) and (2, 1): Y runs at half to twice the speed of the straight path. The cost of a
+    cell is ``-weight log(T_ij / (p_i q_j))``, and a path counts in proportion to ``exp(-cost of its cells)``.
 
     Args:
-        plan: (N, M) transport plan, or targets; a multiple of it gives the same path.
-        mass_x: (N,) row masses that it was solved with; uniform where None.
+        plan: (N, M) transport plan, or matching probabilities; a multiple of it gives the same path.
+        mass_x: (N,) row masses that the plan was solved with; uniform where None.
         mass_y: (M,) column masses.
-        weight: how much a frame counts; larger is closer to the single best path.
+        weight: weight of a frame; the larger it is, the closer is the mean to the single best path.
 
     Raises:
         InputError: not a matrix of at least 2 x 2 finite entries >= 0, all of them 0, a weight or masses that are not
             positive, masses of another length.
+
+    >>> plan = np.array([[0.2, 0.0, 0.0], [0.0, 0.4, 0.0], [0.0, 0.0, 0.4]])
+    >>> mean_path(plan, weight=1.0).round(2).tolist()
+    [0.0, 1.0, 2.0]
     """
     matrix = np.asarray(plan, dtype=np.float64)
     if matrix.ndim != 2 or min(matrix.shape) < 2 or not np.isfinite(matrix).all() or matrix.min() < 0:
@@ -239,23 +274,23 @@ def mean_path(
     check_value("weight", weight, Positive)
     n, m = matrix.shape
     p, q = _mass("mass_x", mass_x, n), _mass("mass_y", mass_y, m)
-    cost = -np.log(matrix / matrix.sum() / (p[:, None] * q) + TINY)
-    # Stretched to N columns, so that a step (1, 1) follows the straight line whatever the lengths.
-    columns = np.linspace(0, m - 1, n)
+    cost = -np.log(matrix / matrix.sum() / (p[:, None] * q) + PLAN_FLOOR)
+    columns = np.linspace(0, m - 1, n)  # the N stretched columns, in frames of Y
     square = np.ascontiguousarray(weight * cost[:, np.round(columns).astype(int)])
-    before, after = _sums(square, False), _sums(square, True)
-    log_all = before[-1, -1]  # every path ends there
-    # A path is in every row once: on a cell, or between two columns where a step (2, 1) passes the row. With both, the
-    # mean is one of increasing paths, and so increasing itself.
-    on = np.exp(before + after - log_all)
-    passing = before[:-2, :-1] + after[2:, 1:] - HALF * (square[1:-1, 1:] + square[2:, 1:])
-    over = np.exp(passing - log_all)
-    found = on @ columns
-    found[1:-1] += over @ (columns[:-1] + columns[1:]) / 2
+    before, after = _log_path_sums(square, False), _log_path_sums(square, True)
+    log_all = before[-1, -1]  # the sum over all paths, since every path ends in the last cell
+    # A path crosses every row once: on a cell, or, where a step (2, 1) passes over the row, halfway between two
+    # columns. With both taken into account the result is a mean of increasing paths, and therefore increasing.
+    on_cell = np.exp(before + after - log_all)
+    passing = before[:-2, :-1] + after[2:, 1:] - LONG_STEP_WEIGHT * (square[1:-1, 1:] + square[2:, 1:])
+    between = np.exp(passing - log_all)
+    found = on_cell @ columns
+    found[1:-1] += between @ (columns[:-1] + columns[1:]) / 2
     return found
 
 
 def _mass(name: str, given: ArrayLike | None, n: int) -> np.ndarray:
+    """The (n,) given masses, or uniform ones."""
     if given is None:
         return np.full(n, 1 / n)
     mass = np.asarray(given, dtype=np.float64)
@@ -265,30 +300,33 @@ def _mass(name: str, given: ArrayLike | None, n: int) -> np.ndarray:
 
 
 @njit(cache=True)
-def _sums(cost: np.ndarray, onward: bool) -> np.ndarray:
-    """(N, N) log of the summed weights of all paths from (0, 0) to each cell, or from each cell to the last one."""
+def _log_path_sums(cost: np.ndarray, to_end: bool) -> np.ndarray:
+    """(N, N) for each cell, the log of the sum of ``exp(-cost)`` over all paths from the first cell to it.
+
+    With ``to_end`` over all paths from it to the last cell, for which the same recursion runs backwards.
+    """
     n = len(cost)
     total = np.full((n, n), -np.inf)
-    way = np.empty(3)
-    turn = -1 if onward else 1
-    start = n - 1 if onward else 0
+    ways = np.empty(3)  # the three steps by which a cell is reached: (1, 1), (1, 2), (2, 1)
+    direction = -1 if to_end else 1
+    start = n - 1 if to_end else 0
     total[start, start] = 0.0
-    for i in range(start + turn, -1 if onward else n, turn):
-        for j in range(n - 2, -1, -1) if onward else range(1, n):
-            way[:] = -np.inf
+    for i in range(start + direction, -1 if to_end else n, direction):
+        for j in range(n - 2, -1, -1) if to_end else range(1, n):
+            ways[:] = -np.inf
             for k in range(3):
                 a, b = (1, 1) if k == 0 else ((1, 2) if k == 1 else (2, 1))
-                u, v = i - a * turn, j - b * turn
+                u, v = i - a * direction, j - b * direction
                 if 0 <= u < n and 0 <= v < n:
-                    # The cell that the step enters, and the one that it passes on the way.
-                    x, y = (u, v) if onward else (i, j)
+                    # A step costs the cell that it enters, which backwards is (u, v), and the cell it passes before.
+                    x, y = (u, v) if to_end else (i, j)
                     price = cost[x, y]
                     if k == 1:
-                        price = HALF * (price + cost[x, y - 1])
+                        price = LONG_STEP_WEIGHT * (price + cost[x, y - 1])
                     elif k == 2:
-                        price = HALF * (price + cost[x - 1, y])
-                    way[k] = total[u, v] - price
-            top = way.max()
+                        price = LONG_STEP_WEIGHT * (price + cost[x - 1, y])
+                    ways[k] = total[u, v] - price
+            top = ways.max()
             if top > -np.inf:
-                total[i, j] = top + np.log(np.exp(way - top).sum())
+                total[i, j] = top + np.log(np.exp(ways - top).sum())
     return total

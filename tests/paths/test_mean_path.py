@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vasot_lib import paths
 from vasot_lib.errors import InputError
-from vasot_lib.paths import HALF, mean_path
+from vasot_lib.paths import LONG_STEP_WEIGHT, mean_path
 
 Node = tuple[int, int]
 STEPS = ((1, 1), (1, 2), (2, 1))
@@ -64,7 +64,7 @@ def price(cost: np.ndarray, nodes: list[Node]) -> float:
     total = 0.0
     for start, end in zip(nodes, nodes[1:], strict=False):
         entered = cells(start, end)
-        total += (1.0 if len(entered) == 1 else HALF) * sum(cost[cell] for cell in entered)
+        total += (1.0 if len(entered) == 1 else LONG_STEP_WEIGHT) * sum(cost[cell] for cell in entered)
     return total
 
 
@@ -140,20 +140,20 @@ def test_the_transposed_plan_gives_the_inverse_path() -> None:
     assert np.interp(there, np.arange(100), back) == pytest.approx(np.arange(100), abs=0.5)
 
 
-PLAIN = paths._sums.py_func  # what Numba compiles, as Python: the same numbers, and coverage sees it
-forms = pytest.mark.parametrize("sums", [paths._sums, PLAIN], ids=["compiled", "plain"])
+PLAIN = paths._log_path_sums.py_func  # what Numba compiles, as Python: the same numbers, and coverage sees it
+forms = pytest.mark.parametrize("sums", [paths._log_path_sums, PLAIN], ids=["compiled", "plain"])
 
 
 @forms
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_the_sums_are_those_over_all_paths(n: int, sums: Callable[..., np.ndarray]) -> None:
     cost = np.random.default_rng(n).uniform(-1, 3, (n, n))
-    for onward in (False, True):
+    for to_end in (False, True):
         expected = np.zeros((n, n))
         for cell in np.ndindex(n, n):
-            ends = (cell, (n - 1, n - 1)) if onward else ((0, 0), cell)
+            ends = (cell, (n - 1, n - 1)) if to_end else ((0, 0), cell)
             expected[cell] = sum(np.exp(-price(cost, nodes)) for nodes in every_path(*ends))
-        assert np.exp(sums(cost, onward)) == pytest.approx(expected)  # 0 where no path comes
+        assert np.exp(sums(cost, to_end)) == pytest.approx(expected)  # 0 where no path comes
 
 
 @forms
@@ -161,10 +161,10 @@ def test_the_sums_are_those_over_all_paths(n: int, sums: Callable[..., np.ndarra
 def test_the_mean_is_that_over_all_paths(
     weight: float, sums: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paths, "_sums", sums)
+    monkeypatch.setattr(paths, "_log_path_sums", sums)
     for seed in range(5):
         plan = np.random.default_rng(seed).uniform(0, 1, (5, 5)) ** 3
-        cost = -weight * np.log(25 * plan / plan.sum() + paths.TINY)
+        cost = -weight * np.log(25 * plan / plan.sum() + paths.PLAN_FLOOR)
         found = list(every_path((0, 0), (4, 4)))
         shares = np.exp([-price(cost, nodes) for nodes in found])
         expected = shares @ np.array([rows_of(nodes) for nodes in found]) / shares.sum()

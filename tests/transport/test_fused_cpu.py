@@ -30,7 +30,7 @@ from vasot_lib.transport import (
 from vasot_lib.transport.fused import cpu
 from vasot_lib.transport.fused import cpu_kernels as kernels
 from vasot_lib.transport.problem import Problem
-from vasot_lib.transport.reference import Outcome, Schedule
+from vasot_lib.transport.reference import Schedule, Solution
 
 KINDS = {
     "balanced": dict(scheme="sinkhorn"),
@@ -41,14 +41,14 @@ KINDS = {
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 
-def both(bound: Problem, scheme: str, iterations: int = 25, sweeps: int = 1, finish: bool = True) -> Outcome:
-    """The fused outcome, after comparing all of it with the readable one."""
+def both(bound: Problem, scheme: str, iterations: int = 25, sweeps: int = 1, finish: bool = True) -> Solution:
+    """The fused solution, after comparing all of it with the readable one."""
     schedule = Schedule(scheme, iterations, sweeps, finish, tolerance=1e-3)
     fused, readable = cpu.run(bound, schedule), reference.run(bound, schedule)
     assert (fused.matrix - readable.matrix).abs().max() <= 1e-5
     scale = bound.p.unsqueeze(2).clamp_min(1e-30)  # rows as distributions: the stricter comparison
     torch.testing.assert_close(fused.matrix / scale, readable.matrix / scale, rtol=1e-3, atol=1e-4)
-    for name in ("objective", "error_x", "error_y", "residual"):
+    for name in ("objective", "marginal_error_x", "marginal_error_y", "residual"):
         torch.testing.assert_close(getattr(fused, name), getattr(readable, name), rtol=1e-3, atol=1e-4, msg=name)
     return fused
 
@@ -283,7 +283,7 @@ from tests.transport.test_fused_cpu import KINDS, both, walks
 from vasot_lib.transport import Distinct, Far, Near, make_problem
 from vasot_lib.transport.fused import cpu
 
-cpu.SMALL = 50  # several tasks per sample
+cpu.ENTRIES_PER_THREAD = 50  # several tasks per sample
 torch.set_num_threads(2)
 for name, options in KINDS.items():
     scheme = options.pop("scheme")

@@ -18,7 +18,7 @@ from tests.transport.helpers import random_cost
 from vasot_lib.transport import Distinct, Far, Near, make_problem, reference
 from vasot_lib.transport.fused import gpu
 from vasot_lib.transport.problem import Problem
-from vasot_lib.transport.reference import Outcome, Schedule
+from vasot_lib.transport.reference import Schedule, Solution
 
 if importlib.util.find_spec("triton") is None:
     pytest.skip("triton is not installed: pip install triton", allow_module_level=True)
@@ -42,18 +42,18 @@ def tiling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
             monkeypatch.setattr(gpu, name, size)
 
 
-def both(problem: Problem, *schedule: object) -> tuple[Outcome, Outcome]:
+def both(problem: Problem, *schedule: object) -> tuple[Solution, Solution]:
     options, cost = Schedule(*schedule), problem.cost.clone()  # type: ignore[arg-type]
     fused = gpu.run(problem, options)
     assert torch.equal(problem.cost, cost), "the caller's cost was written to"
     return fused, reference.run(problem, options)
 
 
-def check_same(fused: Outcome, expected: Outcome, lengths: tuple[int, ...], tolerance: float = 1e-5) -> None:
+def check_same(fused: Solution, expected: Solution, lengths: tuple[int, ...], tolerance: float = 1e-5) -> None:
     """Plans scaled to rows of mass 1, and everything that is measured on them."""
     rows = torch.tensor(lengths, device=DEVICE)[:, None, None]
     torch.testing.assert_close(fused.matrix * rows, expected.matrix * rows, rtol=0, atol=tolerance)
-    for name in ("objective", "error_x", "error_y", "residual"):
+    for name in ("objective", "marginal_error_x", "marginal_error_y", "residual"):
         torch.testing.assert_close(getattr(fused, name), getattr(expected, name), rtol=1e-4, atol=tolerance)
 
 
@@ -121,7 +121,7 @@ def test_long_sides(n: int, m: int, second: str, radius: float, scheme: str) -> 
 def test_finish_meets_both_marginals(tiny: bool) -> None:
     problem = make_problem(cost_of(2, 8, 17), (Near(0.2), Far(0.2)), alpha=0.3)
     fused, expected = both(problem, "sinkhorn", 2, 1, True, 1e-3)
-    assert fused.error_x.max() <= 1e-3 and fused.error_y.max() <= 1e-3
+    assert fused.marginal_error_x.max() <= 1e-3 and fused.marginal_error_y.max() <= 1e-3
     check_same(fused, expected, problem.lengths_x)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import get_type_hints
+
 import numpy as np
 import ot
 import pytest
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from tests.transport.helpers import check_plan, random_cost, random_walk
 from vasot_lib.errors import InputError
 from vasot_lib.transport import Distinct, Far, Near, cosine_cost, make_problem, solve, temporal_prior
+from vasot_lib.transport.problem import ProblemOptions
 
 SCHEMES = ["mirror", "sinkhorn"]
 RELAXATIONS = [(None, None), (None, 0.1), (0.1, None), (0.1, 0.1)]
@@ -237,3 +241,15 @@ def test_cuda_agrees_with_cpu(scheme: str, relax: tuple[float | None, float | No
     options = dict(alpha=0.3, relax_x=relax[0], relax_y=relax[1], scheme=scheme)
     cpu, cuda = (solve(c, (Near(0.1), Far(0.1)), **options) for c in (cost, cost.cuda()))
     torch.testing.assert_close(cuda.matrix.cpu(), cpu.matrix, rtol=1e-6, atol=1e-9)
+
+
+def test_solve_takes_and_shows_the_arguments_of_the_problem() -> None:
+    """They are written once, in make_problem: help() and the type checker must know them all the same."""
+    of_problem, of_solve = (inspect.signature(function).parameters for function in (make_problem, solve))
+    assert of_problem.items() <= of_solve.items()
+    assert list(of_solve)[-6:] == ["scheme", "iterations", "sweeps", "finish", "tolerance", "trace"]
+    keywords = {name: hint for name, hint in get_type_hints(make_problem).items() if name not in ("cost", "structure")}
+    keywords.pop("return")
+    assert get_type_hints(ProblemOptions) == keywords
+    with pytest.raises(TypeError, match="unexpected keyword argument 'alhpa'"):
+        solve(random_cost(1, 3, 3), alhpa=0.3)

@@ -17,14 +17,14 @@ from vasot_kit.experiments.config import Config, changed
 from vasot_lib.errors import InputError, unknown_name
 from vasot_lib.transport import Alignment, Distinct, Near, Segmentation, cosine_cost, temporal_prior
 from vasot_lib.transport.problem import make_problem
-from vasot_lib.transport.recipes import Matches
+from vasot_lib.transport.recipes import AlignmentTargets
 from vasot_lib.transport.reference import Mirror
 
 
 class ShiftedDummy(Alignment):
     """Targets one frame of Y early: the dummy's column comes last, but the first one is dropped. [VASOT release]"""
 
-    def match(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> Matches:
+    def match(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> AlignmentTargets:
         """As :meth:`Alignment.match`, with column j holding what belongs to frame j + 1 and the dummy's mass last."""
         right = super().match(x, y, mask_x, mask_y)
         early = right.x_to_y.roll(-1, dims=2)
@@ -32,7 +32,7 @@ class ShiftedDummy(Alignment):
         last = mask_y.sum(1) - 1  # of each sample: padding follows
         rows = torch.arange(len(early), device=early.device)
         early[rows, :, last] = 1.0 - kept
-        return Matches(early * mask_y.unsqueeze(1), right.y_to_x, right.plan)
+        return AlignmentTargets(early * mask_y.unsqueeze(1), right.y_to_x, right.plan)
 
 
 class BatchWideStep(Segmentation):

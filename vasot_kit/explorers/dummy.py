@@ -15,7 +15,7 @@ from vasot_kit.explorers.explorer import Explorer, View
 from vasot_kit.figures import plot_dummy
 from vasot_lib.data import Video
 from vasot_lib.errors import InputError
-from vasot_lib.transport import Alignment, Matches
+from vasot_lib.transport import Alignment, AlignmentTargets
 
 START = 0.15  # first value of the slider where the recipe gives the dummy the mass of one frame
 
@@ -68,7 +68,7 @@ def explore_dummy(x: Video, y: Video, recipe: Alignment | None = None, *, backgr
     )  # fmt: skip
 
 
-def _numbers(matches: Matches, lost: np.ndarray) -> dict[str, float | int | str]:
+def _numbers(matches: AlignmentTargets, lost: np.ndarray) -> dict[str, float | int | str]:
     plan: Tensor = matches.plan.matrix[0].double()
     kept = matches.x_to_y[0].sum(1).numpy()
     dropped = kept < 0.5

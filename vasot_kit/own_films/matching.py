@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vasot_kit.films.motion import motion_features, time_warped
-from vasot_lib.paths import WEIGHT, mean_path
+from vasot_lib.paths import FRAME_WEIGHT, mean_path
 from vasot_lib.transport import Far, Near, solve
 
 
@@ -32,7 +32,7 @@ class MatchingSettings:
     radius: float = 0.04
     rho: float = 0.35
     epsilon: float = 0.07
-    weight: float = WEIGHT
+    weight: float = FRAME_WEIGHT
     motion_mass: bool = True
     rounds: int = 2
 

@@ -1,4 +1,4 @@
-"""The linear term: what it costs to match two frames, or a frame and an action, and how far apart in time they are."""
+"""The linear cost of a match: how unlike two embeddings are, and how far apart in relative time (temporal prior)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ def cosine_cost(x: Tensor, y: Tensor) -> Tensor:
         (B, N, M) or (N, M).
 
     Source: SPEC section 2.
+
+    >>> x = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0]])
+    >>> cosine_cost(x, x[:2])
+    tensor([[0., 1.],
+            [1., 0.],
+            [2., 1.]])
     """
     return (F.normalize(x, dim=-1) @ F.normalize(y, dim=-1).transpose(-1, -2)).neg_().add_(1.0)
 
@@ -29,25 +35,32 @@ def temporal_prior(
     lengths_y: Tensor | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """``R_ij = |i / N - j / M|``, zero-based: cheap near the diagonal, up to 1 in the far corners.
+    """``R_ij = |i / N - j / M|`` with i and j counted from 0: no cost on the diagonal, up to 1 in the far corners.
 
     Args:
-        n: rows, padding included.
-        m: columns, padding included.
-        lengths_x: (B,) real frames per sample, N in the formula; ``n`` where None.
+        n: number of rows, padding included.
+        m: number of columns, padding included.
+        lengths_x: (B,) number of real frames of each sample, which is N in the formula; None stands for ``n``.
         lengths_y: (B,) the same for the columns.
-        device: where to make it; that of the lengths where they are given.
+        device: device of the result; where lengths are given it is theirs.
 
     Returns:
         (n, m), or (B, n, m) where lengths are given; float32.
 
     Source: SPEC section 2. The released code divides by the padded length, so padding moves its diagonal.
+
+    >>> temporal_prior(4, 2)
+    tensor([[0.0000, 0.5000],
+            [0.2500, 0.2500],
+            [0.5000, 0.0000],
+            [0.7500, 0.2500]])
     """
     i, j = _relative_time(n, lengths_x, device), _relative_time(m, lengths_y, device)
     return (i.unsqueeze(-1) - j.unsqueeze(-2)).abs_()
 
 
 def _relative_time(n: int, lengths: Tensor | None, device: torch.device | str | None) -> Tensor:
+    """``i / N`` for all entries of one side, (n,) or (B, n)."""
     if lengths is None:
         return torch.arange(n, device=device) / n
     return torch.arange(n, device=lengths.device) / lengths.unsqueeze(-1)

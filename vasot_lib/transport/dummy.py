@@ -1,11 +1,14 @@
-"""Dummy (virtual) frames: one extra row and column of constant cost that take the mass of background frames.
+"""Dummy (virtual) frames: one extra row and column of constant cost zeta that take the mass of background frames.
 
-Balanced marginals cap the dummy column at the mass of **one** frame, 1 / (M + 1), however many background frames
-there are. ``dummy_mass`` lifts the cap: the dummy row and column each carry that share of the mass, and what they do
-not need waits in the corner between them. Moving a pair of frames there pays as soon as their cost exceeds zeta
-(partial transport), a little sooner with structure, which real pairs also pay for. That is the limit of small epsilon:
-at .07 the entropy spreads mass into the dummy as well, and well-matched frames lose some of theirs. With an empty
-corner, as with room for one frame, zeta adds the same to every plan and decides nothing. Source: SPEC section 4.
+With balanced marginals and uniform masses the dummy column takes as much mass as **one** frame, 1 / (M + 1), however
+many background frames there are, and since it always takes that much, zeta adds the same amount to the cost of every
+plan and decides nothing.
+
+``dummy_mass`` changes both: the dummy's row and column each carry that share of the mass, and the part of it that they
+do not take from real frames lies in the corner where they cross. Then moving the mass of a pair of frames to the dummy
+lowers the cost as soon as the pair costs more than zeta (partial transport), and a little earlier with a structural
+prior, which is one more cost of real pairs. This describes the limit of small epsilon. At an epsilon of .07 the entropy
+spreads some mass of well-matched frames into the dummy as well. Source: SPEC section 4.
 """
 
 from __future__ import annotations
@@ -20,10 +23,15 @@ from vasot_lib.checks import Range, check_value
 
 
 def add_dummy(cost: Tensor, zeta: float) -> Tensor:
-    """Prepend a row and a column of cost zeta: (B, N, M) to (B, N + 1, M + 1).
+    """Put a row and a column of cost zeta before the others: (B, N, M) to (B, N + 1, M + 1).
 
-    Both come first. The VASOT release puts the row first and the column last but removes index 0 of both, which
+    The VASOT release puts the dummy row first and the dummy column last, but later removes index 0 of both, which
     shifts its pseudo-labels by one frame of Y.
+
+    >>> add_dummy(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]), zeta=0.5)
+    tensor([[[0.5000, 0.5000, 0.5000],
+             [0.5000, 0.0000, 1.0000],
+             [0.5000, 1.0000, 0.0000]]])
     """
     return F.pad(cost, (1, 0, 1, 0), value=zeta)
 
@@ -33,7 +41,10 @@ def dummy_marginal(mask: Tensor, dummy_mass: float | None) -> Tensor:
 
     Args:
         mask: (B, N) bool, the real frames.
-        dummy_mass: share of the mass that the dummy carries, 0 <= share < 1; 1 / (N + 1) equals None.
+        dummy_mass: share of the mass that the dummy carries, 0 <= share < 1; None stands for 1 / (N + 1).
+
+    >>> dummy_marginal(torch.ones(1, 3, dtype=torch.bool), dummy_mass=0.4)
+    tensor([[0.4000, 0.2000, 0.2000, 0.2000]])
     """
     frames = mask.sum(1, keepdim=True)
     if dummy_mass is None:
@@ -45,14 +56,19 @@ def dummy_marginal(mask: Tensor, dummy_mass: float | None) -> Tensor:
 
 
 def drop_dummy(plan: Tensor, mass_x: Tensor) -> Tensor:
-    """Soft handling: targets of the real frames, (B, N + 1, M + 1) to (B, N, M).
+    """Soft handling: matching probabilities of the real frames, (B, N + 1, M + 1) to (B, N, M). [release]
 
-    Row i is divided by its own mass, so it sums to the share that stayed on real frames, at most 1; a frame's loss
-    is weighted by that share. [release]
+    Row i is divided by the mass p_i. It sums to the share of the frame's mass that did not go to the dummy, which is at
+    most 1; this share is the weight of the frame in the loss.
 
     Args:
-        plan: transport plan with the dummy first.
+        plan: transport plan with the dummy's row and column first.
         mass_x: (B, N + 1) row masses p that the plan was solved with.
+
+    >>> plan = torch.tensor([[[0.1, 0.1, 0.2], [0.0, 0.3, 0.0], [0.2, 0.0, 0.1]]])
+    >>> drop_dummy(plan, plan.sum(2))  # of the second real frame, 2 / 3 went to the dummy
+    tensor([[[1.0000, 0.0000],
+             [0.0000, 0.3333]]])
     """
     return plan[:, 1:, 1:] / mass_x[:, 1:].clamp_min(torch.finfo(plan.dtype).tiny).unsqueeze(2)
 
@@ -60,7 +76,11 @@ def drop_dummy(plan: Tensor, mass_x: Tensor) -> Tensor:
 def keep_above(targets: Tensor, zeta: float) -> Tensor:
     """Threshold handling: rows whose largest matching probability is below zeta become zero, (B, N, M). [paper]
 
-    A soft plan over hundreds of frames spreads each row over many of them, so that zeta = .5 drops nearly every
-    frame: this handling is meant for the paper's 20 frames per video.
+    It is meant for the paper's 20 frames per video. With hundreds of frames a soft plan spreads each row over many of
+    them, and zeta = .5 drops nearly every frame.
+
+    >>> keep_above(torch.tensor([[[0.8, 0.2], [0.4, 0.4]]]), zeta=0.5)
+    tensor([[[0.8000, 0.2000],
+             [0.0000, 0.0000]]])
     """
     return targets * (targets.amax(2, keepdim=True) >= zeta)

@@ -2,15 +2,16 @@ r"""The fused Gromov-Wasserstein problem: objective and gradient.
 
     J(T) = (1 - alpha) <C, T> + (alpha / 2) <Cx T Cy, T> - eps H(T) + lambda_x KL(T 1 || p) + lambda_y KL(T' 1 || q)
 
-with ``H(T) = -sum T log T + sum T`` and ``KL(m || q) = sum m log(m / q) - m + q``; a KL term stands only where
-its side is relaxed, elsewhere the marginal is a constraint. **alpha weights the structure term.** The gradient of
-the first two terms is ``G(T) = (1 - alpha) C + alpha Cx T Cy`` because Cx and Cy are symmetric. Source: SPEC section 2.
+with ``H(T) = -sum T log T + sum T`` and ``KL(m || q) = sum m log(m / q) - m + q``. A KL term is there only where its
+side is relaxed; where it is fixed, the marginal is a constraint, ``T 1 = p`` or ``T' 1 = q``. **alpha is the weight of
+the structure term**, not of the linear cost. Cx and Cy are symmetric, so the gradient of the first two terms is
+``G(T) = (1 - alpha) C + alpha Cx T Cy``. Source: SPEC section 2.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import psutil
 import torch
@@ -20,52 +21,32 @@ from vasot_lib.checks import Positive, Share, check_value
 from vasot_lib.errors import InputError
 from vasot_lib.transport.structure import Operator, Structure
 
-TINY = 1e-30  # below every mass that float32 plans hold, above its smallest normal number
+TINY = 1e-30  # put in place of 0 before a logarithm or a division: a normal float32, far below the masses of a plan
 
 
 class Terms(NamedTuple):
-    """The terms of J as they enter it, weights and signs included, (B,) each; their sum is J.
+    """The four terms of J with their weights and signs, (B,) each; their sum is J."""
 
-    Attributes:
-        linear: ``(1 - alpha) <C, T>``.
-        structure: ``(alpha / 2) <Cx T Cy, T>``; 0 without a structure term.
-        entropy: ``-eps H(T)``.
-        relaxation: the KL terms; 0 where both marginals are constraints.
-    """
-
-    linear: Tensor
-    structure: Tensor
-    entropy: Tensor
-    relaxation: Tensor
+    linear: Tensor  # (1 - alpha) <C, T>
+    structure: Tensor  # (alpha / 2) <Cx T Cy, T>; 0 without a structure term
+    entropy: Tensor  # -eps H(T)
+    relaxation: Tensor  # the KL terms; 0 where both marginals are constraints
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One batch of fused Gromov-Wasserstein problems, checked and ready to iterate on.
+    """A batch of fused Gromov-Wasserstein problems whose arguments have been checked; :func:`make_problem` makes it."""
 
-    Attributes:
-        cost: (B, N, M) linear cost C, zero on padding; the caller's own tensor where there is no padding.
-        p: (B, N) mass of the rows, zero on padding, sums to 1.
-        q: (B, M) mass of the columns.
-        lengths_x: B real lengths of the rows.
-        lengths_y: B real lengths of the columns.
-        structure: Cx and Cy; None without a structure term.
-        alpha: weight of the structure term, 0 to 1.
-        epsilon: weight of the entropy.
-        relax_x: lambda_x, or None where the row marginal is a constraint.
-        relax_y: lambda_y, or None where the column marginal is a constraint.
-    """
-
-    cost: Tensor
-    p: Tensor
-    q: Tensor
-    lengths_x: tuple[int, ...]
-    lengths_y: tuple[int, ...]
-    structure: tuple[Operator, Operator] | None
-    alpha: float
-    epsilon: float
-    relax_x: float | None
-    relax_y: float | None
+    cost: Tensor  # (B, N, M) linear cost C, zero on padding; where there is no padding it is the caller's own tensor
+    p: Tensor  # (B, N) mass of the rows, zero on padding, sums to 1
+    q: Tensor  # (B, M) mass of the columns, likewise
+    lengths_x: tuple[int, ...]  # number of real rows of each of the B samples
+    lengths_y: tuple[int, ...]  # number of real columns
+    structure: tuple[Operator, Operator] | None  # Cx and Cy; None without a structure term
+    alpha: float  # weight of the structure term, 0 to 1
+    epsilon: float  # weight of the entropy
+    relax_x: float | None  # lambda_x, or None where the row marginal is a constraint
+    relax_y: float | None  # lambda_y, or None where the column marginal is a constraint
 
     @property
     def balanced(self) -> bool:
@@ -80,13 +61,13 @@ class Problem:
         return first(second(plan))
 
     def gradient(self, plan: Tensor) -> Tensor:
-        """``G(T)``, (B, N, M): what one more unit of mass costs at each entry, entropy and marginals aside."""
+        """``G(T) = (1 - alpha) C + alpha Cx T Cy``, (B, N, M): the gradient without entropy and KL terms."""
         if self.structure is None:
             return self.cost
         return torch.add(self.alpha * self.product(plan), self.cost, alpha=1.0 - self.alpha)
 
     def terms(self, plan: Tensor) -> Terms:
-        """The terms of ``J(T)`` one by one, from a (B, N, M) plan."""
+        """The terms of ``J(T)`` one by one, for a (B, N, M) plan."""
         linear = (1.0 - self.alpha) * (self.cost * plan).sum((1, 2))
         structure = torch.zeros_like(linear)
         if self.structure is not None:
@@ -96,17 +77,30 @@ class Problem:
 
     def objective(self, plan: Tensor) -> Tensor:
         """``J(T)``, (B,)."""
-        terms = self.terms(plan)
-        return terms.linear + terms.structure + terms.entropy + terms.relaxation
+        linear, *others = self.terms(plan)
+        return sum(others, start=linear)
 
     def relaxation(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """The KL terms of J, (B,), from the plan's (B, N) and (B, M) marginals."""
+        """The KL terms of J, (B,), for a plan with row masses (B, N) and column masses (B, M)."""
         value = torch.zeros_like(rows[:, 0])
         for weight, marginal, mass in ((self.relax_x, rows, self.p), (self.relax_y, columns, self.q)):
             if weight is not None:
                 divergence = torch.xlogy(marginal, marginal / mass.clamp_min(TINY)) - marginal + mass
                 value = value + weight * divergence.sum(1)
         return value
+
+
+class ProblemOptions(TypedDict, total=False):
+    """The keyword arguments of :func:`make_problem`, so that ``solve`` can take them too and pass them on."""
+
+    alpha: float
+    epsilon: float
+    relax_x: float | None
+    relax_y: float | None
+    mask_x: Tensor | None
+    mask_y: Tensor | None
+    mass_x: Tensor | None
+    mass_y: Tensor | None
 
 
 def make_problem(
@@ -122,7 +116,7 @@ def make_problem(
     mass_x: Tensor | None = None,
     mass_y: Tensor | None = None,
 ) -> Problem:
-    """Check the arguments of :func:`vasot_lib.transport.solve` and bind the structure to the lengths.
+    """Check the arguments, for which see :func:`vasot_lib.transport.solve`, and bind the priors to the lengths.
 
     Raises:
         InputError: wrong shape or dtype, NaN or infinite cost, a weight out of range, alpha > 0 without structure,
@@ -142,14 +136,14 @@ def make_problem(
         raise InputError(f"alpha is {alpha} but no structure is given; pass structure=(Near(r), Far(r)) or alpha=0")
     cost = cost.detach()
     batch, n, m = cost.shape
-    x, y = _side("x", mask_x, mass_x, (batch, n), cost), _side("y", mask_y, mass_y, (batch, m), cost)
-    # All that the host has to know, in one transfer: on a GPU every look waits for the device.
-    facts = torch.cat([cost.sum().isfinite().long()[None], x.facts, y.facts]).tolist()
-    split = 1 + len(x.facts)
-    lengths_x, lengths_y = _lengths("x", x, facts[1:split]), _lengths("y", y, facts[split:])
+    x, y = _marginal("x", mask_x, mass_x, (batch, n), cost), _marginal("y", mask_y, mass_y, (batch, m), cost)
+    # Tensors are checked on their device, and the answers are read together: on a GPU every read waits for the device.
+    answers = torch.cat([cost.sum().isfinite().long()[None], x.answers, y.answers]).tolist()
+    split = 1 + len(x.answers)
+    lengths_x, lengths_y = _lengths("x", x, answers[1:split]), _lengths("y", y, answers[split:])
     if min(lengths_x) < n or min(lengths_y) < m:
         cost = cost.masked_fill(~(x.mask.unsqueeze(2) & y.mask.unsqueeze(1)), 0.0)
-    if not facts[0] and not bool(torch.isfinite(cost).all()):
+    if not answers[0] and not bool(torch.isfinite(cost).all()):
         first = (~torch.isfinite(cost)).nonzero()[0].tolist()
         raise InputError(f"cost holds NaN or infinity, first at sample {first[0]}, row {first[1]}, column {first[2]}")
     bound = None
@@ -159,19 +153,15 @@ def make_problem(
 
 
 def check_memory(cost: Tensor, buffers: int) -> None:
-    """Refuse a problem whose working memory will not fit, before that is allocated.
-
-    Args:
-        cost: (B, N, M), there already.
-        buffers: how many arrays of its size are still to come.
+    """Refuse a problem before ``buffers`` more arrays of the size of its (B, N, M) cost are allocated and do not fit.
 
     Raises:
-        InputError: with what is needed, what is free, and what to do.
+        InputError: the message names the memory needed, the memory free, and what to do.
     """
     needed = buffers * cost.numel() * cost.element_size()
-    if needed < 2**28:  # asking costs more than allocating
+    if needed < 2**28:  # for small problems the question takes longer than the allocation
         return
-    if cost.is_cuda:  # what torch keeps for later can be used as well
+    if cost.is_cuda:  # memory that torch has freed but holds in reserve can be used too
         cached = torch.cuda.memory_reserved(cost.device) - torch.cuda.memory_allocated(cost.device)
         free = torch.cuda.mem_get_info(cost.device)[0] + cached
     else:
@@ -184,15 +174,20 @@ def check_memory(cost: Tensor, buffers: int) -> None:
         )
 
 
-class _Side(NamedTuple):
-    """One side's (B, N) mask and masses, and what is to be looked at on the host: ``facts``, see :func:`_lengths`."""
+class _Marginal(NamedTuple):
+    """Mask and masses of one side, rows or columns of the plan, and answers that the host has not yet read.
 
-    mask: Tensor
-    mass: Tensor
-    facts: Tensor
+    ``answers`` are integers on the device: the B lengths, then 1 for a fault and 0 for none: padding before real
+    entries; and where masses were given, negative ones or ones on padding, and masses that do not sum to 1.
+    """
+
+    mask: Tensor  # (B, N) bool, real entries
+    mass: Tensor  # (B, N) in the cost's dtype
+    answers: Tensor
 
 
-def _side(name: str, mask: Tensor | None, mass: Tensor | None, shape: tuple[int, int], cost: Tensor) -> _Side:
+def _marginal(name: str, mask: Tensor | None, mass: Tensor | None, shape: tuple[int, int], cost: Tensor) -> _Marginal:
+    """Fill in what was not given, and compute on the device what :func:`_lengths` will need to know."""
     if mask is None:
         mask = torch.ones(shape, dtype=torch.bool, device=cost.device)
     if mask.shape != shape or mask.dtype != torch.bool:
@@ -206,15 +201,15 @@ def _side(name: str, mask: Tensor | None, mass: Tensor | None, shape: tuple[int,
     faults = [(mask != leading).any()]
     if mass is None:
         uniform = mask.to(cost.dtype) / lengths.unsqueeze(1)
-        return _Side(mask, uniform, torch.cat([lengths, faults[0][None]]))
+        return _Marginal(mask, uniform, torch.cat([lengths, faults[0][None]]))
     faults += [(mass < 0).any() | mass.masked_fill(mask, 0.0).any(), ~((mass.sum(1) - 1).abs() <= 1e-4).all()]
-    return _Side(mask, mass.to(cost), torch.cat([lengths, torch.stack(faults)]))
+    return _Marginal(mask, mass.to(cost), torch.cat([lengths, torch.stack(faults)]))
 
 
-def _lengths(name: str, side: _Side, facts: list[int]) -> tuple[int, ...]:
-    """The B real lengths; after them ``facts`` say whether the mask has gaps, and what is wrong with given masses."""
+def _lengths(name: str, side: _Marginal, answers: list[int]) -> tuple[int, ...]:
+    """The B real lengths, once the ``answers`` of the side, by now on the host, show no fault."""
     batch = len(side.mask)
-    lengths, faults = tuple(facts[:batch]), [bool(fact) for fact in facts[batch:]]
+    lengths, faults = tuple(answers[:batch]), [bool(fault) for fault in answers[batch:]]
     if min(lengths) == 0:
         empty = lengths.index(0)
         raise InputError(f"mask_{name} leaves no real entry in sample {empty}; drop that sample from the batch")

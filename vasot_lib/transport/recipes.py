@@ -1,4 +1,7 @@
-"""The two problems of the paper, each as one frozen recipe: frames to frames, and frames to actions."""
+"""The two transport problems of the paper: frames to frames (alignment) and frames to actions (segmentation).
+
+Each is a frozen dataclass of settings whose ``match`` builds the cost, solves the problem and returns training targets.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,14 @@ from vasot_lib.transport.structure import Distinct, Far, Near
 Dummy = Literal["none", "soft", "threshold"]
 
 
-class Matches(NamedTuple):
-    """Targets of the alignment loss and the plan that they come from.
+class AlignmentTargets(NamedTuple):
+    """Pseudo-labels for the alignment loss, and the transport plan from which they were computed.
 
     Attributes:
-        x_to_y: (B, N, M), row i sums to the share of frame i of X that is matched to real frames of Y (as far as the
-            plan meets its row masses: unfinished plans, as in the release, do not).
+        x_to_y: (B, N, M) matching probabilities; row i sums to the share of frame i of X that is matched to real frames
+            of Y (if the plan meets its row masses, which without ``finish``, as in the release, it does not).
         y_to_x: (B, M, N), the same seen from Y; with Y relaxed its rows may sum to more than 1.
-        plan: with the dummy's row and column first, where there is one.
+        plan: the solved plan; if there is a dummy frame, its row and column come first.
     """
 
     x_to_y: Tensor
@@ -35,18 +38,20 @@ class Matches(NamedTuple):
 
 @dataclass(frozen=True)
 class Alignment:
-    """How two videos are matched frame to frame (SPEC sections 2 to 4).
+    """Settings by which two videos are matched frame to frame (SPEC sections 2 to 4).
 
     Attributes:
-        alpha: weight of the structure term; 0 leaves the structural prior out.
+        alpha: weight of the structure term; 0 switches the structural prior off.
         radius: r, half-width of the neighbourhood as a share of the video's length.
-        rho: weight of the temporal prior; 0 leaves it out.
+        rho: weight of the temporal prior; 0 switches it off.
         epsilon: weight of the entropy.
-        relax: KL weight of Y's marginal, so that frames of Y may be left out or used twice; None is balanced.
-        dummy: ``soft`` (release), ``threshold`` (paper) or ``none``.
-        zeta: cost of the dummy frame, and the threshold.
-        dummy_mass: share of mass that may go to the dummy; None is one frame's share.
-        structured_dummy: the dummy is the first frame of the structure (release); otherwise it has no neighbours.
+        relax: weight of the KL penalty on Y's marginal, which lets frames of Y be left out or used more than once; None
+            fixes the marginal (balanced transport).
+        dummy: how the dummy frame is used, ``soft`` (release) or ``threshold`` (paper); ``none`` for no dummy frame.
+        zeta: cost of the dummy frame; with ``threshold`` also the threshold.
+        dummy_mass: share of the mass that the dummy carries; None gives it the mass of one frame.
+        structured_dummy: the dummy takes part in the structural prior as the frame before the first one (release);
+            otherwise it has no neighbours.
         scheme, iterations, sweeps, finish: see :func:`vasot_lib.transport.solve`.
     """
 
@@ -67,7 +72,7 @@ class Alignment:
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def match(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> Matches:
+    def match(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> AlignmentTargets:
         """Match the frames of B pairs of videos.
 
         Args:
@@ -75,41 +80,46 @@ class Alignment:
             y: (B, M, D) embeddings of the frames of Y.
             mask_x: (B, N) bool, real frames.
             mask_y: (B, M) bool.
-        """
-        cost = cosine_cost(x, y)
-        cost = cost.add_(temporal_prior(x.shape[1], y.shape[1], mask_x.sum(1), mask_y.sum(1)), alpha=self.rho)
-        if self.dummy == "none":
-            plan = self._solve(cost, mask_x, mask_y, None, None, free=0)
-            n, m = mask_x.sum(1)[:, None, None], mask_y.sum(1)[:, None, None]
-            return Matches(plan.matrix * n, plan.matrix.transpose(1, 2) * m, plan)
-        precise = torch.promote_types(x.dtype, torch.float32)  # masses of half precision would not sum to 1
-        mass_x, mass_y = (dummy_marginal(mask, self.dummy_mass).to(precise) for mask in (mask_x, mask_y))
-        mask_x, mask_y = (F.pad(mask, (1, 0), value=True) for mask in (mask_x, mask_y))
-        free = 0 if self.structured_dummy else 1
-        cost = add_dummy(cost, self.zeta)
-        plan = self._solve(cost, mask_x, mask_y, mass_x, mass_y, free)
-        x_to_y, y_to_x = drop_dummy(plan.matrix, mass_x), drop_dummy(plan.matrix.transpose(1, 2), mass_y)
-        if self.dummy == "threshold":
-            x_to_y, y_to_x = keep_above(x_to_y, self.zeta), keep_above(y_to_x, self.zeta)
-        return Matches(x_to_y, y_to_x, plan)
 
-    def _solve(
-        self, cost: Tensor, mask_x: Tensor, mask_y: Tensor, mass_x: Tensor | None, mass_y: Tensor | None, free: int
-    ) -> Plan:
-        return solve(
+        >>> x = torch.eye(3)[None]  # three frames, each unlike the others
+        >>> y = x[:, [0, 2, 0]]  # the second of them has no partner here and goes to the dummy
+        >>> mask = torch.ones(1, 3, dtype=torch.bool)
+        >>> recipe = Alignment(alpha=0.0, rho=0.0, epsilon=0.1, dummy_mass=0.5)
+        >>> recipe.match(x, y, mask, mask).x_to_y[0].mul(100).round()  # per cent of each frame
+        tensor([[49.,  0., 49.],
+                [ 0.,  0.,  0.],
+                [ 0., 89.,  0.]])
+        """
+        prior = temporal_prior(x.shape[1], y.shape[1], mask_x.sum(1), mask_y.sum(1))
+        cost = cosine_cost(x, y).add_(prior, alpha=self.rho)
+        mass_x = mass_y = None
+        if self.dummy != "none":
+            precise = torch.promote_types(x.dtype, torch.float32)  # in half precision masses would not sum to 1
+            mass_x, mass_y = (dummy_marginal(mask, self.dummy_mass).to(precise) for mask in (mask_x, mask_y))
+            mask_x, mask_y = (F.pad(mask, (1, 0), value=True) for mask in (mask_x, mask_y))
+            cost = add_dummy(cost, self.zeta)
+        free = 0 if self.dummy == "none" or self.structured_dummy else 1
+        plan = solve(
             cost, (Near(self.radius, free), Far(self.radius, free)), alpha=self.alpha, epsilon=self.epsilon,
             relax_y=self.relax, mask_x=mask_x, mask_y=mask_y, mass_x=mass_x, mass_y=mass_y,
             scheme=self.scheme, iterations=self.iterations, sweeps=self.sweeps, finish=self.finish,
         )  # fmt: skip
+        if mass_x is None or mass_y is None:
+            n, m = mask_x.sum(1)[:, None, None], mask_y.sum(1)[:, None, None]
+            return AlignmentTargets(plan.matrix * n, plan.matrix.transpose(1, 2) * m, plan)
+        x_to_y, y_to_x = drop_dummy(plan.matrix, mass_x), drop_dummy(plan.matrix.transpose(1, 2), mass_y)
+        if self.dummy == "threshold":
+            x_to_y, y_to_x = keep_above(x_to_y, self.zeta), keep_above(y_to_x, self.zeta)
+        return AlignmentTargets(x_to_y, y_to_x, plan)
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """How the frames of a video are matched to K actions (SPEC sections 2 and 3).
+    """Settings by which the frames of a video are matched to K actions (SPEC sections 2 and 3).
 
     Attributes:
         alpha, radius, rho, epsilon: as in :class:`Alignment`.
-        relax: KL weight of the action marginal; None makes every action equally long.
+        relax: weight of the KL penalty on the masses of the actions; None gives every action equally many frames.
         scheme, iterations, sweeps, finish: see :func:`vasot_lib.transport.solve`.
     """
 
@@ -135,7 +145,16 @@ class Segmentation:
             mask: (B, N) bool, real frames.
 
         Returns:
-            (B, N, K) targets T*, rows summing to 1, and the plan that they come from.
+            (B, N, K) pseudo-labels T*, whose rows sum to 1, and the plan from which they were computed.
+
+        >>> frames = torch.tensor([[[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]])
+        >>> labels, plan = Segmentation(alpha=0.0, rho=0.0, epsilon=0.25).match(
+        ...     frames, torch.eye(2), torch.ones(1, 3, dtype=torch.bool)
+        ... )
+        >>> labels[0].mul(100).round()  # per cent of each frame
+        tensor([[98.,  2.],
+                [96.,  4.],
+                [ 1., 99.]])
         """
         n = mask.sum(1)
         prior = temporal_prior(x.shape[1], len(actions), n, torch.full_like(n, len(actions)))

@@ -1,69 +1,76 @@
-"""The solver: one call, and behind it the fastest path that can take the problem.
+"""The solver: one call, which chooses the fastest implementation that can solve the problem.
 
-``reference.py`` is the path to read, in plain torch, for everything. ``fused/`` gives
-the same numbers in few passes over memory for what training and evaluation need: float32, row masses fixed.
+``reference.py`` solves every problem in plain torch and is the code to read. ``fused/`` computes the same numbers in a
+few passes over memory, with Numba on a CPU and with Triton on a GPU, for the problems of training and evaluation:
+float32 costs, fixed row masses.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from vasot_lib.checks import Count, check_value
 from vasot_lib.transport import reference
-from vasot_lib.transport.problem import Problem, check_memory, make_problem
-from vasot_lib.transport.reference import Outcome, Schedule, Scheme
+from vasot_lib.transport.potentials import Potentials, dual_potentials
+from vasot_lib.transport.problem import Problem, ProblemOptions, check_memory, make_problem
+from vasot_lib.transport.reference import Schedule, Scheme, Solution
 from vasot_lib.transport.structure import Structure
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A solved batch. All of it is measured, nothing assumed.
+@dataclass(frozen=True, kw_only=True)
+class Plan(Solution):
+    """A solved batch. Objective, errors and convergence are measured on the plan itself.
 
     Attributes:
         matrix: (B, N, M) transport plan, zero on padding; total mass 1 where a side is fixed
             (float32 loses mass where epsilon is below about a hundredth of the costs: look at the errors).
         objective: (B,) J of the plan.
-        marginal_error_x: (B,) largest ``|row mass - p| / p``; on a relaxed side this is what relaxing it gave.
+        marginal_error_x: (B,) largest ``|row mass - p| / p``; on a relaxed side it says how far the masses left p.
         marginal_error_y: (B,) the same for the columns.
-        residual: (B,) mass that the last iteration moved, ``sum |T_k - T_(k-1)|``, before any finishing sweep.
-        iterations: linearisations done.
-        converged: (B,) residual and the errors of the fixed sides are all within the tolerance.
-        trace: (iterations + 1, B) J from the uniform plan on, before finishing; None unless asked for.
+        residual: (B,) mass that the last iteration moved, ``sum |T_k - T_(k-1)|``, before the finishing sweeps.
+        iterations: number of linearisations.
+        converged: (B,) bool, whether residual and errors of the fixed sides are all within the tolerance.
+        problem: what was solved. It keeps the (B, N, M) cost in memory for as long as the plan is kept; where that
+            matters, keep ``matrix`` alone.
+        trace: (iterations + 1, B) J of the uniform plan and after every iteration; None unless asked for.
     """
 
-    matrix: Tensor
-    objective: Tensor
-    marginal_error_x: Tensor
-    marginal_error_y: Tensor
-    residual: Tensor
     iterations: int
     converged: Tensor
-    trace: Tensor | None = None
+    problem: Problem
+
+    def potentials(self) -> Potentials:
+        """The dual potentials f, (B, N), and g, (B, M), in units of the cost; computed anew at every call, in O(NM).
+
+        At a solution ``eps log T_ij = f_i + g_j - G_ij``, with ``G = problem.gradient(matrix)``;
+        :mod:`vasot_lib.transport.potentials` says what holds before convergence. The cost must not have been changed.
+
+        >>> cost = torch.tensor([[[0.0, 1.0], [1.0, 2.0]]])  # i + j, so that the plan is uniform, 1/4 everywhere
+        >>> f, g = solve(cost, epsilon=0.5).potentials()
+        >>> f, g  # 0.5 log(1/4) = -0.69 = f_0 + g_0 - 0 = f_0 + g_1 - 1 = f_1 + g_1 - 2
+        (tensor([[-0.1931,  0.8069]]), tensor([[-0.5000,  0.5000]]))
+        """
+        return dual_potentials(self.problem, self.matrix)
 
 
 def solve(
     cost: Tensor,
     structure: tuple[Structure, Structure] | None = None,
     *,
-    alpha: float = 0.0,
-    epsilon: float = 0.07,
-    relax_x: float | None = None,
-    relax_y: float | None = None,
-    mask_x: Tensor | None = None,
-    mask_y: Tensor | None = None,
-    mass_x: Tensor | None = None,
-    mass_y: Tensor | None = None,
     scheme: Scheme = "sinkhorn",
     iterations: int = 25,
     sweeps: int = 1,
     finish: bool = True,
     tolerance: float = 1e-3,
     trace: bool = False,
+    **options: Unpack[ProblemOptions],
 ) -> Plan:
     """Solve a batch of fused Gromov-Wasserstein problems; samples do not influence each other.
 
@@ -79,44 +86,61 @@ def solve(
         mask_y: (B, M) bool.
         mass_x: (B, N) row masses p, sum 1; uniform over real rows where None.
         mass_y: (B, M) column masses q.
-        scheme: ``sinkhorn`` or ``mirror``, see ``reference.py``.
-        iterations: linearisations.
+        scheme: ``sinkhorn`` or ``mirror``, see :mod:`vasot_lib.transport.reference`.
+        iterations: number of linearisations.
         sweeps: Sinkhorn sweeps per iteration (not used by ``mirror`` on a relaxed problem).
-        finish: balanced problems only: after the last iteration project onto the marginals by further sweeps until
-            they are met to ``tolerance``, at most 1000. Without it one sweep per iteration, as published, leaves the
-            row masses off by as much as their own size.
-        tolerance: relative marginal error and moved mass that count as converged.
+        finish: balanced problems only: after the last iteration, project the plan onto the marginals by further sweeps
+            until both are met to ``tolerance``, at most 1000. Without it one sweep per iteration, as published, leaves
+            the row masses off by as much as their own size.
+        tolerance: the relative marginal error and the moved mass up to which a plan counts as converged.
         trace: also return J at every iteration.
 
     Raises:
         InputError: see :func:`vasot_lib.transport.problem.make_problem`; also an unknown scheme, iterations < 1.
+
+    The first frames of X and Y look alike, and the other two of either side cannot be told apart by their looks. The
+    structural prior, here with a window of one frame, sends neighbours to neighbours:
+
+    >>> from vasot_lib.transport import Far, Near
+    >>> cost = torch.tensor([[[0.0, 1.0, 1.0], [1.0, 0.5, 0.5], [1.0, 0.5, 0.5]]])
+    >>> solve(cost, epsilon=0.2).matrix[0].mul(100).round()  # per cent of the mass
+    tensor([[32.,  1.,  1.],
+            [ 1., 16., 16.],
+            [ 1., 16., 16.]])
+    >>> solve(cost, (Near(0.4), Far(0.4)), alpha=0.4, epsilon=0.2).matrix[0].mul(100).round()
+    tensor([[30.,  0.,  3.],
+            [ 0., 30.,  3.],
+            [ 3.,  3., 27.]])
     """
     check_value("scheme", scheme, Scheme)
     check_value("iterations", iterations, Count)
     check_value("sweeps", sweeps, Count)
-    problem = make_problem(
-        cost, structure, alpha=alpha, epsilon=epsilon, relax_x=relax_x, relax_y=relax_y,
-        mask_x=mask_x, mask_y=mask_y, mass_x=mass_x, mass_y=mass_y,
-    )  # fmt: skip
+    problem = make_problem(cost, structure, **options)
     schedule = Schedule(scheme, iterations, sweeps, finish, tolerance, trace)
-    run, buffers = _path(problem, schedule)
+    run, buffers = _implementation(problem, schedule)
     check_memory(problem.cost, buffers)
-    outcome = run(problem, schedule)
-    converged = outcome.residual <= tolerance
-    if relax_x is None:
-        converged = converged & (outcome.error_x <= tolerance)
-    if relax_y is None:
-        converged = converged & (outcome.error_y <= tolerance)
-    return Plan(
-        outcome.matrix, outcome.objective, outcome.error_x, outcome.error_y, outcome.residual, iterations, converged,
-        outcome.trace,
-    )  # fmt: skip
+    solution = run(problem, schedule)
+    converged = solution.residual <= tolerance
+    if problem.relax_x is None:
+        converged = converged & (solution.marginal_error_x <= tolerance)
+    if problem.relax_y is None:
+        converged = converged & (solution.marginal_error_y <= tolerance)
+    return Plan(**vars(solution), iterations=iterations, converged=converged, problem=problem)
 
 
-def _path(problem: Problem, schedule: Schedule) -> tuple[Callable[[Problem, Schedule], Outcome], int]:
-    """Who solves it, and how many plan-sized arrays that takes beside the cost (measured, but for the GPU).
+# help() and notebooks show this signature, in which the options of the problem are written out.
+_cost, _structure, *_schedule, _ = inspect.signature(solve).parameters.values()
+_, _, *_options = inspect.signature(make_problem).parameters.values()
+solve.__signature__ = inspect.signature(solve).replace(  # type: ignore[attr-defined]
+    parameters=[_cost, _structure, *_options, *_schedule]
+)
 
-    The fused paths take float32, fixed row masses, rows structured by neighbours alone (``Near``), and no trace.
+
+def _implementation(problem: Problem, schedule: Schedule) -> tuple[Callable[[Problem, Schedule], Solution], int]:
+    """The function that solves the problem, and how many arrays of the plan's size it needs beside the cost.
+
+    The numbers for the CPU were measured, that for the GPU is an estimate. ``fused/`` takes float32, fixed row masses,
+    no trace, and ``Near`` as the prior of the rows.
     """
     cost = problem.cost
     near = problem.structure is None or problem.structure[0].ones == 0.0

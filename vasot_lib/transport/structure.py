@@ -1,19 +1,22 @@
-r"""Structural priors: which frames count as neighbours, and how a plan is blurred by them in O(NM).
+r"""Structural priors: which frames count as neighbours, and the product of their matrices with a plan in O(NM).
 
-Gromov-Wasserstein charges ``<Cx T Cy, T> = sum_ikjl Cx_ik Cy_jl T_ij T_kl``. With
+The Gromov-Wasserstein term is ``<Cx T Cy, T> = sum_ikjl Cx_ik Cy_jl T_ij T_kl``: matching i to j and k to l costs
+``Cx_ik Cy_jl``. The structure matrices are
 
 - ``Near``:      ``Cx_ik = 1/r`` where ``1 <= |i - k| <= w``, else 0,
-- ``Far``:       ``Cy_jl = 0``   where ``1 <= |j - l| <= w``, else 1 (the diagonal is 1),
-- ``Distinct``:  ``Cy_jl = 1``   where ``j != l``, else 0,
+- ``Far``:       ``Cy_jl = 0``   where ``1 <= |j - l| <= w``, else 1 (also on the diagonal),
+- ``Distinct``:  ``Cy_jl = 1``   where ``j != l``, else 0.
 
-neighbouring frames of X are charged whenever their matches in Y are not neighbours (``Far``) or not the same
-action (``Distinct``). The window ``w = floor(length * r)`` is in frames, the radius r a share of the length.
+With ``Near`` for X, two neighbouring frames of X cost something whenever their matches in Y are not neighbours
+(``Far``, for frames) or not the same action (``Distinct``, for actions). The radius r is a share of the video's length,
+and the window ``w = floor(length * r)`` is the same radius in frames.
 
-None of the three matrices is ever built: with ``box_w(Z)`` the sum of Z over the window ``|d| <= w`` without Z itself,
+None of the three matrices is ever built. Let ``box_w(Z)`` be the sum of Z over the window ``|d| <= w`` around each
+entry, without the entry itself. Then
 
     Near:  Cx Z = box_w(Z) / r        Far:  T Cy = rowsum(T) - box_w(T)        Distinct:  T Cy = rowsum(T) - T
 
-and a box sum is the difference of two running sums, so the cost does not depend on w. Source: SPEC section 2.
+A box sum is the difference of two running sums, so its cost does not depend on w. Source: SPEC section 2.
 """
 
 from __future__ import annotations
@@ -31,31 +34,23 @@ from vasot_lib.errors import InputError
 
 @dataclass(frozen=True)
 class Operator:
-    """A structure matrix ``ones * 11' + own * I + band * Band_w`` bound to the lengths of one batch.
+    """The structure matrices ``ones * 11' + identity * I + band * Band_w`` of one side of a batch.
 
-    ``Band_w`` is 1 where ``1 <= |i - k| <= w``. Every structural prior is of this form, so the readable product below
-    and the fused ones need these numbers and nothing else.
-
-    Attributes:
-        ones: weight of the matrix of ones.
-        own: weight of the identity.
-        band: weight of the band.
-        windows: B half-widths w in frames, one per sample; 0 where there is no band.
-        free: leading (dummy) entries that take no part: their rows and columns of the matrix are zero.
-        dim: 1 for the first side (``Cx Z``), 2 for the second (``Z Cy``).
+    ``Band_w`` is 1 where ``1 <= |i - k| <= w``, else 0, and w may differ between samples. All three structural priors
+    have this form, so that this product and those of ``fused/`` need only these six values.
     """
 
     ones: float
-    own: float
+    identity: float
     band: float
-    windows: tuple[int, ...]
-    free: int
-    dim: int
+    windows: tuple[int, ...]  # B half-widths w in frames; 0 where there is no band
+    free: int  # number of leading (dummy) entries that take no part: their rows and columns of the matrix are zero
+    dim: int  # dimension of the plan that it acts on: 1 for rows (Cx Z), 2 for columns (Z Cy)
 
     def __call__(self, z: Tensor) -> Tensor:
         """The product with a (B, N, M) tensor along ``dim``; padding must be zero in the tensor."""
         inner = z.narrow(self.dim, self.free, z.shape[self.dim] - self.free) if self.free else z
-        result = (self.own - self.band) * inner
+        result = (self.identity - self.band) * inner  # the box sum below includes the entry itself, Band_w does not
         if self.band:
             result = torch.add(result, self._box(inner), alpha=self.band)
         if self.ones:
@@ -64,9 +59,9 @@ class Operator:
         return F.pad(result, pad) if self.free else result
 
     def _box(self, z: Tensor) -> Tensor:
-        """Sum over ``|d| <= w``, the centre included, per sample, as a difference of running sums."""
+        """Sum over ``|d| <= w``, the entry itself included, as the difference of two running sums."""
         w, size = max(self.windows), z.shape[self.dim]
-        # Zeros before and after the data: then the running sum needs no case distinction at either end.
+        # Zeros before and after the data: then windows that reach beyond an end need no case of their own.
         total = F.pad(z, (0, 0, w + 1, w) if self.dim == 1 else (w + 1, w)).cumsum(self.dim)
         if min(self.windows) == w:
             return total.narrow(self.dim, 2 * w + 1, size) - total.narrow(self.dim, 0, size)
@@ -77,10 +72,10 @@ class Operator:
 
 
 class Structure(Protocol):
-    """A symmetric structure matrix that is applied without being built."""
+    """A structural prior: a symmetric matrix that is applied to a plan without being built."""
 
     def bind(self, lengths: Sequence[int], dim: int) -> Operator:
-        """The operator along ``dim`` for B real lengths; the window of each sample follows from its own length.
+        """The operator along ``dim`` (1: rows, 2: columns) for B real lengths, from which the samples' windows follow.
 
         Raises:
             InputError: the radius rounds to a window of no frame.
@@ -94,7 +89,12 @@ class Structure(Protocol):
 
 @dataclass(frozen=True)
 class Near:
-    """Neighbours in time: ``1/r`` inside the window, 0 elsewhere; ``free`` leading (dummy) entries take no part."""
+    """Neighbours in time: ``1/r`` inside the window, 0 elsewhere.
+
+    Attributes:
+        radius: r, half-width of the window as a share of the length.
+        free: number of leading (dummy) entries that take no part.
+    """
 
     radius: float
     free: int = 0
@@ -105,13 +105,19 @@ class Near:
         return Operator(0.0, 0.0, 1.0 / self.radius, windows, self.free, dim)
 
     def dense(self, n: int) -> Tensor:
-        """See :class:`Structure`."""
-        return _free(_band(n - self.free, _window(self.radius, n - self.free)) / self.radius, self.free)
+        """See :class:`Structure`.
+
+        >>> Near(radius=0.5).dense(3)  # w = floor(3 * 0.5) = 1 frame, weight 1 / r = 2
+        tensor([[0., 2., 0.],
+                [2., 0., 2.],
+                [0., 2., 0.]], dtype=torch.float64)
+        """
+        return _with_free(_band(n - self.free, _window(self.radius, n - self.free)) / self.radius, self.free)
 
 
 @dataclass(frozen=True)
 class Far:
-    """Not neighbours in time: 0 inside the window, 1 elsewhere and on the diagonal."""
+    """Not neighbours in time: 0 inside the window, 1 elsewhere and on the diagonal; attributes as in :class:`Near`."""
 
     radius: float
     free: int = 0
@@ -122,8 +128,14 @@ class Far:
         return Operator(1.0, 0.0, -1.0, windows, self.free, dim)
 
     def dense(self, n: int) -> Tensor:
-        """See :class:`Structure`."""
-        return _free(1.0 - _band(n - self.free, _window(self.radius, n - self.free)), self.free)
+        """See :class:`Structure`.
+
+        >>> Far(radius=0.5).dense(3)
+        tensor([[1., 0., 1.],
+                [0., 1., 0.],
+                [1., 0., 1.]], dtype=torch.float64)
+        """
+        return _with_free(1.0 - _band(n - self.free, _window(self.radius, n - self.free)), self.free)
 
 
 @dataclass(frozen=True)
@@ -135,12 +147,18 @@ class Distinct:
         return Operator(1.0, -1.0, 0.0, (0,) * len(lengths), 0, dim)
 
     def dense(self, n: int) -> Tensor:
-        """See :class:`Structure`."""
+        """See :class:`Structure`.
+
+        >>> Distinct().dense(3)
+        tensor([[0., 1., 1.],
+                [1., 0., 1.],
+                [1., 1., 0.]], dtype=torch.float64)
+        """
         return 1.0 - torch.eye(n, dtype=torch.float64)
 
 
 def _window(radius: float, length: int) -> int:
-    """``w = floor(length * radius)`` in frames; the nudge keeps 0.29 * 100 from becoming 28."""
+    """``w = floor(length * radius)`` in frames; the small summand keeps 0.29 * 100 from becoming 28."""
     w = int(length * radius + 1e-9)
     if w < 1:
         raise InputError(
@@ -151,9 +169,11 @@ def _window(radius: float, length: int) -> int:
 
 
 def _band(n: int, w: int) -> Tensor:
+    """``Band_w``, (n, n): 1 where ``1 <= |i - k| <= w``."""
     distance = (torch.arange(n)[:, None] - torch.arange(n)).abs()
     return ((distance >= 1) & (distance <= w)).double()
 
 
-def _free(matrix: Tensor, free: int) -> Tensor:
+def _with_free(matrix: Tensor, free: int) -> Tensor:
+    """The matrix with ``free`` zero rows and columns before the others."""
     return F.pad(matrix, (free, 0, free, 0))

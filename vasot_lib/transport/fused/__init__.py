@@ -1,1 +1,1 @@
-"""The solver in few passes over memory: the numbers of ``reference.py``, on the CPU by Numba, on a GPU by Triton."""
+"""The solver in few passes over memory: the numbers of ``reference.py``, from Numba on a CPU and Triton on a GPU."""

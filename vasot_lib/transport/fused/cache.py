@@ -1,4 +1,4 @@
-"""Where Numba keeps what it compiled for this folder."""
+"""The folder in which Numba keeps the compiled code of the CPU kernels."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numba
 
 @contextmanager
 def keyed_by_source() -> Iterator[None]:
-    """Modules that are imported inside cache under a hash of all sources of this folder.
+    """Modules imported in this context keep their compiled code in a folder named by a hash of all ``cpu*.py`` sources.
 
-    Numba looks at the file of a function alone: after a change in another file, such as a pull may bring, it would go
-    on with what it had compiled from the old one. ``NUMBA_CACHE_DIR`` moves the whole cache.
+    Numba itself recompiles a function only when the file of that function changes. After a change in another file, from
+    which it takes inlined functions, it would go on using the old code. ``NUMBA_CACHE_DIR`` moves the whole cache.
     """
     config: Any = numba.config
     folder, before = Path(__file__).parent, config.CACHE_DIR

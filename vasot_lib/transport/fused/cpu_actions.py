@@ -1,13 +1,15 @@
-r"""The fused CPU path for few columns, as in segmentation: explicit mirror steps with the frames along the vectors.
+r"""The fused CPU path for few columns, as in segmentation: explicit mirror steps, vectorised over the frames.
 
-Rows of ten or twenty entries are too short for vector registers. Here arrays are (B, M, N), so that every loop runs
-over frames and what was a sum over a row is a sum of M vectors. ``T Cy`` of ``Distinct`` is ``-T`` up to a constant
-per frame, which drops out, so an iteration is
+Rows of ten or twenty entries are too short for vector registers. Here arrays are transposed, (B, M, N): inner loops
+run over frames, and the sum over the actions of every frame is a sum of M vectors. The prior of the columns is
+``Distinct`` (or has no band), so that ``T Cy`` is ``identity * T = -T`` up to a constant per frame, which drops out.
+With the symbols of :mod:`vasot_lib.transport.fused.cpu` an iteration is
 
-1. *step*: ``L <- keep L - step ((1 - alpha) C - alpha Cx T) + w``, with running sums of ``T = r K`` along the frames,
-2. *normalise*: ``K = 2^(L - max_k L)``, one exponential per entry, r that scales each frame to p, the column sums.
+1. *gradient_step*: ``L <- keep L - rate ((1 - alpha) C - alpha Cx T) + shift``, with running sums of ``T = a K`` along
+   the frames;
+2. *normalise*: ``K = 2^(L - max_k L)``, one exponential per entry; the a that scales each frame to p; the column sums.
 
-Plan-sized arrays: the caller's cost, C transposed (the plan in the end), L and K.
+Arrays of the plan's size: the caller's cost, the transposed cost (in the end the plan), L and K.
 """
 
 from __future__ import annotations
@@ -19,41 +21,42 @@ from vasot_lib.transport.fused import cpu_kernels as kernels
 from vasot_lib.transport.fused.cpu_kernels import EXACT, LOG2E, ROWS, Array, f32
 from vasot_lib.transport.fused.cpu_loop import per_sample
 
-MOST_FRAMES = 2048  # whose running sums are taken in one go, besides a few windows
-CHUNK = 512  # frames that are normalised at a time: M rows of so many stay in the cache
+MOST_FRAMES = 2048  # over which running sums are taken before they start again, beside a few windows
+CHUNK = 512  # frames that are normalised at a time, so that M rows of them stay in the cache
 
 
 @njit(forceinline=True, fastmath=EXACT, cache=True)
-def _step_row(row, cost, plan, running, own, band, linear, keep, w, width):
+def _step_row(row, cost, plan, running, centre, band, linear, keep, shift, half):
     for j in range(row.size):
-        near = running[j + 2 * width + 1] - running[j]
-        row[j] = keep * row[j] + linear * cost[j] + own * plan[j] + band * near + w
+        near = running[j + 2 * half + 1] - running[j]
+        row[j] = keep * row[j] + linear * cost[j] + centre * plan[j] + band * near + shift
 
 
 @njit(parallel=True, fastmath=EXACT, cache=True)
-def step(cost, log_plan, kernel, vectors, alpha, x, y, sizes, scratch):
+def gradient_step(cost, log_plan, kernel, vectors, alpha, x, y, sizes, scratch):
     """The gradient step on log T."""
     for task in prange(len(sizes.tasks)):
         s, first, last = sizes.tasks[task]
-        n, m, width = sizes.n[s], sizes.m[s], x.windows[s]
-        linear = -LOG2E * vectors.step[s] * (f32(1.0) - alpha)
-        weight = -LOG2E * vectors.step[s] * alpha * y.own
-        # Running sums begin anew in every span: over a long recording they would lose the digits of a window.
-        span = MOST_FRAMES + 6 * width
+        n, m, half = sizes.n[s], sizes.m[s], x.windows[s]
+        linear = -LOG2E * vectors.rate[s] * (f32(1.0) - alpha)
+        weight = -LOG2E * vectors.rate[s] * alpha * y.identity
+        # Running sums start again in every span of frames: over a long recording they would grow so large that their
+        # difference, the sum over a window, had few digits left.
+        span = MOST_FRAMES + 6 * half
         for begin in range(first, last, span):
             end = min(begin + span, last)
-            low, high = max(begin - width, 0), min(end + width, n)
-            some, running, r = scratch.rows[task], scratch.running[task], vectors.r[s, low:high]
+            low, high = max(begin - half, 0), min(end + half, n)
+            some, running, a = scratch.rows[task], scratch.running[task], vectors.a[s, low:high]
             for k in range(0, m, ROWS):
                 count = min(ROWS, m - k)
                 for c in range(count):
-                    kernels.multiply(kernel[s, k + c, low:high], r, some[c])
-                kernels.running_sums(some, running, 0, high - low, width)
+                    kernels.multiply(kernel[s, k + c, low:high], a, some[c])
+                kernels.running_sums(some, running, 0, high - low, half)
                 for c in range(count):
                     _step_row(
                         log_plan[s, k + c, begin:end], cost[s, k + c, begin:end], some[c, begin - low :],
-                        running[c, begin - low :], weight * (x.own - x.band), weight * x.band, linear,
-                        vectors.keep[s], vectors.w[s, k + c], width,
+                        running[c, begin - low :], weight * (x.identity - x.band), weight * x.band, linear,
+                        vectors.keep[s], vectors.shift[s, k + c], half,
                     )  # fmt: skip
 
 
@@ -72,14 +75,14 @@ def _exp_column(row: Array, top: Array, total: Array, out: Array) -> None:
 
 
 @njit(forceinline=True, fastmath=EXACT, cache=True)
-def _share(p: Array, total: Array, r: Array) -> None:
+def _share(p: Array, total: Array, a: Array) -> None:
     for j in range(p.size):
-        r[j] = p[j] / total[j]
+        a[j] = p[j] / total[j]
 
 
 @njit(parallel=True, fastmath=EXACT, cache=True)
-def normalise(log_plan, kernel, p, r, sizes, top, partial):
-    """From log T to K and r; the column sums to ``partial``. top: (T, 2, CHUNK) scratch."""
+def normalise(log_plan, kernel, p, a, sizes, top, partial):
+    """From log T to K and a; the column sums go to ``partial``; ``top`` is working memory, (T, 2, CHUNK)."""
     for task in prange(len(sizes.tasks)):
         s, first, last = sizes.tasks[task]
         m, sums = sizes.m[s], partial[task]
@@ -93,20 +96,20 @@ def normalise(log_plan, kernel, p, r, sizes, top, partial):
             total[:] = f32(0.0)
             for k in range(m):
                 _exp_column(log_plan[s, k, start:stop], largest, total, kernel[s, k, start:stop])
-            _share(p[s, start:stop], total, r[s, start:stop])
+            _share(p[s, start:stop], total, a[s, start:stop])
             for k in range(m):
-                sums[k] += kernels.dot(kernel[s, k, start:stop], r[s, start:stop])
+                sums[k] += kernels.dot(kernel[s, k, start:stop], a[s, start:stop])
 
 
 @njit(parallel=True, fastmath=EXACT, cache=True)
-def collect(kernel, r, plan, sizes, totals, compare):
-    """``T = r K`` to a (B, N, M) plan; with ``compare`` what is in the plan is T before, and ``totals`` what moved."""
+def collect(kernel, a, plan, sizes, totals, compare):
+    """Write ``T = a K`` to the (B, N, M) plan; with ``compare``, the mass that moves goes to ``totals``."""
     for task in prange(len(sizes.tasks)):
         s, first, last = sizes.tasks[task]
         moved = 0.0
         for k in range(sizes.m[s]):
             for i in range(first, last):
-                value = r[s, i] * kernel[s, k, i]
+                value = a[s, i] * kernel[s, k, i]
                 if compare:
                     moved += abs(value - plan[s, i, k])
                 plan[s, i, k] = value
@@ -114,19 +117,19 @@ def collect(kernel, r, plan, sizes, totals, compare):
 
 
 @njit(cache=True)
-def solve_few(cost, log_plan, kernel, plan, vectors, scheme, alpha, x, y, sizes, scratch, measured, iterations):
-    """All mirror steps; ``plan`` is (B, N, M) and may share its memory with the cost, which is turned: (B, M, N)."""
+def solve_few(cost, log_plan, kernel, plan, vectors, coefficients, alpha, x, y, sizes, scratch, measured, iterations):
+    """All mirror steps; the (B, N, M) plan may share its memory with the transposed (B, M, N) cost."""
     columns = measured.columns
     top = np.empty((len(sizes.tasks), 2, CHUNK), np.float32)
     for k in range(iterations):
-        step(cost, log_plan, kernel, vectors, alpha, x, y, sizes, scratch)
+        gradient_step(cost, log_plan, kernel, vectors, alpha, x, y, sizes, scratch)
         last = k == iterations - 1
         if last:
-            collect(kernel, vectors.r, plan, sizes, scratch.totals, False)
-        normalise(log_plan, kernel, vectors.p, vectors.r, sizes, top, scratch.sums)
+            collect(kernel, vectors.a, plan, sizes, scratch.totals, False)
+        normalise(log_plan, kernel, vectors.p, vectors.a, sizes, top, scratch.sums)
         kernels.column_sums(sizes, scratch.sums, columns)
         for s in range(len(sizes.m)):
             m = sizes.m[s]
-            kernels.relax(columns[s, :m], vectors.q[s, :m], vectors.w[s, :m], vectors.step[s] * scheme.relax)
-    collect(kernel, vectors.r, plan, sizes, scratch.totals, True)
+            kernels.relax(columns[s, :m], vectors.q[s, :m], vectors.shift[s, :m], vectors.rate[s] * coefficients.relax)
+    collect(kernel, vectors.a, plan, sizes, scratch.totals, True)
     per_sample(sizes, scratch.totals, measured.moved)

@@ -1,10 +1,13 @@
 r"""Row-wise kernels of the fused CPU path, compiled by Numba on first use and cached on disk.
 
-Every pass runs over ``tasks``: (T, 3) rows of sample, first row, row behind the last. Arrays are float32: (B, N, M) for
-plans, (B, N) and (B, M) for vectors; ``n`` and ``m`` hold the real lengths, and padding is never read nor written.
-What a pass adds up over rows goes to one line of ``partial`` per task, so that results do not depend on timing. What
-works on rows is inlined by force: compiled twice, it would round differently in the process that compiled it and in
-those that load it from disk, as a symbol of its own and as a part of its caller.
+:mod:`vasot_lib.transport.fused.cpu` explains the algorithm and its symbols. Arrays are float32: (B, N, M) for plans,
+(B, N) and (B, M) for vectors. ``sizes.n`` and ``sizes.m`` hold the real lengths; padding is neither read nor written.
+``x`` and ``y`` are the :class:`StructureMatrix` of rows and columns.
+
+A *task* is a block of rows of one sample, and a parallel pass runs over all tasks. Sums over rows go to one line of
+``partial`` per task and are added up in a fixed order afterwards, whichever thread was faster. Functions of single rows
+are always inlined: otherwise Numba may compile them twice, as such and as parts of their callers, with other roundings,
+and a process that loads compiled code from disk would get other bits than the one that compiled it.
 """
 
 from __future__ import annotations
@@ -19,28 +22,28 @@ Array = NDArray[np.float32]
 Ints = NDArray[np.int64]
 f32 = np.float32
 
-# The order of operations carries the precision of exp; the rest is free to be vectorised.
+# Flags of LLVM's fast-math without those that reorder sums and products: the precision of exp2 depends on their order.
+# Kernels that may reorder them, which lets sums be vectorised, have ``fastmath=True`` instead.
 EXACT = {"contract", "nnan", "ninf", "nsz"}
 TINY = f32(1e-30)
-LOG2E = f32(1.4426950408889634)  # L and w are logarithms to base 2: then the exponential needs no scaling
+LOG2E = f32(1.4426950408889634)  # log T and shift are logarithms to base 2, so that exp2 need not scale its argument
 LOWEST = np.int32(-(2**31))
-NEVER = f32(-1e30)  # log of no mass at all: finite, so that no infinity enters the arithmetic
-NOTHING = np.empty((0, 0, 0), np.float32)  # in place of Z where the blur is not wanted
-ROWS = 4  # running sums of so many rows go side by side: one alone would wait for each addition
+NO_MASS = f32(-1e30)  # logarithm of zero mass: finite, so that no infinity enters the arithmetic
+ROWS = 4  # rows whose running sums are computed together: a single one would wait for each addition to complete
 
 
-class Side(NamedTuple):
-    """One structure operator: see :class:`vasot_lib.transport.structure.Operator`."""
+class StructureMatrix(NamedTuple):
+    """A :class:`vasot_lib.transport.structure.Operator` as Numba takes it; windows are (B,) half-widths in frames."""
 
     ones: f32
-    own: f32
+    identity: f32
     band: f32
     free: int
     windows: Ints
 
 
 class Sizes(NamedTuple):
-    """Real lengths per sample, and which rows each task covers."""
+    """(B,) real lengths of rows and of columns; (T, 3) tasks: sample, first row, row after the last."""
 
     n: Ints
     m: Ints
@@ -49,7 +52,7 @@ class Sizes(NamedTuple):
 
 @njit(forceinline=True, fastmath=EXACT, cache=True)
 def exp2(x):
-    """2^x for x <= 127 to 2e-7: a power of two times a polynomial on half an octave either side, vectorised."""
+    """2^x for x <= 127, relative error 2e-7: the power of two of the nearest integer times a polynomial of the rest."""
     n = np.rint(max(x, f32(-126.0)))
     r = max(x, f32(-126.0)) - n
     p = f32(1.535336188319500e-4)
@@ -65,7 +68,7 @@ def exp2(x):
 
 @njit(forceinline=True, fastmath=True, cache=True)
 def log(x):
-    """log of a normal x > 0 to 1e-7."""
+    """Natural logarithm of a normal float32 x > 0, relative error 1e-7."""
     bits = f32(x).view(np.int32)
     e = f32((bits >> np.int32(23)) - np.int32(127))
     f = np.int32((bits & np.int32(0x7FFFFF)) | np.int32(0x3F800000)).view(np.float32)
@@ -85,8 +88,8 @@ def log(x):
 
 
 @njit(forceinline=True, fastmath=EXACT, cache=True)
-def _order(x):
-    """float32 to int32 that sorts the same way, and back: compilers keep maxima of integers in vector registers."""
+def _sortable(x):
+    """The bits of a float32 as an int32 of the same order, and back: only maxima of integers are vectorised."""
     bits = np.int32(x)
     return np.int32(bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))
 
@@ -110,19 +113,19 @@ def _sum(x: Array) -> f32:
 
 @njit(forceinline=True, fastmath=EXACT, cache=True)
 def multiply(x: Array, y: Array, out: Array) -> None:
-    """Entry by entry."""
+    """``out = x y``, entry by entry."""
     for j in range(x.size):
         out[j] = x[j] * y[j]
 
 
 @njit(forceinline=True, fastmath=EXACT, cache=True)
-def running_sums(x: Array, running: Array, free: int, m: int, w: int) -> None:
-    """running[k, j + w + 1] = sum of row k of x up to j, with w + 1 zeros before and w totals behind."""
+def running_sums(x: Array, running: Array, free: int, m: int, half: int) -> None:
+    """``running[k, j + half + 1]`` is the sum of row k of x up to j, after half + 1 zeros and before half totals."""
     x0, x1, x2, x3 = x[0, free:m], x[1, free:m], x[2, free:m], x[3, free:m]
     n = m - free
     s0, s1, s2, s3 = (
-        running[0, w + 1 : w + 1 + n], running[1, w + 1 : w + 1 + n],
-        running[2, w + 1 : w + 1 + n], running[3, w + 1 : w + 1 + n],
+        running[0, half + 1 : half + 1 + n], running[1, half + 1 : half + 1 + n],
+        running[2, half + 1 : half + 1 + n], running[3, half + 1 : half + 1 + n],
     )  # fmt: skip
     t0 = t1 = t2 = t3 = f32(0.0)
     for j in range(n):
@@ -135,108 +138,108 @@ def running_sums(x: Array, running: Array, free: int, m: int, w: int) -> None:
         s2[j] = t2
         s3[j] = t3
     for k in range(ROWS):
-        running[k, : w + 1] = f32(0.0)
-        running[k, n + w + 1 : n + 2 * w + 1] = running[k, n + w]
+        running[k, : half + 1] = f32(0.0)
+        running[k, n + half + 1 : n + 2 * half + 1] = running[k, n + half]
 
 
 @njit(forceinline=True, fastmath=EXACT, cache=True)
-def _window_row(plan: Array, z: Array, running: Array, w: int, y: Side, relative: bool) -> None:
+def _window_row(plan: Array, z: Array, running: Array, half: int, y: StructureMatrix, relative: bool) -> None:
     """One row of ``T Cy`` from the running sums of its T."""
-    own, band, free = y.own - y.band, y.band, y.free
+    centre, band, free = y.identity - y.band, y.band, y.free
     n = plan.size - free
-    total = y.ones * running[n + w]
-    shift = f32(0.0) if relative else total
+    total = y.ones * running[n + half]
+    constant = f32(0.0) if relative else total
     for j in range(free):
-        z[j] = shift - total
-    inner, out, ahead, behind = plan[free:], z[free:], running[2 * w + 1 :], running
+        z[j] = constant - total
+    inner, out, ahead, behind = plan[free:], z[free:], running[2 * half + 1 :], running
     for j in range(n):
-        out[j] = shift + own * inner[j] + band * (ahead[j] - behind[j])
+        out[j] = constant + centre * inner[j] + band * (ahead[j] - behind[j])
 
 
 @njit(forceinline=True, fastmath=EXACT, cache=True)
-def _distinct_row(plan: Array, z: Array, y: Side, relative: bool) -> None:
-    """One row of ``T Cy`` without a window: ones * total + own * T."""
-    shift = f32(0.0) if relative else y.ones * _sum(plan)
+def _distinct_row(plan: Array, z: Array, y: StructureMatrix, relative: bool) -> None:
+    """One row of ``T Cy`` without a window: ``ones * total + identity * T``."""
+    constant = f32(0.0) if relative else y.ones * _sum(plan)
     for j in range(plan.size):
-        z[j] = shift + y.own * plan[j]
+        z[j] = constant + y.identity * plan[j]
 
 
 @njit(forceinline=True, fastmath=EXACT, cache=True)
-def _scale_row(x: Array, r: f32, b: Array, out: Array) -> None:
+def _scale_row(x: Array, a: f32, b: Array, out: Array) -> None:
     for j in range(x.size):
-        out[j] = r * x[j] * b[j]
+        out[j] = a * x[j] * b[j]
 
 
 @njit(parallel=True, fastmath=EXACT, cache=True)
-def blur(kernel, r, b, z, rows, running, y, sizes, relative):
-    """``Z = T Cy`` with ``T_ij = r_i K_ij b_j``; T itself lives for four rows at a time.
+def blur(kernel, a, b, z, rows, running, y, sizes, relative):
+    """``Z = T Cy`` with ``T_ij = a_i K_ij b_j``; T itself lives for four rows at a time.
 
-    ``relative`` leaves out ``ones * total``: the same in a whole row, it drops out when the row is scaled, and what is
-    left has fewer digits to lose.
+    ``relative`` leaves out ``ones * total``. This is the same number in all columns of a row and drops out when the row
+    is scaled to p; what is left is smaller and therefore more exact.
     """
     for task in prange(len(sizes.tasks)):
         s, first, last = sizes.tasks[task]
-        m, w = sizes.m[s], y.windows[s]
+        m, half = sizes.m[s], y.windows[s]
         column, some, sums = b[s, :m], rows[task], running[task]
         for start in range(first, last, ROWS):
             count = min(ROWS, last - start)
             for k in range(count):
-                _scale_row(kernel[s, start + k, :m], r[s, start + k], column, some[k, :m])
+                _scale_row(kernel[s, start + k, :m], a[s, start + k], column, some[k, :m])
             if y.band != f32(0.0):
-                running_sums(some, sums, y.free, m, w)
+                running_sums(some, sums, y.free, m, half)
             for k in range(count):
                 if y.band != f32(0.0):
-                    _window_row(some[k, :m], z[s, start + k, :m], sums[k], w, y, relative)
+                    _window_row(some[k, :m], z[s, start + k, :m], sums[k], half, y, relative)
                 else:
                     _distinct_row(some[k, :m], z[s, start + k, :m], y, relative)
 
 
 @njit(parallel=True, fastmath=EXACT, cache=True)
-def scale(plan: Array, r: Array, b: Array, sizes: Sizes) -> None:
-    """``T_ij <- r_i T_ij b_j``, and r and b become 1."""
+def scale(plan: Array, a: Array, b: Array, sizes: Sizes) -> None:
+    """``T_ij <- a_i T_ij b_j``, and a and b become 1."""
     for task in prange(len(sizes.tasks)):
         s, first, last = sizes.tasks[task]
         m = sizes.m[s]
         for i in range(first, last):
-            row, factor, column = plan[s, i, :m], r[s, i], b[s, :m]
+            row, factor, column = plan[s, i, :m], a[s, i], b[s, :m]
             for j in range(m):
-                row[j] = (row[j] * factor) * column[j]  # factor * column alone may overflow
-    r[:] = f32(1.0)
+                row[j] = (row[j] * factor) * column[j]  # in this order: factor * column may overflow
+    a[:] = f32(1.0)
     b[:] = f32(1.0)
 
 
 @njit(forceinline=True, fastmath=EXACT, cache=True)
-def _start_window(z: Array, window: Array, i: int, free: int, n: int, m: int, w: int) -> None:
+def _start_window(z: Array, window: Array, i: int, free: int, n: int, m: int, half: int) -> None:
     """window_j = sum of Z over the rows that the window of row i - 1 covers."""
     window[:m] = f32(0.0)
-    for k in range(max(i - w - 1, free), min(i + w, n)):
+    for k in range(max(i - half - 1, free), min(i + half, n)):
         row = z[k]
         for j in range(m):
             window[j] += row[j]
 
 
 @njit(forceinline=True, fastmath=True, cache=True)
-def _log_kernel_row(cost, log_plan, z, enter, leave, window, own, band, linear, keep, w):
-    """``S = keep L + linear C + own Z + band window + w`` over L, the window moved one row down; the largest S."""
+def _log_kernel_row(cost, log_plan, z, enter, leave, window, centre, band, linear, keep, shift):
+    """Write ``keep L + linear C + centre Z + band window + shift`` over L; move the window down; the largest entry."""
     top = LOWEST
     for j in range(cost.size):
         near = window[j] + (enter[j] - leave[j])
         window[j] = near
-        value = keep * log_plan[j] + linear * cost[j] + own * z[j] + band * near + w[j]
+        value = keep * log_plan[j] + linear * cost[j] + centre * z[j] + band * near + shift[j]
         log_plan[j] = value
-        top = max(top, _order(f32(value).view(np.int32)))
-    return np.int32(_order(top)).view(np.float32)
+        top = max(top, _sortable(f32(value).view(np.int32)))
+    return np.int32(_sortable(top)).view(np.float32)
 
 
 @njit(forceinline=True, fastmath=True, cache=True)
-def _linear_row(cost, log_plan, linear, keep, w):
-    """The same without structure."""
+def _linear_row(cost, log_plan, linear, keep, shift):
+    """The same without a structure term."""
     top = LOWEST
     for j in range(cost.size):
-        value = keep * log_plan[j] + linear * cost[j] + w[j]
+        value = keep * log_plan[j] + linear * cost[j] + shift[j]
         log_plan[j] = value
-        top = max(top, _order(f32(value).view(np.int32)))
-    return np.int32(_order(top)).view(np.float32)
+        top = max(top, _sortable(f32(value).view(np.int32)))
+    return np.int32(_sortable(top)).view(np.float32)
 
 
 @njit(forceinline=True, fastmath=True, cache=True)
@@ -252,7 +255,7 @@ def _exp_row(x: Array, top: f32, out: Array) -> f32:
 
 @njit(forceinline=True, fastmath=True, cache=True)
 def _exp_row_in_place(x: Array, top: f32) -> f32:
-    """The same over x: with two names for one array the compiler would not dare to use vectors."""
+    """The same written over x. (Called with out = x, :func:`_exp_row` would not be vectorised.)"""
     total = f32(0.0)
     for j in range(x.size):
         x[j] = exp2(x[j] - top)
@@ -267,10 +270,10 @@ def _add_row(x: Array, scale: f32, sums: Array) -> None:
 
 
 @njit(parallel=True, fastmath=EXACT, cache=True)
-def move(cost, log_plan, kernel, in_place, z, p, r, w, keep, step, alpha, x, sizes, window, partial):
-    """From Z to the next L and ``K = 2^(L - row maximum)``, with r that scales the rows of K to p.
+def move(cost, log_plan, kernel, in_place, z, p, a, shift, keep, rate, alpha, x, sizes, window, partial):
+    """From Z to the next L, ``K = 2^(L - row maximum)``, a that scales its rows to p, and the column sums of ``a K``.
 
-    ``in_place`` writes K over L and leaves ``kernel`` as it was.
+    With ``in_place`` K is written over L, and ``kernel`` stays as it was.
     """
     for task in prange(len(sizes.tasks)):
         s, first, last = sizes.tasks[task]
@@ -278,32 +281,32 @@ def move(cost, log_plan, kernel, in_place, z, p, r, w, keep, step, alpha, x, siz
         sums, near, nothing = partial[task, :m], window[task, 0, :m], window[task, 1, :m]
         sums[:] = f32(0.0)
         nothing[:] = f32(0.0)
-        linear, weight = -LOG2E * step[s] * (f32(1.0) - alpha), -LOG2E * step[s] * alpha
-        own, band = weight * (x.own - x.band), weight * x.band
-        anew = max(64, 8 * half)  # rows after which the window is summed up afresh, lest rounding errors pile up
+        linear, weight = -LOG2E * rate[s] * (f32(1.0) - alpha), -LOG2E * rate[s] * alpha
+        centre, band = weight * (x.identity - x.band), weight * x.band
+        refresh = max(64, 8 * half)  # rows after which the window is summed up again, to limit rounding errors
         for i in range(first, last):
             row = log_plan[s, i, :m]
             if alpha > f32(0.0) and i >= x.free:
-                if i == x.free or (i - first) % anew == 0:
+                if i == x.free or (i - first) % refresh == 0:
                     _start_window(z[s], near, i, x.free, n, m, half)
                 enter = z[s, i + half, :m] if i + half < n else nothing
                 leave = z[s, i - half - 1, :m] if i - half - 1 >= x.free else nothing
                 top = _log_kernel_row(
-                    cost[s, i, :m], row, z[s, i, :m], enter, leave, near, own, band, linear, keep[s], w[s, :m]
+                    cost[s, i, :m], row, z[s, i, :m], enter, leave, near, centre, band, linear, keep[s], shift[s, :m]
                 )
             else:
-                top = _linear_row(cost[s, i, :m], row, linear, keep[s], w[s, :m])
+                top = _linear_row(cost[s, i, :m], row, linear, keep[s], shift[s, :m])
             if in_place:
-                r[s, i] = p[s, i] / _exp_row_in_place(row, top)
-                _add_row(row, r[s, i], sums)
+                a[s, i] = p[s, i] / _exp_row_in_place(row, top)
+                _add_row(row, a[s, i], sums)
             else:
-                r[s, i] = p[s, i] / _exp_row(row, top, kernel[s, i, :m])
-                _add_row(kernel[s, i, :m], r[s, i], sums)
+                a[s, i] = p[s, i] / _exp_row(row, top, kernel[s, i, :m])
+                _add_row(kernel[s, i, :m], a[s, i], sums)
 
 
 @njit(parallel=True, fastmath=EXACT, cache=True)
-def sweep(kernel: Array, b: Array, r: Array, p: Array, sizes: Sizes, partial: Array) -> None:
-    """``r = p / (K b)``, and the column sums of ``r K``."""
+def sweep(kernel: Array, b: Array, a: Array, p: Array, sizes: Sizes, partial: Array) -> None:
+    """Half a Sinkhorn sweep, ``a = p / (K b)``; the column sums of ``a K`` go to ``partial``."""
     for task in prange(len(sizes.tasks)):
         s, first, last = sizes.tasks[task]
         m = sizes.m[s]
@@ -311,13 +314,13 @@ def sweep(kernel: Array, b: Array, r: Array, p: Array, sizes: Sizes, partial: Ar
         sums[:] = f32(0.0)
         for i in range(first, last):
             row = kernel[s, i, :m]
-            r[s, i] = p[s, i] / max(dot(row, b[s, :m]), TINY)
-            _add_row(row, r[s, i], sums)
+            a[s, i] = p[s, i] / max(dot(row, b[s, :m]), TINY)
+            _add_row(row, a[s, i], sums)
 
 
 @njit(forceinline=True, fastmath=EXACT, cache=True)
 def column_sums(sizes: Sizes, partial: Array, out: Array) -> None:
-    """Add up the tasks of each sample, in their order: (T, M) to (B, M)."""
+    """Add up the lines of ``partial`` that belong to each sample, in order: (T, M) to (B, M)."""
     out[:] = f32(0.0)
     for task in range(len(sizes.tasks)):
         s = sizes.tasks[task, 0]
@@ -326,28 +329,28 @@ def column_sums(sizes: Sizes, partial: Array, out: Array) -> None:
 
 
 @njit(forceinline=True, fastmath=EXACT, cache=True)
-def relax(columns: Array, q: Array, w: Array, weight: f32) -> None:
-    """The explicit step of a relaxed side: ``w = -weight log(columns / q)``."""
+def relax(columns: Array, q: Array, shift: Array, weight: f32) -> None:
+    """The explicit rate of a relaxed side: ``shift = -weight log(columns / q)``."""
     for j in range(q.size):
         log_ratio = log(max(columns[j], TINY)) - log(max(q[j], TINY))
-        w[j] = -LOG2E * weight * log_ratio if q[j] > f32(0.0) else NEVER
+        shift[j] = -LOG2E * weight * log_ratio if q[j] > f32(0.0) else NO_MASS
 
 
 @njit(forceinline=True, fastmath=True, cache=True)
-def _objective_row(cost, plan, z, enter, leave, window, own, band, linear, epsilon):
+def _objective_row(cost, plan, z, enter, leave, window, centre, band, linear, epsilon):
     total = f32(0.0)
     for j in range(plan.size):
         near = window[j] + (enter[j] - leave[j])
         window[j] = near
         t = plan[j]
         entropy = log(max(t, f32(1.2e-38))) - f32(1.0)
-        total += t * (linear * cost[j] + own * z[j] + band * near + epsilon * entropy)
+        total += t * (linear * cost[j] + centre * z[j] + band * near + epsilon * entropy)
     return total
 
 
 @njit(parallel=True, fastmath=EXACT, cache=True)
 def measure(cost, plan, z, alpha, epsilon, x, sizes, window, partial, row_sums, totals):
-    """J up to the terms of relaxed marginals to ``totals``, row sums, and column sums to ``partial``."""
+    """The objective without its KL terms, per task, to ``totals``; row sums; column sums per task to ``partial``."""
     for task in prange(len(sizes.tasks)):
         s, first, last = sizes.tasks[task]
         n, m, half = sizes.n[s], sizes.m[s], x.windows[s]
@@ -360,14 +363,14 @@ def measure(cost, plan, z, alpha, epsilon, x, sizes, window, partial, row_sums, 
         for i in range(first, last):
             row = plan[s, i, :m]
             blurred = enter = leave = nothing
-            own = band = f32(0.0)
+            centre = band = f32(0.0)
             if alpha > f32(0.0) and i >= x.free:
-                own, band, blurred = weight * (x.own - x.band), weight * x.band, z[s, i, :m]
+                centre, band, blurred = weight * (x.identity - x.band), weight * x.band, z[s, i, :m]
                 if i == x.free or i == first:
                     _start_window(z[s], near, i, x.free, n, m, half)
                 enter = z[s, i + half, :m] if i + half < n else nothing
                 leave = z[s, i - half - 1, :m] if i - half - 1 >= x.free else nothing
-            total += _objective_row(cost[s, i, :m], row, blurred, enter, leave, near, own, band, linear, epsilon)
+            total += _objective_row(cost[s, i, :m], row, blurred, enter, leave, near, centre, band, linear, epsilon)
             row_sums[s, i] = _sum(row)
             _add_row(row, f32(1.0), sums)
         totals[task] = total
@@ -382,14 +385,14 @@ def _moved_row(before, scale_before, b_before, after, scale_after, b_after):
 
 
 @njit(parallel=True, fastmath=EXACT, cache=True)
-def moved(before, r_before, b_before, after, r_after, b_after, sizes, totals):
-    """``sum |T_k - T_(k-1)|`` per task, from both kernels and their scalings."""
+def moved(before, a_before, b_before, after, a_after, b_after, sizes, totals):
+    """``sum |T_k - T_(k-1)|`` per task; both plans are given as a kernel and its scalings."""
     for task in prange(len(sizes.tasks)):
         s, first, last = sizes.tasks[task]
         m = sizes.m[s]
         total = 0.0
         for i in range(first, last):
             total += _moved_row(
-                before[s, i, :m], r_before[s, i], b_before[s, :m], after[s, i, :m], r_after[s, i], b_after[s, :m]
+                before[s, i, :m], a_before[s, i], b_before[s, :m], after[s, i, :m], a_after[s, i], b_after[s, :m]
             )
         totals[task] = total

@@ -9,96 +9,96 @@ from numba import njit
 from numpy.typing import NDArray
 
 from vasot_lib.transport.fused import cpu_kernels as kernels
-from vasot_lib.transport.fused.cpu_kernels import EXACT, LOG2E, NEVER, TINY, Array, f32
+from vasot_lib.transport.fused.cpu_kernels import EXACT, LOG2E, NO_MASS, TINY, Array, f32
 from vasot_lib.transport.reference import MOST_FINISHING_SWEEPS, SWEEPS_BETWEEN_CHECKS
 
 
-class Scheme(NamedTuple):
-    """The numbers that tell the schemes apart; phi is lambda / (lambda + scale), 1 where the columns are fixed."""
+class Coefficients(NamedTuple):
+    """In what the schemes differ, beside ``keep`` and ``rate``; see :mod:`vasot_lib.transport.fused.cpu`."""
 
-    mirror: bool
-    proximal: bool
-    phi: np.float32
-    relax: np.float32
-    end_on_rows: bool
-    sweeps: int
+    mirror: bool  # explicit mirror steps, for which b stays 1
+    proximal: bool  # the potential v of the columns is kept between iterations
+    phi: np.float32  # exponent of the column update, lambda / (lambda + eps + gamma); 1 where the columns are fixed
+    relax: np.float32  # lambda of the columns; 0 where they are fixed
+    end_on_rows: bool  # every iteration ends with half a sweep that makes the row masses exact
+    sweeps: int  # Sinkhorn sweeps per iteration
 
 
 class Vectors(NamedTuple):
-    """Masses, scalings and potentials: (B, N), (B, M) or (B,); see the module's text."""
+    """The vectors of a solve: masses p, q and scalings a, b such that the plan is ``a_i K_ij b_j``, and others."""
 
-    p: Array
-    q: Array
-    r: Array
-    b: Array
-    v: Array
-    w: Array
-    keep: Array
-    step: Array
+    p: Array  # (B, N)
+    q: Array  # (B, M)
+    a: Array  # (B, N)
+    b: Array  # (B, M)
+    v: Array  # (B, M) potential of the columns
+    shift: Array  # (B, M) what is added to the columns of the next log-kernel
+    keep: Array  # (B,) weight of the last log T in the next log-kernel
+    rate: Array  # (B,) weight of the gradient in it
 
 
 class Scratch(NamedTuple):
-    """Per task: four rows of T, their running sums, a sliding window and a row of zeros, column sums, a total."""
+    """Working memory, one line per task."""
 
-    rows: Array
-    running: Array
-    window: Array
-    sums: Array
-    totals: NDArray[np.float64]
+    rows: Array  # four rows of T
+    running: Array  # their running sums
+    window: Array  # the sum of Z over a sliding window of rows, and a row of zeros
+    sums: Array  # column sums
+    totals: NDArray[np.float64]  # one number, such as the mass that moved
 
 
 class Measured(NamedTuple):
-    """Per sample: row sums, column sums, J without the terms of relaxed marginals, mass that moved last."""
+    """What is measured on each plan."""
 
-    rows: Array
-    columns: Array
-    objective: NDArray[np.float64]
-    moved: NDArray[np.float64]
+    rows: Array  # row sums
+    columns: Array  # column sums
+    objective: NDArray[np.float64]  # J without its KL terms
+    moved: NDArray[np.float64]  # mass that the last iteration moved
 
 
 @njit(cache=True)
-def solve(cost, plan, kernel, z, vectors, scheme, alpha, x, y, sizes, scratch, measured, iterations, tolerance):
-    """All iterations and the finishing sweeps, which a tolerance below 0 leaves out; ``plan`` is log T at first.
+def solve(cost, plan, kernel, z, vectors, coefficients, alpha, x, y, sizes, scratch, measured, iterations, tolerance):
+    """All iterations, then the finishing sweeps, unless ``tolerance`` is negative.
 
-    Leaves a plan that is still to be scaled by r and b.
+    ``plan`` holds log T at first, and at the end the kernel that is still to be scaled by a and b.
     """
-    p, r, b = vectors.p, vectors.r, vectors.b
+    p, a, b = vectors.p, vectors.a, vectors.b
     structured = alpha > f32(0.0)
-    r_before, b_before = r.copy(), b.copy()
+    a_before, b_before = a.copy(), b.copy()
     for k in range(iterations):
         last = k == iterations - 1
-        if k > 0 and scheme.end_on_rows:
-            kernels.sweep(kernel, b, r, p, sizes, scratch.sums)
-        if structured:  # and so relative; for a constant True Numba would compile `blur` once more
-            kernels.blur(kernel, r, b, z, scratch.rows, scratch.running, y, sizes, structured)
+        if k > 0 and coefficients.end_on_rows:
+            kernels.sweep(kernel, b, a, p, sizes, scratch.sums)
+        if structured:  # the last argument too: a constant True would make Numba compile `blur` again
+            kernels.blur(kernel, a, b, z, scratch.rows, scratch.running, y, sizes, structured)
         if last:
-            r_before[:], b_before[:] = r, b
-        # The last kernel goes over log T, so that the plan before it is still there to compare with.
+            a_before[:], b_before[:] = a, b
+        # The last kernel is written over log T: the kernel before it is needed to see how much mass moved.
         kernels.move(
-            cost, plan, kernel, last, z, p, r, vectors.w, vectors.keep, vectors.step, alpha, x, sizes, scratch.window,
-            scratch.sums,
+            cost, plan, kernel, last, z, p, a, vectors.shift, vectors.keep, vectors.rate, alpha, x, sizes,
+            scratch.window, scratch.sums,
         )  # fmt: skip
-        for _ in range(scheme.sweeps - 1):
-            _columns(vectors, scheme, sizes, scratch.sums, measured.columns, False)
-            kernels.sweep(plan if last else kernel, b, r, p, sizes, scratch.sums)
-        _columns(vectors, scheme, sizes, scratch.sums, measured.columns, True)
-    if scheme.end_on_rows:
-        kernels.sweep(plan, b, r, p, sizes, scratch.sums)
-    kernels.moved(kernel, r_before, b_before, plan, r, b, sizes, scratch.totals)
+        for _ in range(coefficients.sweeps - 1):
+            _columns(vectors, coefficients, sizes, scratch.sums, measured.columns, False)
+            kernels.sweep(plan if last else kernel, b, a, p, sizes, scratch.sums)
+        _columns(vectors, coefficients, sizes, scratch.sums, measured.columns, True)
+    if coefficients.end_on_rows:
+        kernels.sweep(plan, b, a, p, sizes, scratch.sums)
+    kernels.moved(kernel, a_before, b_before, plan, a, b, sizes, scratch.totals)
     per_sample(sizes, scratch.totals, measured.moved)
     if tolerance > f32(0.0):
-        kernels.scale(plan, r, b, sizes)
+        kernels.scale(plan, a, b, sizes)
         _project(plan, vectors, sizes, scratch.sums, measured.columns, tolerance)
 
 
 @njit(cache=True)
 def finish(cost, plan, z, vectors, alpha, epsilon, x, y, sizes, scratch, measured):
-    """Scale the plan by r and b and measure it."""
-    r, b = vectors.r, vectors.b
+    """Scale the plan by a and b and measure it."""
+    a, b = vectors.a, vectors.b
     structured = alpha > f32(0.0)
     if structured:
-        kernels.blur(plan, r, b, z, scratch.rows, scratch.running, y, sizes, not structured)
-    kernels.scale(plan, r, b, sizes)
+        kernels.blur(plan, a, b, z, scratch.rows, scratch.running, y, sizes, not structured)
+    kernels.scale(plan, a, b, sizes)
     kernels.measure(
         cost, plan, z, alpha, epsilon, x, sizes, scratch.window, scratch.sums, measured.rows, scratch.totals
     )
@@ -115,18 +115,18 @@ def per_sample(sizes, totals, out):
 
 
 @njit(forceinline=True, cache=True)
-def _columns(vectors, scheme, sizes, sums, columns, last):
-    """From the column sums of all tasks to b and w; only the last sweep of an iteration moves the potential v."""
+def _columns(vectors, coefficients, sizes, sums, columns, last):
+    """From the column sums of all tasks to b and shift; the potential v follows in the last sweep of an iteration."""
     kernels.column_sums(sizes, sums, columns)
     for s in range(len(sizes.m)):
         m = sizes.m[s]
-        q, b, v, w = vectors.q[s, :m], vectors.b[s, :m], vectors.v[s, :m], vectors.w[s, :m]
-        if scheme.mirror:
-            kernels.relax(columns[s, :m], q, w, vectors.step[s] * scheme.relax)
+        q, b, v, shift = vectors.q[s, :m], vectors.b[s, :m], vectors.v[s, :m], vectors.shift[s, :m]
+        if coefficients.mirror:
+            kernels.relax(columns[s, :m], q, shift, vectors.rate[s] * coefficients.relax)
         else:
-            _scalings(columns[s, :m], q, b, v, scheme.phi)
-            if last and scheme.proximal:
-                _advance(b, q, v, w, vectors.keep[s])
+            _scalings(columns[s, :m], q, b, v, coefficients.phi)
+            if last and coefficients.proximal:
+                _advance(b, q, v, shift, vectors.keep[s])
 
 
 @njit(forceinline=True, fastmath=EXACT, cache=True)
@@ -138,21 +138,21 @@ def _scalings(columns: Array, q: Array, b: Array, v: Array, phi: f32) -> None:
 
 
 @njit(forceinline=True, fastmath=EXACT, cache=True)
-def _advance(b: Array, q: Array, v: Array, w: Array, keep: f32) -> None:
-    """The potential moves by log b, and L gets its share of it."""
+def _advance(b: Array, q: Array, v: Array, shift: Array, keep: f32) -> None:
+    """``v <- v + log b`` and ``shift = v + keep log b``, since L does not yet contain the b of this iteration."""
     for j in range(q.size):
         log_b = kernels.log(max(b[j], TINY))
-        v[j] = v[j] + log_b if q[j] > f32(0.0) else NEVER
-        w[j] = LOG2E * (keep * log_b + v[j])
+        v[j] = v[j] + log_b if q[j] > f32(0.0) else NO_MASS
+        shift[j] = LOG2E * (keep * log_b + v[j])
 
 
 @njit(cache=True)
 def _project(plan, vectors, sizes, sums, columns, tolerance):
-    """r and b that bring the plan to both marginals; what is done is left alone, as in ``reference``."""
+    """The a and b that scale the plan to both marginals; samples that meet them are left as they are."""
     q, b = vectors.q, vectors.b
     done = np.zeros(len(sizes.m), np.bool_)
     for k in range(MOST_FINISHING_SWEEPS + 1):
-        kernels.sweep(plan, b, vectors.r, vectors.p, sizes, sums)
+        kernels.sweep(plan, b, vectors.a, vectors.p, sizes, sums)
         kernels.column_sums(sizes, sums, columns)
         if k % SWEEPS_BETWEEN_CHECKS == 0:
             for s in range(len(done)):

@@ -1,8 +1,9 @@
-"""GPU solves of one kind again and again, as in training: recorded once as CUDA graphs and from then on replayed.
+"""The GPU path for solves of the same kind again and again, as in training: recorded as CUDA graphs and replayed.
 
-Launching a kernel from Python takes longer than the kernel itself on a small plan, and 25 iterations are a hundred
-launches. A graph is one. It works on buffers of its own, to which the cost and the masses are copied; the result is
-copied from them. The kernels and their order are those of :mod:`vasot_lib.transport.fused.gpu`, and so are the bits.
+Launching a kernel from Python takes longer than the kernel itself on a small plan, and 25 iterations are about a
+hundred launches. A CUDA graph launches all of them at once. A graph works on memory of its own, into which cost and
+masses are copied before and from which the solution is copied after. Kernels and their order are those of
+:mod:`vasot_lib.transport.fused.gpu`, and so the results are the same to the bit.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from torch import Tensor
 
 from vasot_lib.transport.fused import gpu
 from vasot_lib.transport.problem import Problem
-from vasot_lib.transport.reference import Outcome, Schedule
+from vasot_lib.transport.reference import Schedule, Solution
 
-LARGEST = 2**22  # entries of all plans of a batch; larger ones are not waited for, and their buffers would stay
-AFTER = 8  # solves of a kind: recording takes as long as a few of them
-MOST = 4  # recordings that are kept, each with about ten arrays of the size of its plans: some 640 MiB by count
-MOST_KINDS = 256  # that are counted
+LARGEST = 2**22  # entries of a batch that is recorded; larger ones gain little, and their memory would stay in use
+AFTER = 8  # solves of a kind before it is recorded, which takes as long as a few of them
+MOST = 4  # recordings that are kept; with ten arrays of the plans' size each, 640 MiB at the most
+MOST_KINDS = 256  # kinds whose solves are counted
 
-_KINDS: OrderedDict[Hashable, int | Recording] = OrderedDict()  # the last used one comes last
+_KINDS: OrderedDict[Hashable, int | Recording] = OrderedDict()  # number of solves, or the recording; last used last
 
 
-def run(problem: Problem, schedule: Schedule) -> Outcome:
+def run(problem: Problem, schedule: Schedule) -> Solution:
     """See :func:`vasot_lib.transport.fused.gpu.run`."""
     kind = _kind(problem, schedule)
     if kind is None:
@@ -43,7 +44,7 @@ def run(problem: Problem, schedule: Schedule) -> Outcome:
 
 
 def _recorded(problem: Problem, schedule: Schedule) -> int | Recording:
-    """The recording, or 0, to count again, where there is no room for its buffers now."""
+    """A recording; 0, which starts the count again, where there is too little memory for one."""
     try:
         return Recording(problem, schedule)
     except torch.cuda.OutOfMemoryError:
@@ -51,11 +52,16 @@ def _recorded(problem: Problem, schedule: Schedule) -> int | Recording:
 
 
 def _kind(problem: Problem, schedule: Schedule) -> Hashable | None:
-    """All that a recording fixes, and who may use its buffers; None where nothing can be recorded."""
+    """What two solves must have in common to share a recording; None where none can be made.
+
+    Thread and stream belong to it because a recording's memory must not be used by two solves at the same time.
+    """
     cost, sides = problem.cost, problem.structure or ()
     if cost.numel() > LARGEST:
         return None
-    if any(len(set(side.windows)) > 1 for side in sides):  # measuring J of those needs the host
+    if any(
+        len(set(side.windows)) > 1 for side in sides
+    ):  # for these, the objective cannot be measured without the host
         return None
     others = (getattr(problem, field.name) for field in fields(problem) if field.name not in ("cost", "p", "q"))
     stream = torch.cuda.current_stream(cost.device).cuda_stream if cost.is_cuda else 0
@@ -63,7 +69,7 @@ def _kind(problem: Problem, schedule: Schedule) -> Hashable | None:
 
 
 def _forget() -> None:
-    """Drop what was not used for the longest time."""
+    """Drop the recordings and the counts that have not been used for the longest time."""
     recorded = [kind for kind, found in _KINDS.items() if not isinstance(found, int)]
     for kind in recorded[: max(0, len(recorded) - MOST)]:
         del _KINDS[kind]
@@ -72,15 +78,15 @@ def _forget() -> None:
 
 
 class Recording:
-    """The launches of one kind of problem; called with a problem of that kind, it solves it."""
+    """The recorded launches for one kind of problem; called with a problem of that kind, it solves the problem."""
 
     def __init__(self, problem: Problem, schedule: Schedule):
         with torch.cuda.device_of(problem.cost), _usual_tensors():
             buffers = {name: getattr(problem, name).clone().contiguous() for name in ("cost", "p", "q")}
             self.problem = replace(problem, **buffers)
-            gpu.run(self.problem, schedule)  # whatever is still to be compiled or loaded cannot be while recording
+            gpu.run(self.problem, schedule)  # compiles and loads the kernels, which is not possible while recording
             self.solver = gpu.Solver(self.problem, schedule)
-            # One pool of memory for all three graphs, which take turns.
+            # The three graphs never run at the same time and so share one pool of memory.
             pool = torch.cuda.graph_pool_handle() if problem.cost.is_cuda else None
             device = problem.cost.device
             self.solver.iterate = record(self.solver.iterate, device, pool)  # type: ignore[method-assign]
@@ -88,32 +94,32 @@ class Recording:
                 self.solver.sweep_on = record(self.solver.sweep_on, device, pool)  # type: ignore[method-assign]
             self.measure = record(self._measure, device, pool)
 
-    def __call__(self, problem: Problem) -> Outcome:
-        """Copy in, replay, copy out."""
+    def __call__(self, problem: Problem) -> Solution:
+        """Copy the problem in, replay the launches, copy the solution out."""
         with torch.cuda.device_of(problem.cost), _usual_tensors():
             for name in ("cost", "p", "q"):
                 getattr(self.problem, name).copy_(getattr(problem, name))
             self.solver.run()
             self.measure()
-            kept = {field.name: getattr(self.outcome, field.name) for field in fields(self.outcome)}
-            return Outcome(**{name: value.clone() for name, value in kept.items() if isinstance(value, Tensor)})
+            kept = {field.name: getattr(self.solution, field.name) for field in fields(self.solution)}
+            return Solution(**{name: value.clone() for name, value in kept.items() if isinstance(value, Tensor)})
 
     def _measure(self) -> None:
-        self.outcome = gpu.measure(self.problem, self.solver.kernel, self.solver.residual)
+        self.solution = gpu.measure(self.problem, self.solver.kernel, self.solver.residual)
 
 
 @contextmanager
 def _usual_tensors() -> Iterator[None]:
-    """Buffers are written to again: those that ``torch.inference_mode`` makes cannot be, outside of it."""
+    """Make ordinary tensors: those made in ``torch.inference_mode`` could not be written to outside of it."""
     with torch.inference_mode(False), torch.no_grad():
         yield
 
 
 def record(function: Callable[[], None], device: torch.device, pool: Any) -> Callable[[], None]:
-    """The same without Python: what it launches now is launched at every call."""
+    """Run the function once and record its launches in a CUDA graph; the result launches them again without Python."""
     graph = torch.cuda.CUDAGraph()
-    # A stream of this device, since torch keeps one of the first device that recorded. Other threads, such as those
-    # that pin batches, may go on meanwhile.
+    # The stream is made for this device, since torch would reuse one of the first device that recorded. In thread-local
+    # mode other threads, such as those that pin batches in memory, may go on using CUDA meanwhile.
     stream = torch.cuda.Stream(device)
     with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
         function()

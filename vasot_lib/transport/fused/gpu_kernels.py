@@ -1,10 +1,11 @@
-r"""The Triton kernels of the fused GPU path; :mod:`vasot_lib.transport.fused.gpu` says which runs when, and why.
+r"""The Triton kernels of the fused GPU path; :mod:`vasot_lib.transport.fused.gpu` explains how they work together.
 
-All (B, N, M) tensors are contiguous float32. Blocks of the grid come first, samples last; a program works on its own
-sample's n real rows, and on columns up to the end of the tile that holds the last of its m real ones. Columns without
-mass, padding among them, have ``shift`` -inf and b 0, which keeps whatever is computed there out of every sum; masks
-by the tensor's width M, not by m, let loads be vectorised. Sums run in a fixed order: the same call gives the same
-bits. Accumulation is float32.
+All (B, N, M) tensors are contiguous float32, and sums are accumulated in float32. A launch has a grid of programs,
+blocks of rows or columns first and samples last. A program works on the n real rows of its sample, and on its columns
+up to the end of the tile in which the last of the m real ones lies. Columns without mass, such as padding, have
+``shift`` -inf and b 0, so that whatever is computed there enters no sum. Loads and stores are masked by the width M of
+the tensor instead of m, because then they can be vectorised. Sums are taken in a fixed order: the same call gives the
+same bits.
 
 This module needs triton and is therefore imported on the first use only. Kernel arguments carry no annotations but
 ``tl.constexpr``, which is what Triton reads them for.
@@ -55,13 +56,13 @@ def running_sums(
 @triton.jit
 def second_side_band(
     prefix, row_sums, running, chunk_sums, lengths_x, lengths_y, windows, N, M, chunk, chunks, free_x, free_y,
-    ones, own, band, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    ones, identity, band, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """``Z = T Cy`` from the running sums P along j, and Q, the running sum of Z along i within a chunk of rows.
 
-    ``Z_ij = (own - band) (P_j - P_(j-1)) + band (P_(j+w) - P_(j-w-1))``; what the matrix of ones adds, the row's mass,
-    is the same in all columns and drops out of K: without it Z is small, and its running sums are that much more
-    exact. Columns that take no part miss it, so they are given ``-ones sum_j T_ij``.
+    ``Z_ij = (identity - band) (P_j - P_(j-1)) + band (P_(j+w) - P_(j-w-1))``. The matrix of ones would add the row's
+    mass, which is the same in all columns and drops out of K. It is left out, because without it Z is small and its
+    running sums are more exact. The free (dummy) columns would not get it and are given ``-ones sum_j T_ij`` instead.
     """
     sample = tl.program_id(2).to(tl.int64)
     n = tl.load(lengths_x + sample)
@@ -83,7 +84,7 @@ def second_side_band(
         plan = tl.load(prefix + at + columns[None, :], mask=real, other=0.0)
         plan -= tl.load(prefix + at + columns[None, :] - 1, mask=real & (columns >= 1)[None, :], other=0.0)
         total = tl.load(row_sums + sample * N + rows, mask=rows < n, other=0.0)
-        z = tl.where((columns >= free_y)[None, :], (own - band) * plan + band * window, -ones * total[:, None])
+        z = tl.where((columns >= free_y)[None, :], (identity - band) * plan + band * window, -ones * total[:, None])
         z = tl.where(real & (rows >= free_x)[:, None], z, 0.0)
         tl.store(running + at + columns[None, :], carry[None, :] + tl.cumsum(z, 0), mask=real)
         carry += tl.sum(z, 0)
@@ -92,12 +93,12 @@ def second_side_band(
 
 @triton.jit
 def second_side_flat(
-    kernel, a, b, p, running, chunk_sums, lengths_x, N, M, chunk, chunks, free_x, own,
+    kernel, a, b, p, running, chunk_sums, lengths_x, N, M, chunk, chunks, free_x, identity,
     EXACT_ROWS: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """Z and Q as in :func:`second_side_band` where the second side has no band: whole rows at once, from K itself.
 
-    ``Z_ij = own T_ij``; ``EXACT_ROWS`` as in :func:`running_sums`.
+    ``Z_ij = identity T_ij``; ``EXACT_ROWS`` as in :func:`running_sums`.
     """
     sample = tl.program_id(1).to(tl.int64)
     n = tl.load(lengths_x + sample)
@@ -116,7 +117,7 @@ def second_side_flat(
             tl.store(a + sample * N + rows, scale, mask=rows < n)
         else:
             scale = tl.load(a + sample * N + rows, mask=rows < n, other=0.0)
-        z = tl.where(real & (rows >= free_x)[:, None], own * plan * scale[:, None], 0.0)
+        z = tl.where(real & (rows >= free_x)[:, None], identity * plan * scale[:, None], 0.0)
         tl.store(running + at, carry[None, :] + tl.cumsum(z, 0), mask=real)
         carry += tl.sum(z, 0)
     tl.store(chunk_sums + (sample * chunks + tl.program_id(0)) * M + columns, carry, mask=columns < M)
@@ -125,13 +126,14 @@ def second_side_flat(
 @triton.jit
 def move(
     cost, running, chunk_sums, log_kernel, kernel, shift, keep, rate, p, a, column_sums, lengths_x, lengths_y, windows,
-    N, M, blocks, chunk, chunks, free, linear, own, band,
+    N, M, blocks, chunk, chunks, free, linear, identity, band,
     STRUCTURE: tl.constexpr, KEEPS: tl.constexpr, SINGLE: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """The next kernel and the first row scaling; writes K, a, log K where ``KEEPS``, and the block's sums of ``a K``.
+    """The next kernel and its row scaling: writes K, a, log K if ``KEEPS``, and the column sums of ``a K`` per block.
 
     ``S_ij = keep log K_ij + shift_j - rate (linear C_ij + (Cx Z)_ij)``, ``K = exp(S - max_j S)``, ``a = p / sum_j K``.
-    ``SINGLE``: a row fits into one tile, so that each entry is exponentiated once; otherwise twice, S waiting in K.
+    With ``SINGLE`` a row fits into one tile and each entry is exponentiated once. Otherwise S is stored in K until the
+    maximum of the whole row is known, and each entry is exponentiated twice.
     """
     sample = tl.program_id(1).to(tl.int64)
     n = tl.load(lengths_x + sample)
@@ -152,12 +154,12 @@ def move(
         if STRUCTURE:
             gradient += _first_side(
                 running + base, chunk_sums + sample * chunks * M, rows, columns, real, n, M, chunk,
-                tl.load(windows + sample), free, own, band,
+                tl.load(windows + sample), free, identity, band,
             )  # fmt: skip
         log_k = push[None, :] - tl.load(rate + sample) * gradient
         if KEEPS:
             log_k += tl.load(keep + sample) * tl.load(log_kernel + at, mask=real, other=0.0)
-        # A column without mass stays out, whatever the sign of keep made of its -inf.
+        # Columns without mass stay -inf; a negative keep may have turned theirs into +inf or NaN.
         log_k = tl.where(real & (push > -float("inf"))[None, :], log_k, -float("inf"))
         higher = tl.maximum(top, tl.max(log_k, 1))
         if SINGLE:
@@ -195,7 +197,10 @@ def move(
 def sweep(
     kernel, a, b, p, column_sums, done, lengths_x, lengths_y, N, M, blocks, ROWS: tl.constexpr, TILE: tl.constexpr
 ):
-    """``a_i = p_i / sum_j K_ij b_j`` and the block's column sums of ``a K``; samples that are done are left alone."""
+    """Half a Sinkhorn sweep, ``a_i = p_i / sum_j K_ij b_j``, and the column sums of ``a K`` per block.
+
+    Samples marked ``done`` are left as they are.
+    """
     sample = tl.program_id(1).to(tl.int64)
     n = tl.load(lengths_x + sample)
     m = tl.load(lengths_y + sample)
@@ -217,7 +222,7 @@ def scale_columns(
     column_sums, b, v, shift, q, keep, rate, done, lengths_x, M, blocks, phi, relax,
     MIRROR: tl.constexpr, PROXIMAL: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCKS: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """Add up the blocks' column sums s; then b, and what enters the next :func:`move` as ``shift``.
+    """Add up the column sums s of all blocks, then compute b and the ``shift`` of the next :func:`move`.
 
     Sinkhorn: ``log b = phi (log q - log s) - (1 - phi) v``; ``PROXIMAL`` (last sweep of an iteration): ``v += log b``
     and ``shift = v + keep log b``. Mirror: ``shift = -rate lambda_y (log s - log q)``, and b is 1 (0 without mass).
@@ -264,11 +269,12 @@ def _row_scaling(at, b, p, rows, n, m, M, ROWS: tl.constexpr, TILE: tl.constexpr
 
 
 @triton.jit
-def _first_side(running, chunk_sums, rows, columns, real, n, M, chunk, half, free, own, band):
-    """``Cx Z`` from Q: ``(own - band) Z_i + band sum of Z over i-w .. i+w``, zero on rows that take no part.
+def _first_side(running, chunk_sums, rows, columns, real, n, M, chunk, half, free, identity, band):
+    """``Cx Z`` from Q: ``(identity - band) Z_i + band sum of Z over i-w .. i+w``; zero on free (dummy) rows.
 
-    Q restarts in every chunk of rows, so the sums of the chunks between both ends of the window are added; there are
-    few of them, and rounding errors grow with the window, not with the length of the recording.
+    Q starts again from 0 in every chunk of rows. Where the window reaches over several chunks, the sums of the chunks
+    between its ends are added. There are few of them, and this way rounding errors grow with the window instead of with
+    the length of the recording.
     """
     at = running + columns[None, :]
     last = tl.minimum(rows + half, n - 1)
@@ -286,4 +292,4 @@ def _first_side(running, chunk_sums, rows, columns, real, n, M, chunk, half, fre
         window += sums
     z = tl.load(at + rows[:, None] * M, mask=real, other=0.0)
     z -= tl.load(at + (rows - 1)[:, None] * M, mask=real & (rows % chunk != 0)[:, None], other=0.0)
-    return tl.where((rows >= free)[:, None], (own - band) * z + band * window, 0.0)
+    return tl.where((rows >= free)[:, None], (identity - band) * z + band * window, 0.0)
