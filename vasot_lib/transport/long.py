@@ -34,25 +34,15 @@ ENTRIES_AT_ONCE = 2**24  # entries of the plan that are computed at a time
 
 @dataclass(frozen=True)
 class LongPlan:
-    """A transport plan between N and M frames, computed row by row and never held in memory as a whole.
+    """A transport plan between N and M frames, computed row by row and never held in memory as a whole."""
 
-    Attributes:
-        coarse: the solution for n bins of frames of X and m bins of frames of Y.
-        x: (N, D) embeddings.
-        y: (M, D) embeddings.
-        smooth: (n, m) the smooth part D of the coarse plan, without the dummy.
-        dummy: (n, 1) log of the mass of each bin of X that went to the dummy; (n, 0) without a dummy.
-        columns: (M,) correction of ``g_j / eps`` of each frame of Y, from the sweeps.
-        recipe: the settings of the problem.
-    """
-
-    coarse: AlignmentTargets
-    x: Tensor
-    y: Tensor
-    smooth: Tensor
-    dummy: Tensor
-    columns: Tensor
-    recipe: Alignment
+    coarse: AlignmentTargets  # the solution for n bins of frames of X and m bins of frames of Y
+    x: Tensor  # (N, D) embeddings
+    y: Tensor  # (M, D) embeddings
+    smooth: Tensor  # (n, m) the smooth part D of the coarse plan, without the dummy
+    dummy: Tensor  # (n, 1) log of the mass of each bin of X that went to the dummy; (n, 0) without a dummy
+    columns: Tensor  # (M,) correction of g_j / eps of each frame of Y, from the sweeps
+    recipe: Alignment  # the settings of the problem
 
     @torch.no_grad()
     def rows(self, start: int, stop: int) -> Tensor:
