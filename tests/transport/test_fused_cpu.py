@@ -204,7 +204,7 @@ def test_a_forked_process_takes_the_readable_path() -> None:
 
 def test_compiled_code_is_kept_by_the_sources_it_came_from() -> None:
     """Trap: Numba looks at a function's own file, and would go on with callees that have changed since."""
-    folder = Path(cpu.__file__).parent / "__pycache__"
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(cpu.__file__).parent / "__pycache__")
     sources = b"".join(path.read_bytes() for path in sorted(Path(cpu.__file__).parent.glob("cpu*.py")))
     solve(walks(1, 20, 20, seed=0))
     assert list((folder / hashlib.sha256(sources).hexdigest()[:12]).rglob("cpu_loop.solve*.nbc"))
