@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from timeit import timeit
 
 import pytest
 import torch
 
 from vasot_kit.benchmarks import solver as bench
-from vasot_kit.benchmarks import timing
+from vasot_kit.benchmarks import timing, training
 from vasot_kit.benchmarks.peers import solve_by_convolution, solve_with_pot
 from vasot_kit.benchmarks.solver import ACTIONS, FRAMES, bench_solver, pair_cost
 from vasot_kit.benchmarks.timing import Measurement, interleaved_times, peak_memory
@@ -56,6 +58,18 @@ def test_peak_memory_sees_what_is_freed_again() -> None:
     assert used is not None and 2**27 < used < 2**29
 
 
+@pytest.fixture
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time every function by a single call; how calls take turns has a test of its own."""
+
+    def time_once(functions: Mapping[str, Callable[[], object]], *_: object) -> dict[str, float]:
+        return {name: timeit(function, number=1) for name, function in functions.items()}
+
+    monkeypatch.setattr(bench, "interleaved_times", time_once)
+    monkeypatch.setattr(training, "interleaved_times", time_once)
+
+
+@pytest.mark.usefixtures("once")
 def test_every_row_of_the_solver_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "SCALING", (64, 128, 256))
     rows = list(bench_solver(seconds=0.0, largest=256))
@@ -66,6 +80,7 @@ def test_every_row_of_the_solver_benchmark(monkeypatch: pytest.MonkeyPatch) -> N
         assert any(part in name for name in goals), part
 
 
+@pytest.mark.usefixtures("once")
 def test_training_benchmark_and_the_command(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch) -> None:
     rows = list(bench_training(seconds=0.0, epochs=0))
     assert {row.unit for row in rows} == {"ms", "x", "%"} and rows[0].goal == "<= 40"

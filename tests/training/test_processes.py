@@ -120,7 +120,7 @@ def test_targets_of_bfloat16_embeddings_are_float32() -> None:
     assert targets.isfinite().all() and matches.x_to_y.isfinite().all()
 
 
-RUNS = {name: config(name) for name in LEARNERS} | {
+RUNS = {name: config(name, epochs=2) for name in LEARNERS} | {
     "accumulated": config("vasot", accumulate=2),
     "resumed": config("vasot"),
 }

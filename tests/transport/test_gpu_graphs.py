@@ -22,7 +22,7 @@ from vasot_lib.transport.reference import Schedule
 if importlib.util.find_spec("triton") is None:
     pytest.skip("triton is not installed: pip install triton", allow_module_level=True)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-SCHEMES = [("sinkhorn", None), ("sinkhorn", 0.1), ("mirror", None), ("mirror", 0.1)]
+SCHEMES = [("sinkhorn", None), ("mirror", 0.1)]  # with sweeps that finish the plan, and without
 
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered in add:RuntimeWarning")
 
@@ -54,7 +54,7 @@ def recorded() -> int:
 
 @pytest.mark.parametrize(("scheme", "relax"), SCHEMES)
 def test_a_recording_gives_the_bits_of_the_launches(scheme: str, relax: float | None) -> None:
-    schedule = Schedule(scheme, 3, 2, True, 1e-3)  # type: ignore[arg-type]
+    schedule = Schedule(scheme, 2, 2, True, 1e-3)  # type: ignore[arg-type]
     outcomes = [gpu_graphs.run(problem_of(seed, relax=relax), schedule) for seed in range(4)]
     assert recorded() == 1
     for seed, outcome in enumerate(outcomes):  # the results of earlier calls are still what they were
