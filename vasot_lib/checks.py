@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from numbers import Integral, Number, Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -87,17 +88,18 @@ def check_value(name: str, value: object, annotation: Any) -> None:
         raise InputError(f"{name} is {shown}; it must be {expected}{or_none}")
 
 
-def check_fields(record: Any) -> None:
+def check_fields(settings: Any) -> None:
     """Check every field of a dataclass against its annotation by :func:`check_value`; for ``__post_init__``.
 
     Raises:
         InputError: as :func:`check_value`; the message calls the field ``Class.field``.
     """
-    for name, annotation in field_types(type(record)).items():
-        check_value(f"{type(record).__name__}.{name}", getattr(record, name), annotation)
+    for name, annotation in field_types(settings.__class__).items():
+        check_value(f"{type(settings).__name__}.{name}", getattr(settings, name), annotation)
 
 
-def field_types(record: type) -> Mapping[str, Any]:
+@cache
+def field_types(kind: type) -> Mapping[str, Any]:
     """The annotation of each field of a dataclass, in order, with its range."""
-    hints = get_type_hints(record, include_extras=True)
-    return {field.name: hints[field.name] for field in fields(record)}
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(kind)}

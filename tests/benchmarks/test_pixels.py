@@ -8,15 +8,15 @@ import pytest
 
 from vasot_kit.benchmarks import pixels as bench
 from vasot_kit.benchmarks import timing
-from vasot_kit.experiments.config import Config, changed
+from vasot_kit.experiments.config import Config, with_overrides
 
 
 @pytest.mark.slow
 def test_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
     def small(config: Config, values: dict[str, Any]) -> Config:
-        return changed(config, {**values, "encoder.trunk": "small", "encoder.hidden": 8, "encoder.out": 8})
+        return with_overrides(config, {**values, "encoder.trunk": "small", "encoder.hidden": 8, "encoder.out": 8})
 
-    monkeypatch.setattr(bench, "changed", small)
+    monkeypatch.setattr(bench, "with_overrides", small)
     monkeypatch.setattr(timing, "TURN", 0.0)
     step, embedded = bench.bench_pixels(seconds=0.0, side=16)
     assert step.name == "VAOT step from pixels, float32" and step.unit == "ms" and step.value > 0
@@ -27,8 +27,8 @@ def test_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_step_moves_no_weight() -> None:
     """So every step is the same work; statistics of batches move."""
     data = bench._films(16)
-    config = changed(bench.make_config("pictures", "vaot", "paper", pixels=True), {"encoder.weights": ""})
-    config = changed(config, {"encoder.trunk": "small", "encoder.hidden": 8})
+    config = with_overrides(bench.make_config("pictures", "vaot", "paper", pixels=True), {"encoder.weights": ""})
+    config = with_overrides(config, {"encoder.trunk": "small", "encoder.hidden": 8})
     model = bench.build(config, data).train()
     before = [parameter.clone() for parameter in model.parameters()]
     bench._step(model, bench.collate(data.videos, bench.FRAMES, None), "cpu", half=True)

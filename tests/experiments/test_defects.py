@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vasot_kit.experiments.config import changed, make_config
+from vasot_kit.experiments.config import make_config, with_overrides
 from vasot_kit.experiments.defects import DEFECTS, BatchWideStep, ShiftedDummy, with_defect
 from vasot_lib.errors import InputError
 from vasot_lib.transport import Alignment, Segmentation
@@ -47,7 +47,7 @@ def test_batch_wide_step_is_the_right_plan_alone_and_another_one_in_company() ->
 
 
 def test_w_0_leaves_the_plans_that_a_structural_prior_without_neighbours_would() -> None:
-    right = changed(make_config("toy", "vasot", "paper"), DEFECTS["w = 0"].reference)
+    right = with_overrides(make_config("toy", "vasot", "paper"), DEFECTS["w = 0"].reference)
     transport = right.hyper.alignment.transport
     off, _ = with_defect(right, "w = 0")
     x, y = frames(1, 20), frames(1, 20, seed=1)
@@ -71,7 +71,7 @@ def test_with_one_inner_sweep_rows_miss_their_mass() -> None:
 
 @pytest.mark.parametrize("name", DEFECTS)
 def test_every_defect_changes_what_it_says_and_nothing_else(name: str) -> None:
-    right = changed(make_config("toy", "vasot", "paper"), DEFECTS[name].reference)
+    right = with_overrides(make_config("toy", "vasot", "paper"), DEFECTS[name].reference)
     wrong, protocol = with_defect(right, name)
     assert (wrong != right) != (protocol == "release")
     part = DEFECTS[name].task.lower()

@@ -10,7 +10,7 @@ import torch
 
 from vasot_kit.benchmarks.timing import Measurement, interleaved_times
 from vasot_kit.benchmarks.training import peak_of_step
-from vasot_kit.experiments.config import build, changed, make_config
+from vasot_kit.experiments.config import build, make_config, with_overrides
 from vasot_lib.data import Batch, Context, Dataset, Video, collate
 from vasot_lib.methods import Method
 
@@ -58,7 +58,7 @@ def _films(side: int) -> Dataset:
 
 
 def _model(data: Dataset, device: str) -> Method:
-    config = changed(make_config("pictures", "vaot", "paper", pixels=True), {"encoder.weights": ""})
+    config = with_overrides(make_config("pictures", "vaot", "paper", pixels=True), {"encoder.weights": ""})
     return build(config, data).to(device).train()
 
 

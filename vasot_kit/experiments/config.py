@@ -1,4 +1,4 @@
-"""The frozen, validated configuration of one experiment, and what is built from it."""
+"""The configuration of one experiment, frozen and checked, and the method that is built from it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import torch
 
-from vasot_kit.experiments.presets import of_pixels, preset_values
+from vasot_kit.experiments.presets import preset_values, trains_on_pixels
 from vasot_lib.checks import Count, Range, check_fields, check_value, field_types
 from vasot_lib.data import Dataset
 from vasot_lib.encoders import MLPEncoder, PixelEncoder
@@ -20,7 +20,7 @@ from vasot_lib.training import TrainingSettings
 
 @dataclass(frozen=True)
 class Encoder:
-    """Widths of the per-frame MLP encoder, ``in -> hidden -> out``."""
+    """Widths of the encoder of features, an MLP ``in -> hidden -> out`` that sees each frame by itself."""
 
     hidden: Count = 128
     out: Count = 40
@@ -31,7 +31,7 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Pixels:
-    """The encoder of pictures; see :class:`vasot_lib.encoders.PixelEncoder` for what the values mean."""
+    """Settings of the encoder of pictures, which :class:`vasot_lib.encoders.PixelEncoder` explains."""
 
     trunk: str = "resnet50"
     weights: str = "imagenet"
@@ -50,10 +50,10 @@ class Config:
     """One experiment: everything that its numbers depend on besides the data.
 
     Attributes:
-        dataset, method, preset: by name.
-        training: see :class:`vasot_lib.training.TrainingSettings`.
-        encoder: of features or of pictures.
-        hyper: the method's own hyper-parameters.
+        dataset, method, preset: their names.
+        training: epochs, batch size, learning rate and so on.
+        encoder: settings of the encoder of features or of pictures.
+        hyper: the method's own hyper-parameters, an instance of its class ``Hyper``.
     """
 
     dataset: str
@@ -90,83 +90,89 @@ def make_config(
         preset: ``paper`` (what the text says), ``release`` (what the released code runs) or ``kit`` (what we measured
             to work best on toy and mocap6).
         seed: all randomness follows from it.
-        device: ``cpu``, ``cuda`` or ``auto``.
-        epochs: instead of the preset's; stages that a method counts in epochs shrink or grow with them.
+        device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
+        epochs: instead of the preset's; stages of a method that are counted in epochs are scaled with them.
         overrides: single values by dotted name, e.g. ``{"training.lr": 3e-4, "hyper.transport.alpha": 0.5}``.
-        pixels: whether the encoder is shown pictures; None: as the registered data set of that name has it.
+        pixels: whether the encoder takes pictures instead of features; where None, as the data set of that name does.
 
     Raises:
-        InputError: unknown method, preset or name in the overrides, wrong type, value out of range.
+        InputError: an unknown method or preset, or an override that :func:`with_overrides` refuses.
     """
-    pixels = of_pixels(dataset) if pixels is None else pixels
+    pixels = trains_on_pixels(dataset) if pixels is None else pixels
     encoder = Pixels() if pixels else Encoder()
     config = Config(dataset, method, preset, TrainingSettings(), encoder, find_method(method).Hyper())
     values = preset_values(preset, dataset, method, epochs, pixels)
     values |= {"training.seed": seed, "training.device": device}
-    return changed(config, {**values, **(overrides or {})})
+    return with_overrides(config, {**values, **(overrides or {})})
 
 
-def changed(config: Config, values: Mapping[str, Any]) -> Config:
-    """The configuration with other values, by dotted name.
+def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
+    """The configuration with other values.
+
+    Args:
+        config: stays as it is.
+        overrides: single values by dotted name, e.g. ``{"training.lr": 3e-4}``.
 
     Raises:
-        InputError: an unknown name, wrong type, value out of range.
+        InputError: an unknown name, a wrong type, or a value out of range; also the name of the data set, the method or
+            the preset, because all else follows from them.
     """
-    for name, value in values.items():
-        config = _set(config, name, name.split("."), value)
+    for name, value in overrides.items():
+        if name in ("dataset", "method", "preset"):
+            raise InputError(f"{name} is no parameter to override; make the configuration of {value!r} instead")
+        config = _replaced(config, name, value)
     return config
 
 
 def build(config: Config, dataset: Dataset) -> Method:
-    """The untrained method of a configuration for a data set; its first weights follow from the seed.
+    """The untrained method of a configuration for a data set; its initial weights follow from the seed.
 
     Raises:
-        InputError: a segmentation method for a data set without a number of actions, or an encoder of pictures for
-            features, or the other way round.
-        DataError: weights that cannot be had.
+        InputError: a segmentation method for a data set without a number of actions, an encoder of pictures for a data
+            set of features, or an encoder of features for one of pictures.
+        DataError: pretrained weights that cannot be downloaded.
     """
     cls = find_method(config.method)
     if "segmentation" in cls.tasks and dataset.n_actions < 2:
         raise InputError(
             f"data set {dataset.name!r} has n_actions = {dataset.n_actions}; segmentation needs at least 2"
         )
-    shows, takes = dataset.videos[0].context is not None, isinstance(config.encoder, Pixels)
-    if shows != takes:
+    settings = config.encoder
+    has_pictures, takes_pictures = dataset.videos[0].context is not None, isinstance(settings, Pixels)
+    if has_pictures != takes_pictures:
         kinds = ("features", "pictures")
         raise InputError(
-            f"data set {dataset.name!r} shows {kinds[shows]} but the configuration has an encoder of {kinds[takes]}; "
-            f"use make_config(..., pixels={shows}) or Dataset.as_pictures"
+            f"data set {dataset.name!r} shows {kinds[has_pictures]} but the configuration has an encoder of "
+            f"{kinds[takes_pictures]}; use make_config(..., pixels={has_pictures}) or Dataset.as_pictures"
         )
     torch.manual_seed(config.training.seed)
-    own = config.encoder
-    if isinstance(own, Pixels):
+    if isinstance(settings, Pixels):
         encoder: MLPEncoder | PixelEncoder = PixelEncoder(
-            own.trunk, own.weights, own.hidden, own.out, own.dropout, own.flip, own.jitter, cls.unit_length
-        )
+            settings.trunk, settings.weights, settings.hidden, settings.out, settings.dropout, settings.flip,
+            settings.jitter, cls.unit_length,
+        )  # fmt: skip
     else:
-        encoder = MLPEncoder(dataset.feature_dim, own.hidden, own.out, cls.unit_length)
+        encoder = MLPEncoder(dataset.feature_dim, settings.hidden, settings.out, cls.unit_length)
     return cls(encoder, dataset.n_actions, config.hyper)
 
 
-def _set(node: Any, full_name: str, path: list[str], value: Any) -> Any:
-    """A copy of the dataclass ``node`` in which the field at ``path`` has another value."""
-    names = [field.name for field in fields(node)]
-    if path[0] not in names:
-        raise unknown_name("parameter", full_name, known_parameters(node, full_name[: -len(".".join(path))]))
-    old = getattr(node, path[0])
-    if len(path) > 1 and is_dataclass(old):
-        return replace(node, **{path[0]: _set(old, full_name, path[1:], value)})
-    if is_dataclass(old) or len(path) > 1:
-        raise unknown_name("parameter", full_name, known_parameters(node, full_name[: -len(".".join(path))]))
-    check_value(full_name, value, field_types(type(node))[path[0]])
-    return replace(node, **{path[0]: value})
-
-
-def known_parameters(node: Any, prefix: str = "") -> list[str]:
-    """Dotted names of all plain values below a dataclass."""
+def known_parameters(settings: Any, prefix: str = "") -> list[str]:
+    """Dotted names of all plain values in a dataclass and in the dataclasses that it holds."""
     names: list[str] = []
-    for field in fields(node):
-        value = getattr(node, field.name)
+    for field in fields(settings):
+        value = getattr(settings, field.name)
         name = f"{prefix}{field.name}"
         names += known_parameters(value, f"{name}.") if is_dataclass(value) else [name]
     return names
+
+
+def _replaced(settings: Any, name: str, value: Any, prefix: str = "") -> Any:
+    """A copy of a dataclass in which the value at a dotted name is another; ``prefix`` leads to it, for messages."""
+    first, _, rest = name.partition(".")
+    inner = getattr(settings, first, None)
+    if rest and is_dataclass(inner):
+        return replace(settings, **{first: _replaced(inner, rest, value, f"{prefix}{first}.")})
+    if name not in known_parameters(settings):
+        raise unknown_name("parameter", f"{prefix}{name}", known_parameters(settings, prefix))
+    check_value(f"{prefix}{name}", value, field_types(settings.__class__)[name])
+    return replace(settings, **{name: value})

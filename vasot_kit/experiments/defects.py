@@ -1,7 +1,7 @@
-"""The known defects of the released code, one by one: switch one on in a run that is right otherwise, and compare.
+"""The known defects of the released code; each can be switched on alone in an otherwise correct run.
 
-What a defect changes is a setting where a setting can express it, and a recipe of its own where it cannot. Nothing else
-in the kit uses these recipes. Source: SPEC sections 3, 4, 7 and 9.
+A defect that settings can express is a set of overrides. Any other has a transport recipe of its own here, which
+nothing else in the kit uses. Source: SPEC sections 3, 4, 7 and 9.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vasot_kit.experiments.config import Config, changed
+from vasot_kit.experiments.config import Config, with_overrides
 from vasot_lib.errors import InputError, unknown_name
 from vasot_lib.transport import Alignment, Distinct, Near, Segmentation, cosine_cost, temporal_prior
 from vasot_lib.transport.problem import make_problem
@@ -22,21 +22,27 @@ from vasot_lib.transport.reference import Mirror
 
 
 class ShiftedDummy(Alignment):
-    """Targets one frame of Y early: the dummy's column comes last, but the first one is dropped. [VASOT release]"""
+    """The targets point one frame of Y too early. [VASOT release]
+
+    The release drops the first column of the plan as the dummy's, although the dummy's column is the last.
+    """
 
     def match(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> AlignmentTargets:
-        """As :meth:`Alignment.match`, with column j holding what belongs to frame j + 1 and the dummy's mass last."""
+        """As :meth:`Alignment.match`, but ``x_to_y`` has frame j + 1's column at j, and the dummy's at the end."""
         right = super().match(x, y, mask_x, mask_y)
         early = right.x_to_y.roll(-1, dims=2)
         kept = right.x_to_y.sum(2)
-        last = mask_y.sum(1) - 1  # of each sample: padding follows
+        last = mask_y.sum(1) - 1  # (B,) column of the last frame of each Y; padding follows it
         rows = torch.arange(len(early), device=early.device)
         early[rows, :, last] = 1.0 - kept
         return AlignmentTargets(early * mask_y.unsqueeze(1), right.y_to_x, right.plan)
 
 
 class BatchWideStep(Segmentation):
-    """Mirror descent with one step for the whole batch, from its largest gradient: a video feels its batch mates."""
+    """Mirror descent with one step size for the whole batch, set by the largest gradient in it. [release]
+
+    The plan of a video therefore depends on the other videos of its batch.
+    """
 
     def match(self, x: Tensor, actions: Tensor, mask: Tensor) -> tuple[Tensor, Any]:
         """As :meth:`Segmentation.match`; instead of a :class:`Plan` the second value is the bare (B, N, K) matrix."""
@@ -60,11 +66,11 @@ class Defect:
 
     Attributes:
         about: what the released code does, in a few words.
-        task: whose scores it can change.
-        overrides: what switches it on, by dotted name in VASOT's configuration.
-        recipe: the recipe that switches it on where no setting can.
-        reference: values that the right run departs from its preset in as well.
-        protocol: of the scores that are fitted.
+        task: ``Alignment`` or ``Segmentation``, the task whose scores it can change.
+        overrides: values by dotted name in VASOT's configuration that switch the defect on.
+        recipe: the transport recipe that switches it on, where no setting can.
+        reference: values by dotted name that the correct run takes too, where its preset would hide the defect.
+        protocol: of the alignment scores for which a classifier or regressor is fitted, see ``score_alignment``.
     """
 
     about: str
@@ -84,7 +90,7 @@ DEFECTS: dict[str, Defect] = {
     "w = 0": Defect(
         "20 frames and r = .02: the neighbourhood has no frame, the structural prior is silently off",
         "Alignment",
-        # The gradient that is left, .7 C, gives the plans of alpha = 0 with epsilon / .7.
+        # Without the structure term the objective is .7 C - .07 H, which has the plans of alpha = 0 and epsilon = .1.
         {"hyper.alignment.transport.alpha": 0.0, "hyper.alignment.transport.epsilon": 0.1},
         reference={
             "training.frames": 20,
@@ -112,14 +118,17 @@ DEFECTS: dict[str, Defect] = {
 
 
 def with_defect(config: Config, name: str) -> tuple[Config, str]:
-    """The configuration with a defect switched on, and the protocol that it is scored by.
+    """Switch a defect on.
 
     Args:
-        config: of VASOT, the one method that every defect concerns.
-        name: a key of ``DEFECTS``; empty changes nothing.
+        config: of VASOT, the only method that all defects concern.
+        name: a key of ``DEFECTS``; an empty name changes nothing.
+
+    Returns:
+        The configuration with the defect, and the protocol by which its embeddings are scored.
 
     Raises:
-        InputError: an unknown defect, or another method.
+        InputError: an unknown defect, or a configuration of another method.
     """
     if not name:
         return config, "split"
@@ -128,7 +137,7 @@ def with_defect(config: Config, name: str) -> tuple[Config, str]:
     if config.method != "vasot":
         raise InputError(f"defects are those of VASOT's release, but the method is {config.method!r}; use 'vasot'")
     defect = DEFECTS[name]
-    config = changed(config, defect.overrides)
+    config = with_overrides(config, defect.overrides)
     if defect.recipe is not None:
         part = defect.task.lower()
         term = getattr(config.hyper, part)

@@ -1,4 +1,4 @@
-"""From a data set and a method to rows of scores; the baselines that need no learning give rows of the same kind."""
+"""All scores of a trained method on a data set, and rows of the same scores for baselines that learn nothing."""
 
 from __future__ import annotations
 
@@ -28,16 +28,20 @@ Scores = dict[str, Any]
 def evaluate(method: Method, dataset: Dataset, protocol: str = "split") -> Scores:
     """All scores of the tasks that a trained method is made for; keys as in ``vasot_lib.evaluation``.
 
-    Segmentation: activity and video level; a method that does not name actions across videos has the latter alone.
-    Alignment: from the embeddings (``acc_*``, ``progress``, ``tau``, ``ap_*``,
-    by ``protocol``), and from the method's matches of each video with the next of its activity (``transfer``:
-    share of frames whose match has the same label; ``frame_error`` and ``frame_error_p90``: mean and 90th percentile
-    of the distance from the true match as a share of the length, where the truth is known).
+    - Segmentation: scores per activity and per video. A method whose actions have no meaning across videos gets only
+      those per video.
+    - Alignment, from embeddings: ``acc_*``, ``progress``, ``tau`` and ``ap_*``.
+    - Alignment, from the matches of each video with the next video of its activity: ``transfer`` is the share of frames
+      whose match has the same label; ``frame_error`` and ``frame_error_p90`` are the mean and the 90th percentile of
+      the distance from the true match as a share of the video's length, where the true match is known.
 
     Args:
         method: trained, on any device.
-        dataset: with labels; where it has a published split, its tested videos are scored.
+        dataset: with labels. Where it has a published split, segmentations and matches are scored on its test videos.
         protocol: of the scores from embeddings, see ``score_alignment``.
+
+    Raises:
+        DataError: a video without labels.
     """
     scores: Scores = {}
     tested = dataset.test_part
@@ -58,9 +62,16 @@ def evaluate(method: Method, dataset: Dataset, protocol: str = "split") -> Score
 def baseline_rows(dataset: Dataset, seed: int = 0) -> list[Scores]:
     """One row per baseline that learns nothing, with ``dataset``, ``method``, ``seed`` and its scores.
 
-    Equal split and K-means segment; raw features and relative time are embedded and scored like a method; DTW on raw
-    features and the straight line match frames; the uniform plan matches every frame with all of them. K-means
-    clusters the videos that are scored.
+    Segmentation: an equal split, and K-means on the videos that are scored. Alignment from embeddings: raw features,
+    and relative time. Alignment from matches: DTW on raw features, the straight line, and the uniform plan, which
+    matches every frame of X with all frames of Y.
+
+    Args:
+        dataset: with labels.
+        seed: of K-means.
+
+    Raises:
+        DataError: a video without labels.
     """
     tested = dataset.test_part
     rows = [
@@ -96,7 +107,7 @@ def _labels(dataset: Dataset) -> list[np.ndarray]:
 
 
 def _pairs(dataset: Dataset) -> Iterator[tuple[Video, Video]]:
-    """Each video with the next of its activity: linear in the number of videos."""
+    """Each video with the next of its activity, so that the number of pairs grows only linearly with that of videos."""
     for activity in dict.fromkeys(video.activity for video in dataset.videos):
         videos = [video for video in dataset.videos if video.activity == activity]
         if len(videos) > 1:
@@ -112,7 +123,7 @@ def _score_embeddings(embeddings: Sequence[np.ndarray], dataset: Dataset, protoc
 
 
 def _score_matches(match: Matcher, dataset: Dataset) -> Scores:
-    transfers, errors = [], []  # errors: (mean, 90th percentile)
+    transfers, errors = [], []  # per pair of videos; an error is (mean, 90th percentile)
     for x, y in _pairs(dataset):
         matches = match(x, y)
         transfers.append(label_transfer(matches, _labels_of(x), _labels_of(y), dataset.background))

@@ -1,15 +1,16 @@
-"""Presets: named sets of hyper-parameters with their sources. Never mixed silently: a run records which one it used.
+"""Presets: named sets of hyper-parameters with their sources.
 
-The rows are those of the segmentation experiments, on features, and one for training from pixels, which is VAOT's own
-(20 frames, lr 1e-5). On features VAOT takes the row of the data set, like VASOT; from pixels all methods take VAOT's.
+- ``paper``: what the text of the paper says, with one exception: dummy frames are handled softly, because the text's
+  threshold of .5 would drop nearly every frame of a plan over 256 frames.
+- ``release``: what the authors' released code runs, including its defects as far as settings can express them.
+- ``kit``: what measured best here on toy and mocap6 alone (scores on these two are therefore in-sample), then frozen.
+  Any other data set gets the same recipe with its own rho and epochs. Compared with ``paper``, the kit weighs the
+  structure term more, numbers actions in the order of time, makes sharper alignment plans that are solved with proximal
+  (Sinkhorn) steps and whose dummy may take more than one frame, and weighs VASOT's alignment term eight times as much.
 
-- ``paper``: what the text of the paper says; dummy frames are handled softly, since the text's threshold of .5 would
-  drop nearly every frame of a plan over 256.
-- ``release``: what the authors' released code runs, its traps included where they are a matter of settings.
-- ``kit``: what measured best here on toy and mocap6 alone (so their scores are in-sample), then frozen. On any other
-  data set it is the same recipe, with rho and epochs of that data set. Against ``paper``: a heavier structure term,
-  actions numbered in order of time, sharper alignment plans that are solved with proximal steps and whose dummy may
-  take more than one frame, and eight times the weight on alignment in VASOT.
+Values for features come from the published segmentation experiments, one row per data set. VAOT was published on
+pixels only (20 frames, lr 1e-5): on features it takes the row of the data set, as VASOT does; on pixels all methods
+take VAOT's row. Every run records which preset it used.
 """
 
 from __future__ import annotations
@@ -25,106 +26,131 @@ PRESETS = ("paper", "release", "kit")
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row of SPEC section 7; every value is from the releases' commands for that data set."""
+class PublishedRow:
+    """Hyper-parameters of one data set, from the commands of the releases (SPEC section 7).
+
+    Attributes:
+        rho: weight of the temporal prior.
+        relax: KL weight of the action marginal in training.
+        radius: half-width of the neighbourhood, as a share of the video's length.
+        alpha: weight of the structure term, in training and in decoding.
+        alpha_vasot: the same for VASOT, where it differs from ASOT's.
+        lr, weight_decay: of Adam.
+        epochs: of ASOT and of VASOT.
+        hidden, out: widths of the encoder.
+    """
 
     rho: float
     relax: float
     radius: float = 0.04
-    alpha: tuple[float, float] = (0.3, 0.6)  # ASOT: training, decoding
-    alpha_vasot: tuple[float, float] | None = None  # where it differs
+    alpha: tuple[float, float] = (0.3, 0.6)
+    alpha_vasot: tuple[float, float] | None = None
     lr: float = 1e-3
     weight_decay: float = 1e-4
-    epochs: tuple[int, int] = (30, 30)  # ASOT, VASOT
+    epochs: tuple[int, int] = (30, 30)
     hidden: int = 128
     out: int = 40
 
 
-ROWS = {
-    "breakfast": Row(0.20, 0.10, alpha=(0.4, 0.7), alpha_vasot=(0.5, 0.6), epochs=(15, 50)),
-    "youtube_instructions": Row(0.15, 0.12, epochs=(10, 30), hidden=32, out=32),
-    "fifty_salads_eval": Row(0.15, 0.11),
-    "fifty_salads_mid": Row(0.15, 0.15),
-    "desktop_assembly": Row(0.25, 0.16, radius=0.02),
+PUBLISHED_ROWS = {
+    "breakfast": PublishedRow(0.20, 0.10, alpha=(0.4, 0.7), alpha_vasot=(0.5, 0.6), epochs=(15, 50)),
+    "youtube_instructions": PublishedRow(0.15, 0.12, epochs=(10, 30), hidden=32, out=32),
+    "fifty_salads_eval": PublishedRow(0.15, 0.11),
+    "fifty_salads_mid": PublishedRow(0.15, 0.15),
+    "desktop_assembly": PublishedRow(0.25, 0.16, radius=0.02),
 }
-# SPEC section 7, "Alignment [release]". The text's radius .02 of 20 frames is no frame: `paper` has the smallest window
-# that is one, `release` has no structural prior, as the released code (SPEC section 4).
-PIXELS = Row(0.35, 0.10, radius=0.05, lr=1e-5, weight_decay=1e-5, epochs=(200, 200))
-FROM_PIXELS = ("ikea_asm", "penn_action", "pouring", "toy_rendered")
-# Chosen on toy_rendered alone, which is drawn at 32 x 32: a small network, trained from random weights.
-TOY_PIXELS = {
+# VAOT on pixels (SPEC section 7, "Alignment [release]"). The text's radius of .02 is less than one of 20 frames, so
+# `paper` takes the smallest radius that reaches one frame, and `release` has no structural prior, as the released code
+# (section 4).
+PIXEL_ROW = PublishedRow(0.35, 0.10, radius=0.05, lr=1e-5, weight_decay=1e-5, epochs=(200, 200))
+PIXEL_DATASETS = ("ikea_asm", "penn_action", "pouring", "toy_rendered")
+# Chosen on toy_rendered itself: its pictures of 32 x 32 pixels need only a small network, trained from random weights.
+TOY_RENDERED = {
     "encoder.trunk": "small", "encoder.weights": "", "encoder.hidden": 128, "encoder.flip": False,
     "training.lr": 1e-3, "training.weight_decay": 1e-4, "training.frames": 64,
 }  # fmt: skip
-# Data sets that the papers do not have borrow the row of their nearest relative.
-BORROWED = {"breakfast_coffee": "breakfast"}
-NEAREST = "fifty_salads_eval"
+# Data sets that are not in the papers borrow a row: that of their nearest relative, or else the default.
+BORROWED_ROWS = {"breakfast_coffee": "breakfast"}
+DEFAULT_ROW = "fifty_salads_eval"
 
 
 @dataclass(frozen=True)
 class KitRow:
-    """What the kit sets per data set: rho by how fixed the order of the steps is, the rest by measurement."""
+    """What the preset ``kit`` sets per data set.
+
+    Attributes:
+        rho: weight of the temporal prior; larger the more fixed the order of the steps is.
+        dummy_mass: share of the mass that may go to the dummy frame, by measurement.
+        epochs: of methods that train on single videos and of those that train on pairs, by measurement.
+    """
 
     rho: float
     dummy_mass: float = 0.3
     epochs: tuple[int, int] = (30, 30)
 
 
-# Data sets that are not named keep rho and epochs of their row above.
-KIT = {
+# Any other data set keeps rho and epochs of its published row.
+KIT_ROWS = {
     "toy": KitRow(0.35, dummy_mass=0.15),
     "toy_swapped": KitRow(0.15),
     "toy_rendered": KitRow(0.35, dummy_mass=0.15, epochs=(30, 30)),
     "mocap6": KitRow(0.05, epochs=(20, 15)),
 }
 
-# Where the two terms sit among a method's hyper-parameters.
-SEGMENTATION = {"asot": "hyper.", "vasot": "hyper.segmentation."}
-ALIGNMENT = {"vaot": "hyper.", "vasot": "hyper.alignment."}
+# Prefix of the dotted names of each term's hyper-parameters, by method.
+SEGMENTATION_PREFIX = {"asot": "hyper.", "vasot": "hyper.segmentation."}
+ALIGNMENT_PREFIX = {"vaot": "hyper.", "vasot": "hyper.alignment."}
 
 
 @dataclass(frozen=True)
-class Own:
-    """What a method sets in a preset beside the row of the data set; what it does not set, its own file has.
+class MethodValues:
+    """What a preset sets for one method on every data set, besides the row of the data set.
 
     Attributes:
         values: by dotted name.
-        times: epochs, as a multiple of those of the data set.
+        epochs_factor: multiplies the epochs of the data set.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
-    times: float = 1.0
+    epochs_factor: float = 1.0
 
 
-UFSA_EPOCHS = 100  # in 50 of which the encoder learns alone, with frozen prototypes in the first 20
+UFSA_EPOCHS = 100  # The encoder learns alone in the first 50 of them, with frozen prototypes in the first 20.
 
-# What is known of the other methods concerns pixels (TCC, LAV, VAVA, GTCC) or other features: lr, decay, epochs and
-# widths are borrowed from the row of the data set, as VAOT's are. The 20 frames are part of the losses, which do not
-# scale with them. Where the releases differ in more than settings, the methods' own files say so.
-TWENTY = Own({"training.frames": 20})
-PUBLISHED = {"tcc": TWENTY, "lav": TWENTY, "vava": TWENTY, "ufsa": Own({"training.weight_decay": 1e-5})}
+# The published settings of the other methods are for pixels (TCC, LAV, VAVA, GTCC) or for other features. Learning
+# rate, weight decay, epochs and widths are therefore those of the data set, as for VAOT. The 20 frames per video stay,
+# because these losses change their scale with the number of frames. Where a release differs in more than settings, the
+# file of the method says so.
+TWENTY_FRAMES = MethodValues({"training.frames": 20})
+PUBLISHED_METHODS = {
+    "tcc": TWENTY_FRAMES,
+    "lav": TWENTY_FRAMES,
+    "vava": TWENTY_FRAMES,
+    "ufsa": MethodValues({"training.weight_decay": 1e-5}),
+}
 
-OWN: dict[str, dict[str, Own]] = {
-    "paper": PUBLISHED,
-    # TOT: 4000 steps in the release, more than any training here has.
-    "release": {**PUBLISHED, "tot": Own({"hyper.frozen": 10**6})},
-    # Every method got a grid of 12 settings and, around its best, 4 to 12 more; two seeds each on toy and on mocap6.
-    # Kept was the best mean, over both, of Acc@0.1 and AP@5, or of MoF, F1 and mIoU. VASOT had 40 in all. UFSA's grid,
-    # up to three times the epochs, chose what its file and the data set have.
+METHOD_VALUES: dict[str, dict[str, MethodValues]] = {
+    "paper": PUBLISHED_METHODS,
+    # TOT's release freezes the prototypes for 4000 steps, which is longer than any training here.
+    "release": {**PUBLISHED_METHODS, "tot": MethodValues({"hyper.frozen": 10**6})},
+    # Every method was measured at a grid of 12 settings and at 4 to 12 more around the best of these, with two seeds
+    # each on toy and on mocap6; VASOT at 40 settings in all. Kept was the best mean over both data sets, of Acc@0.1 and
+    # AP@5 for alignment, or of MoF, F1 and mIoU for segmentation. For UFSA, whose grid went up to three times the
+    # epochs, this was what its defaults and the data set already have.
     "kit": {
-        "tcc": Own({"training.frames": 20, "hyper.tau": 0.02}),
-        "lav": Own({"training.frames": 20, "training.lr": 1e-2}, times=4.0),
-        "vava": Own({"hyper.intra": 1.0}, times=0.5),
-        "gtcc": Own({"training.frames": 64}),
-        "tot": Own({"training.lr": 3e-3, "hyper.transport.sigma": 0.75}),
-        "cte": Own({"hyper.ridge": 0.01}),
+        "tcc": MethodValues({"training.frames": 20, "hyper.tau": 0.02}),
+        "lav": MethodValues({"training.frames": 20, "training.lr": 1e-2}, epochs_factor=4.0),
+        "vava": MethodValues({"hyper.intra": 1.0}, epochs_factor=0.5),
+        "gtcc": MethodValues({"training.frames": 64}),
+        "tot": MethodValues({"training.lr": 3e-3, "hyper.transport.sigma": 0.75}),
+        "cte": MethodValues({"hyper.ridge": 0.01}),
     },
 }
 
 
-def of_pixels(dataset: str) -> bool:
-    """Whether encoders are shown the pictures of a registered data set."""
-    return dataset.partition("/")[0] in FROM_PIXELS
+def trains_on_pixels(dataset: str) -> bool:
+    """Whether the encoder gets the pictures of a registered data set instead of its features."""
+    return dataset.partition("/")[0] in PIXEL_DATASETS
 
 
 def preset_values(
@@ -134,25 +160,25 @@ def preset_values(
 
     Args:
         preset, dataset, method: by name.
-        epochs: instead of the preset's; what counts in epochs is scaled with them.
-        pixels: for an encoder of pictures.
+        epochs: instead of the preset's; stages of a method that are counted in epochs are scaled with them.
+        pixels: whether the encoder takes pictures instead of features.
 
     Raises:
         InputError: unknown preset.
     """
     if preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
-    family = dataset.partition("/")[0]  # every activity of Breakfast is a data set of its own, with one row for all
-    row = ROWS[family if family in ROWS else BORROWED.get(dataset, NEAREST)]
-    row = PIXELS if pixels else row
-    kit = KIT.get(dataset, KitRow(row.rho, epochs=row.epochs))
+    family = dataset.partition("/")[0]  # all activities of Breakfast, each a data set of its own, share one row
+    published = family if family in PUBLISHED_ROWS else BORROWED_ROWS.get(dataset, DEFAULT_ROW)
+    row = PIXEL_ROW if pixels else PUBLISHED_ROWS[published]
+    kit = KIT_ROWS.get(dataset, KitRow(row.rho, epochs=row.epochs))
     if preset == "kit":
         row = replace(row, rho=kit.rho, epochs=kit.epochs, alpha=(0.4, 0.7), alpha_vasot=None)
     if method != "asot" and row.alpha_vasot:
         row = replace(row, alpha=row.alpha_vasot)
-    own = OWN[preset].get(method, Own())
+    own = METHOD_VALUES[preset].get(method, MethodValues())
     if epochs is None:
-        epochs = round(own.times * row.epochs[1 if find_method(method).paired else 0])
+        epochs = round(own.epochs_factor * row.epochs[1 if find_method(method).paired else 0])
         epochs = UFSA_EPOCHS if method == "ufsa" and preset != "kit" else epochs
     values: dict[str, Any] = {
         "training.epochs": epochs,
@@ -160,27 +186,27 @@ def preset_values(
         "training.weight_decay": row.weight_decay,
     }
     if pixels:
-        values |= {"training.frames": 20} | (TOY_PIXELS if family == "toy_rendered" else {})
+        values |= {"training.frames": 20} | (TOY_RENDERED if family == "toy_rendered" else {})
     else:
         values |= {"encoder.hidden": row.hidden, "encoder.out": row.out}
     if method == "ufsa":
         values |= {"hyper.frozen": epochs * 20 // UFSA_EPOCHS, "hyper.alone": epochs * 50 // UFSA_EPOCHS}
-    if method in SEGMENTATION:
-        values |= _under(SEGMENTATION[method], _segmentation(row, preset, method))
-    if method in ALIGNMENT:
-        values |= _under(ALIGNMENT[method], _alignment(row, preset, kit.dummy_mass))
+    if method in SEGMENTATION_PREFIX:
+        values |= _prefixed(SEGMENTATION_PREFIX[method], _segmentation(row, preset, method))
+    if method in ALIGNMENT_PREFIX:
+        values |= _prefixed(ALIGNMENT_PREFIX[method], _alignment(row, preset, kit.dummy_mass))
     if (preset, method) == ("kit", "vasot"):
-        # MoF on toy and mocap6, 6 seeds, at 8.0: .816, .724; at 4.0: .777, .734; at 16.0: .830, .699. At 2.0 with
-        # epsilon .07: .708, .713.
+        # MoF on toy and mocap6 over 6 seeds: .816 and .724 with 8.0; .777 and .734 with 4.0; .830 and .699 with 16.0;
+        # .708 and .713 with 2.0 and epsilon .07.
         values["hyper.w_align"] = 8.0
     return {**values, **own.values}
 
 
-def _under(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
+def _prefixed(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
     return {prefix + name: value for name, value in values.items()}
 
 
-def _segmentation(row: Row, preset: str, method: str) -> dict[str, Any]:
+def _segmentation(row: PublishedRow, preset: str, method: str) -> dict[str, Any]:
     values: dict[str, Any] = {"transport.relax": row.relax, "decode.relax": 0.01}
     for index, stage in enumerate(("transport", "decode")):
         values |= {
@@ -188,7 +214,8 @@ def _segmentation(row: Row, preset: str, method: str) -> dict[str, Any]:
             f"{stage}.epsilon": (0.07, 0.04)[index],
             f"{stage}.radius": row.radius,
             f"{stage}.rho": row.rho,
-            # MoF on toy and mocap6, 4 seeds: ASOT .520, .729 with mirror, .506, .717 with sinkhorn; VASOT alike.
+            # ASOT's MoF on toy and mocap6 over 4 seeds: .520 and .729 with mirror, .506 and .717 with sinkhorn. VASOT's
+            # differs likewise.
             f"{stage}.scheme": "mirror",
         }
     first_actions = {
@@ -199,10 +226,10 @@ def _segmentation(row: Row, preset: str, method: str) -> dict[str, Any]:
     return values | {"actions": first_actions[preset]}
 
 
-def _alignment(row: Row, preset: str, dummy_mass: float) -> dict[str, Any]:
+def _alignment(row: PublishedRow, preset: str, dummy_mass: float) -> dict[str, Any]:
     values: dict[str, Any] = {
         "transport.alpha": row.alpha[0],
-        # VAOT, AP@5 on toy and mocap6, 4 seeds: .968, .609 with .04; .951, .604 with .07.
+        # VAOT's AP@5 on toy and mocap6 over 4 seeds: .968 and .609 with .04, .951 and .604 with .07.
         "transport.epsilon": 0.04 if preset == "kit" else 0.07,
         "transport.radius": row.radius,
         "transport.rho": row.rho,
@@ -210,7 +237,7 @@ def _alignment(row: Row, preset: str, dummy_mass: float) -> dict[str, Any]:
     }
     if preset == "release":
         values |= {"transport.finish": False, "transport.structured_dummy": True}
-        if row is PIXELS:  # a window of no frame leaves (1 - .3) C - .07 H, which is C - .1 H
+        if row is PIXEL_ROW:  # without a structural prior .7 C - .07 H is left, which has the plan of C - .1 H
             values |= {"transport.alpha": 0.0, "transport.epsilon": 0.1}
     if preset == "kit":
         values["transport.dummy_mass"] = dummy_mass

@@ -11,7 +11,7 @@ from typing import Any
 
 from vasot_kit.experiments.config import make_config
 from vasot_kit.experiments.defects import DEFECTS
-from vasot_kit.experiments.presets import ALIGNMENT, PRESETS, SEGMENTATION
+from vasot_kit.experiments.presets import ALIGNMENT_PREFIX, PRESETS, SEGMENTATION_PREFIX
 from vasot_kit.runs.training import Training
 
 # The paper's ablation of the alignment (SPEC section 11): the settings of the alignment that each row changes.
@@ -51,7 +51,7 @@ class Setting:
 
 def _both(name: str) -> tuple[str, ...]:
     """The dotted names of a setting in the transport of both tasks, which the releases vary together."""
-    return tuple(f"{term['vasot']}transport.{name}" for term in (ALIGNMENT, SEGMENTATION))
+    return tuple(f"{term['vasot']}transport.{name}" for term in (ALIGNMENT_PREFIX, SEGMENTATION_PREFIX))
 
 
 SETTINGS: dict[str, Setting] = {
@@ -71,7 +71,7 @@ RIGHT = "without"  # begins the line of the run without a defect, with which the
 def part_runs(base: Training) -> list[Training]:
     """VAOT with all of its parts and with each of them left out."""
     return [
-        _changed(base, "vaot", part, {f"{ALIGNMENT['vaot']}{name}": value for name, value in changes.items()})
+        _changed(base, "vaot", part, {f"{ALIGNMENT_PREFIX['vaot']}{name}": value for name, value in changes.items()})
         for part, changes in PARTS.items()
     ]
 
