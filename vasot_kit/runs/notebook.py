@@ -94,8 +94,8 @@ def run_notebook(
     return run.folder
 
 
-def run_again(run: NotebookRun) -> None:
-    """What a worker does with one of many runs; the notebook is read anew, since it may have changed meanwhile."""
+def run_quietly(run: NotebookRun) -> None:
+    """One of many runs, without a progress bar. The notebook is read anew, since it may have changed meanwhile."""
     run_notebook(run.notebook, run.parameters, run.folder.parents[1], progress=False)
 
 

@@ -26,7 +26,7 @@ import yaml
 from dask.system import CPU_COUNT
 from tqdm import tqdm
 
-from vasot_kit.runs.notebook import NotebookRun, find_run, run_again
+from vasot_kit.runs.notebook import NotebookRun, find_run, run_quietly
 from vasot_kit.runs.records import REQUIRED, collect, write_text
 from vasot_kit.runs.values import read_yaml
 from vasot_kit.runs.workers import run_many
@@ -77,7 +77,7 @@ def sweep(grid: Path, out: Path, workers: int | None = None, scheduler: str | No
         runs, there = [cell.run for cell in missing], len(cells) - len(missing)
         try:
             with tqdm(total=len(cells), initial=there, bar_format=BAR, smoothing=0, dynamic_ncols=True) as bar:
-                for index, error in run_many(run_again, runs, bar, workers, scheduler=scheduler):
+                for index, error in run_many(run_quietly, runs, bar, workers, scheduler=scheduler):
                     if error is not None:
                         failures[missing[index]] = _reason(error)
         except KeyboardInterrupt:

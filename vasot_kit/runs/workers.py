@@ -35,7 +35,7 @@ def run_many(
     work: Callable[[Item], object],
     items: Sequence[Item],
     bar: tqdm,
-    workers: int = CPU_COUNT,
+    workers: int,
     *,
     threads: int | None = None,
     scheduler: str | None = None,
@@ -58,7 +58,7 @@ def run_many(
         InputError: no scheduler answers at the address.
         VasotError: the scheduler was lost.
     """
-    if workers == 0:
+    if workers == 0 or not items:
         for index, item in enumerate(items):
             failure: Exception | None = None
             try:

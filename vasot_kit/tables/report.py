@@ -21,7 +21,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from tqdm import tqdm
 
-from vasot_kit.runs.notebook import NotebookRun, find_run, run_again
+from vasot_kit.runs.notebook import NotebookRun, find_run, run_quietly
 from vasot_kit.runs.records import collect, to_json, versions, write_text
 from vasot_kit.runs.workers import run_many
 from vasot_kit.tables.scores import SCORES
@@ -95,7 +95,7 @@ def _run_side_by_side(runs: Sequence[NotebookRun], parameters: Sequence[Mapping[
     others = [k for k in range(len(runs)) if k not in alone]
     with tqdm(total=len(runs), desc="notebooks", unit="run") as bar:
         for some, workers in ((others, min(CPU_COUNT, MOST_AT_A_TIME)), (alone, 0)):
-            for index, error in run_many(run_again, [runs[k] for k in some], bar, workers):
+            for index, error in run_many(run_quietly, [runs[k] for k in some], bar, workers):
                 if error is not None:
                     raise error
                 k = some[index]
