@@ -4,6 +4,7 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 READY := .venv/.ready
+COMPILED := .venv/.compiled
 # Absolute, so that notebooks find the recordings from their own folder.
 export VASOT_DATA := $(abspath $(or $(VASOT_DATA),data))
 
@@ -16,7 +17,8 @@ tutorial: $(READY)  ## runs every notebook, leaves outputs/tutorial/index.html
 	@$(BIN)/vasot tutorial
 
 # As many tests at a time as there are cores, with one thread each: more threads would only wait for each other.
-WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+# (Where OMP_NUM_THREADS is set, nproc would give that number.)
+WORKERS ?= $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 STORED := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg -p tests.notebooks.wrong_answers
 # The core, whose lines must all but be covered by its own tests.
@@ -24,13 +26,13 @@ CORE := tests/transport tests/paths tests/methods/test_losses.py
 # What takes longest comes first, so that both workers end together.
 LONG := notebooks tests/notebooks tests/browser tests/runs tests/training tests/benchmarks tests/own_films
 
-check: $(READY)  ## style, types and the fast tests: before every commit, a minute
+check: $(COMPILED)  ## style, types and the fast tests: before every commit, a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(PYTEST) -m "not slow" tests
 
-test: $(READY)  ## the whole suite and the stored outputs of the notebooks, ten minutes on two cores
+test: $(COMPILED)  ## the whole suite and the stored outputs of the notebooks, ten minutes on two cores
 	$(PYTEST) -rs --cov=vasot_lib.transport --cov=vasot_lib.paths --cov=vasot_lib.losses --cov-report=term-missing --cov-fail-under=95 $(CORE)
 	$(PYTEST) -rs $(STORED) $(LONG) tests $(addprefix --ignore=,$(CORE))
 
@@ -61,4 +63,14 @@ $(READY): requirements.txt pyproject.toml
 	  $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -r requirements.txt \
 	    | { grep --line-buffered -oE '^(Collecting [^ ]+==[^ ]+|Installing collected packages)' || true; }; \
 	fi
+	@touch $@
+
+# Numba keeps what it has compiled; without this every worker of a fresh clone would compile the same.
+SOLVE := from vasot_lib.transport import Distinct, Far, Near, solve; import torch; \
+  solve(torch.rand(1, 70, 70), (Near(0.1), Far(0.1)), alpha=0.3); \
+  solve(torch.rand(1, 70, 20), (Near(0.1), Distinct()), alpha=0.3, relax_y=0.1, scheme="mirror")
+
+$(COMPILED): $(READY) $(wildcard vasot_lib/transport/fused/cpu*.py)
+	@echo "Compiling the solver for this machine (half a minute, until its sources change)"
+	@$(BIN)/python -c '$(SOLVE)'
 	@touch $@
