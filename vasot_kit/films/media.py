@@ -342,7 +342,7 @@ def _encode(
     shape: tuple[int, ...] = ()
     with av.open(f"file:{file}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
         container.metadata["comment"] = comment
-        # Without the macroblock tree: on some sizes it reads memory that nobody wrote, and the same film twice differs.
+        # Without x264's macroblock tree, with which the same pictures gave different files from call to call.
         film = container.add_stream("libx264", rate=rate, options={"crf": str(quality), "x264-params": "mbtree=0"})
         # The file states its colour space, BT.709: otherwise players guess it by the size and show other colours.
         context = film.codec_context
