@@ -32,7 +32,7 @@ check: $(COMPILED)  ## style, types and the fast tests: before every commit, a m
 	$(BIN)/mypy
 	$(PYTEST) -m "not slow" tests
 
-test: $(COMPILED)  ## the whole suite and the stored outputs of the notebooks, ten minutes on two cores
+test: $(COMPILED)  ## the whole suite and the stored outputs of the notebooks, a quarter of an hour on two cores
 	$(PYTEST) -rs --cov=vasot_lib.transport --cov=vasot_lib.paths --cov=vasot_lib.losses --cov-report=term-missing --cov-fail-under=95 $(CORE)
 	$(PYTEST) -rs $(STORED) $(LONG) tests $(addprefix --ignore=,$(CORE))
 
