@@ -52,6 +52,26 @@ def test_a_row_is_what_the_library_computes_and_is_found_again(tmp_path: Path, m
     assert again == {**row, "line": "mine"}
 
 
+@pytest.mark.parametrize(
+    ("file", "counts"),
+    [
+        ("vasot_lib/transport/cost.py", True),
+        ("vasot_kit/experiments/evaluate.py", True),
+        ("vasot_kit/runs/training.py", True),
+        ("vasot_kit/figures/plans.py", False),
+    ],
+)
+def test_code_that_scores_come_from_makes_a_study_anew(
+    file: str, counts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "ROOT", tmp_path)
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text("x = 1")
+    before = training._code.__wrapped__()
+    (tmp_path / file).write_text("x = 2")
+    assert (training._code.__wrapped__() != before) == counts
+
+
 def test_processes_give_the_rows_of_one_process_and_one_that_fails_loses_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,8 +32,8 @@ from vasot_lib.training import History, fit, is_first_process
 BASELINES = "baselines"  # the method of a training that scores all answers that need no learning
 WEIGHTS = "weights.safetensors"
 ROOT = Path(__file__).resolve().parents[2]
-# The rooms of the kit that scores come from, besides the whole library.
-KIT = ("datasets", "experiments", "films")
+# The rooms of the kit that scores come from, besides the whole library: this file too, which trains and scores.
+KIT = ("datasets", "experiments", "films", "runs")
 
 
 @dataclass(frozen=True)
