@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from data_scripts.common.script import Inventory, PublishedFacts, run_and_report, verify
-from vasot_lib.data import mocap6
+from vasot_kit.datasets import mocap6
 
 FACTS = PublishedFacts(
     videos=6,

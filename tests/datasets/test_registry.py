@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from tests.films.films import make_folder, number, record
-from vasot_kit.datasets import DATASETS, data_root, load_dataset, pose2sim
+from vasot_kit.cache import cache_folder
+from vasot_kit.datasets import DATASETS, data_root, load_dataset, mocap6, pose2sim
 from vasot_kit.datasets.registry import find_entry
 from vasot_kit.films import recordings
-from vasot_lib.data import Context, correspondence, mocap6, toy
+from vasot_lib.data import Context, correspondence, toy
 from vasot_lib.errors import DataError, InputError
 
 
@@ -124,7 +125,7 @@ def test_mocap6_is_looked_for_in_the_root_then_in_the_cache_then_fetched(no_data
     monkeypatch.delenv("VASOT_CACHE")
     monkeypatch.delenv("VASOT_DATA")
     expected = recorded("mocap6").checksum()
-    places = (data_root() / "mocap6" / mocap6.FILE, mocap6.cache_folder() / mocap6.FILE)
+    places = (data_root() / "mocap6" / mocap6.FILE, cache_folder() / mocap6.FILE)
     content = next(place for place in places if place.is_file()).read_bytes()
     monkeypatch.setenv("VASOT_CACHE", str(no_data / "cache"))
     root = no_data / "root"

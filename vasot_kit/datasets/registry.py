@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import torch
 
-from vasot_kit.datasets import pose2sim
-from vasot_lib.data import mocap6
+from vasot_kit.cache import cache_folder
+from vasot_kit.datasets import mocap6, pose2sim
 from vasot_lib.data.folder import load_folder, read_mapping
 from vasot_lib.data.toy import toy
 from vasot_lib.data.video import Context, Dataset
@@ -162,7 +162,7 @@ def _toy_rendered(*_: object) -> Dataset:
 
 
 def _mocap6_file(root: Path) -> Path | None:
-    places = (root / "mocap6" / mocap6.FILE, mocap6.cache_folder() / mocap6.FILE)
+    places = (root / "mocap6" / mocap6.FILE, cache_folder() / mocap6.FILE)
     return next((place for place in places if place.is_file()), None)
 
 
@@ -176,7 +176,7 @@ def _mocap6(entry: Entry, root: Path, activity: str) -> Dataset:
 
 
 def _pose2sim_folder(root: Path) -> Path | None:
-    places = (root / "pose2sim" / "videos", mocap6.cache_folder() / "pose2sim" / "videos")
+    places = (root / "pose2sim" / "videos", cache_folder() / "pose2sim" / "videos")
     return next((place for place in places if all((place / name).is_file() for name in pose2sim.SHA256)), None)
 
 

