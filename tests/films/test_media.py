@@ -378,3 +378,24 @@ def test_recordings_of_a_folder_come_in_natural_order(tmp_path):
         video_files(tmp_path / "none")
     with pytest.raises(DataError, match="take10.mp4 is not a folder"):
         video_files(tmp_path / "take10.mp4")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "kind"),
+    [("gif", "gif", None), ("m2ts", "libx264", "mpegts"), ("vob", "mpeg2video", None), ("mjpeg", "mjpeg", None),
+     ("mjpg", "mjpeg", "mjpeg"), ("asf", "wmv2", None), ("mxf", "mpeg2video", None), ("3g2", "mpeg4", None),
+     ("f4v", "libx264", "mp4"), ("qt", "libx264", "mov"), ("divx", "mpeg4", "avi"), ("mpe", "mpeg2video", "mpeg"),
+     ("m2v", "mpeg2video", None)],
+)  # fmt: skip
+def test_what_can_be_read_is_found_in_a_folder(tmp_path, suffix, codec, kind):
+    file = tmp_path / f"a.{suffix}"
+    pixels = {"gif": "rgb8", "mjpeg": "yuvj420p"}.get(codec, "yuv420p")
+    with av.open(str(file), "w", format=kind) as target:
+        film = target.add_stream(codec, rate=30)
+        film.width, film.height, film.pix_fmt = WIDTH, HEIGHT, pixels
+        for k in range(10):
+            frame = av.VideoFrame.from_ndarray(picture(k)).reformat(format=pixels)
+            frame.pts, frame.time_base = k, Fraction(1, 30)
+            target.mux(film.encode(frame))
+        target.mux(film.encode())
+    assert video_files(tmp_path) == [file] and numbers(file) == list(range(10))

@@ -192,12 +192,13 @@ def test_features_go_by_name() -> None:
 
 def test_a_network_is_made_with_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Backbone, "__init__", lambda self, *given: self.__dict__.update(given=given))
-    assert feature_extractor("timm:vit", "cuda").given == ("timm:vit", "cuda")
+    assert feature_extractor("timm:vit", "cpu:0").given == ("timm:vit", "cpu:0")
 
 
 def test_rate_gives_no_film_more_samples_than_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     clips = {"a": Clip(Path("a"), 30.0, 8, 8, 300, 10.0), "b": Clip(Path("b"), 25.0, 8, 8, 1000, 40.0)}
     monkeypatch.setattr(inputs, "probe", lambda film: clips[film.name])
+    monkeypatch.setattr(inputs, "even_rate", lambda film: None)
     both = [Path("a"), Path("b")]
     assert sampling_rate(both, 1000) is None
     assert sampling_rate(both, 999) == pytest.approx(999 / 40)
@@ -219,3 +220,11 @@ def test_films_of_a_folder_go_by_name(tmp_path: Path) -> None:
 def test_two_films_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.mp4 and .*a\.mov have one name, .*; rename one of them"):
         films_by_name([tmp_path / "a.mp4", tmp_path / "a.mov"])
+
+
+def test_what_is_left_out_of_a_folder_is_said(film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(films_in(tmp_path)) == ["a"] and capsys.readouterr().err == ""
+    for name in (".hidden", *(f"{k}.rv" for k in range(7))):
+        (tmp_path / name).touch()
+    assert list(films_in(tmp_path)) == ["a"]
+    assert capsys.readouterr().err == "no film by its suffix, left out: 0.rv, 1.rv, 2.rv, 3.rv, 4.rv and 2 more\n"

@@ -19,6 +19,7 @@ from vasot_lib.errors import DataError
 
 _MISSING_FRAMES, _MISSING_SHARE = 2, 0.01  # containers are often off by a frame or two
 _DECLARING = {"mov", "matroska", "avi", "flv", "asf"}  # their headers state a duration; FFmpeg estimates the others'
+_LONGEST_PAUSE = 5.0  # seconds between two frames; a longer gap that is four fifths of the film is damage
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # an MP4 or MOV file begins with one
 
 
@@ -82,6 +83,60 @@ def count_packets(path: Path) -> tuple[int, float]:
     with open_video(path) as (container, film):
         ends = [_end(packet) for packet in container.demux(film) if packet.size]
     return len(ends), max(ends, default=0.0)
+
+
+def frame_times(path: Path) -> np.ndarray:
+    """(N,) seconds on the container's clock at which the frames are shown, in order; read without decoding.
+
+    AVI does not say when a frame is shown, only in which order frames are stored. There the k-th frame that is shown
+    gets the time of the k-th that is stored.
+
+    Raises:
+        DataError: all time stamps are equal, or one of them jumps.
+    """
+    with open_video(path) as (container, film):
+        stored = container.format.name == "avi"
+        stamps: list[int] = []
+        try:
+            for packet in container.demux(film):
+                stamp = packet.dts if stored or packet.pts is None else packet.pts
+                if packet.size and stamp is not None and not (packet.is_discard or packet.is_corrupt):
+                    stamps.append(stamp)
+        except (av.FFmpegError, OSError):
+            pass  # who decodes the film says what is damaged
+        times = np.sort(np.array(stamps, dtype=float)) * float(film.time_base or 0)
+    gaps = np.diff(times)
+    if len(gaps) and not gaps.any():
+        raise DataError(f"{path}: the time stamps of all {len(times)} frames are equal; {_restamp(path)}")
+    if len(gaps) and gaps.max() > max(_LONGEST_PAUSE, 0.8 * gaps.sum()):
+        raise DataError(f"{path}: the time stamps jump by {gaps.max():.1f} s; {_restamp(path)}")
+    return times
+
+
+def even_rate(path: Path) -> float | None:
+    """The rate at which a film should be sampled because its frames come at uneven times; None where they come evenly.
+
+    The times of an even film lie on a straight line, up to one frame and a half. Any other is sampled as often as its
+    frames follow each other most of the time.
+
+    Raises:
+        DataError: time stamps that are all equal, or one that jumps.
+    """
+    times = np.zeros(0) if path.is_dir() else frame_times(path)
+    if len(times) < 3:
+        return None
+    step = float(np.median(np.diff(times))) or (times[-1] - times[0]) / (len(times) - 1)
+    apart = np.abs(times - np.linspace(times[0], times[-1], len(times))).max()
+    return 1 / step if apart > 1.5 * step else None
+
+
+def runs_backwards(path: Path, index: int) -> DataError:
+    """The error for a frame that is stamped earlier than the one before it."""
+    return DataError(f"{path}: the time stamps run backwards at frame {index}; {_restamp(path)}")
+
+
+def _restamp(path: Path) -> str:
+    return f"give it new ones, for example with ffmpeg -i {path.name} -vf setpts=N/30/TB -r 30 mended.mp4"
 
 
 def _end(packet: Packet) -> float:

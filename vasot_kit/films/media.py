@@ -10,7 +10,7 @@ import hashlib
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -26,9 +26,11 @@ from PIL import Image, ImageOps
 from vasot_kit.films.containers import (
     count_packets,
     decode,
+    frame_times,
     open_video,
     quarter_turns,
     reason,
+    runs_backwards,
     stated_rate,
     stated_seconds,
     upright_picture,
@@ -36,11 +38,25 @@ from vasot_kit.films.containers import (
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.files import whole_file
 
-# fmt: off
-VIDEO_SUFFIXES = (
-    ".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv",
-)
-# fmt: on
+# Suffix of video files -> their MIME type.
+VIDEO_SUFFIXES = {
+    **dict.fromkeys((".mp4", ".m4v", ".f4v"), "video/mp4"),
+    **dict.fromkeys((".mov", ".qt"), "video/quicktime"),
+    **dict.fromkeys((".mpg", ".mpeg", ".mpe", ".m2v", ".vob"), "video/mpeg"),
+    **dict.fromkeys((".ts", ".mts", ".m2ts"), "video/mp2t"),
+    **dict.fromkeys((".ogv", ".ogg"), "video/ogg"),
+    **dict.fromkeys((".wmv", ".asf"), "video/x-ms-asf"),
+    **dict.fromkeys((".avi", ".divx"), "video/x-msvideo"),
+    **dict.fromkeys((".mjpeg", ".mjpg"), "video/x-motion-jpeg"),
+    ".mkv": "video/x-matroska",
+    ".webm": "video/webm",
+    ".flv": "video/x-flv",
+    ".gif": "image/gif",
+    ".3gp": "video/3gpp",
+    ".3g2": "video/3gpp2",
+    ".mxf": "application/mxf",
+    ".dv": "video/x-dv",
+}
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 _EARLY = 1e-3  # seconds by which a frame may be early: Matroska rounds time stamps to milliseconds
@@ -56,6 +72,7 @@ class Clip:
         width, height: pixels, upright (after rotation metadata).
         frames: their number as the container states it, before any edit list; None where it states none.
         duration: seconds.
+        start: seconds from the beginning of the file, where its sound may start, to its first picture.
     """
 
     path: Path
@@ -64,6 +81,7 @@ class Clip:
     height: int
     frames: int | None
     duration: float
+    start: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -100,6 +118,9 @@ def probe(path: str | Path, folder_fps: float = 30.0) -> Clip:
     with open_video(path) as (container, film):
         fps, duration, frames = stated_rate(film), stated_seconds(container, film), film.frames or None
         first = next(decode(path, container, film))
+        # A container without sound begins with its first picture; FFmpeg may count that of AVI from the frame before.
+        late = (first.pts or 0) * float(film.time_base or 0) - (container.start_time or 0) / av.time_base
+        late = late if len(container.streams) > 1 and late > 0.5 / (fps or 30.0) else 0.0
     if not fps or not duration:
         count, end = count_packets(path)
         duration = duration or end
@@ -107,7 +128,7 @@ def probe(path: str | Path, folder_fps: float = 30.0) -> Clip:
             raise DataError(f"{path} has no time stamps; convert it with ffmpeg -i {path.name} converted.mp4")
         fps = fps or count / duration
     height, width = (first.width, first.height) if quarter_turns(first)[0] else (first.height, first.width)
-    return Clip(path, fps, width, height, frames, duration)
+    return Clip(path, fps, width, height, frames, duration, late)
 
 
 def stream(
@@ -229,7 +250,7 @@ def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
     """The files with one of the suffixes, in no order, without hidden ones."""
     named = (file for file in folder.iterdir() if file.suffix.lower() in suffixes and not file.name.startswith("."))
     return [file for file in named if file.is_file()]
@@ -326,11 +347,19 @@ def _video_frames(path: Path, size: tuple[int, int] | None) -> Iterator[_Shown]:
     with open_video(path) as (container, film):
         tick = float(film.time_base or 0)
         lasts = 1 / (stated_rate(film) or 30.0)  # where a frame does not say how long it is shown
+        times = frame_times(path)  # refused here if damaged, before anything is decoded
+        stored = times - times[0] if container.format.name == "avi" and len(times) else ()
+        before = 0.0
         for index, frame in enumerate(decode(path, container, film)):
             if index == 0:
                 turn, first = quarter_turns(frame), frame.pts or 0
                 target = size or ((frame.width, frame.height) if turn[0] else (frame.height, frame.width))
             time = index * lasts if frame.pts is None else (frame.pts - first) * tick
+            if index < len(stored):
+                time = float(stored[index])
+            if time < before:
+                raise runs_backwards(path, index)
+            before = time
             end = time + (frame.duration * tick or lasts)
             yield _Shown(index, time, end, partial(upright_picture, frame, turn, target, reformatter))
 

@@ -30,6 +30,7 @@ from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.files import whole_file
 
+_FORMAT = 2  # of the features in the cache; another number makes the cache of an older version unknown
 FEW_FILMS = 2  # up to so many are decoded in this process, because FFmpeg uses several cores by itself
 
 
@@ -60,6 +61,7 @@ class Recording:
         index: (N,) int64, the numbers of these frames among all decoded frames of the film, from 0.
         features: (N, D) float32.
         frames: (N, H, W, 3) uint8, mapped from a file; None where they were not asked for.
+        start: seconds from the beginning of the file, where its sound may start, to its first picture.
     """
 
     path: Path
@@ -67,6 +69,7 @@ class Recording:
     index: np.ndarray
     features: Tensor
     frames: np.ndarray | None = None
+    start: float = 0.0
 
     @property
     def name(self) -> str:
@@ -97,7 +100,7 @@ class _Job:
 
     @property
     def features(self) -> Path:
-        settings = json.dumps([self.extractor.name, self.extractor.side, self.fps])
+        settings = json.dumps([self.extractor.name, self.extractor.side, self.fps, _FORMAT])
         return self.folder / f"features-{hashlib.sha256(settings.encode()).hexdigest()[:12]}.npz"
 
     @property
@@ -124,7 +127,8 @@ class _Job:
 
         features = self.extractor(pictures(), self.fps or clip.fps)
         with whole_file(self.features) as beside, beside.open("wb") as file:
-            np.savez(file, features=features.astype(np.float32), times=np.array(times), index=np.array(index))
+            frames = {"times": np.array(times), "index": np.array(index), "start": np.array(clip.start)}
+            np.savez(file, features=features.astype(np.float32), **frames)  # type: ignore[arg-type]
 
     def _store_pictures(self) -> None:
         with whole_file(self.pictures) as beside, beside.open("wb") as file:
@@ -133,11 +137,11 @@ class _Job:
 
     def read(self) -> Recording:
         with np.load(self.features, allow_pickle=False) as stored:
-            times, index, features = (stored[name] for name in ("times", "index", "features"))
+            times, index, features, start = (stored[name] for name in ("times", "index", "features", "start"))
         frames = None
         if self.size is not None:
             frames = np.memmap(self.pictures, np.uint8, "r", shape=(len(times), *self.size, 3))
-        return Recording(self.path, times, index, torch.from_numpy(features), frames)
+        return Recording(self.path, times, index, torch.from_numpy(features), frames, float(start))
 
 
 def read_recordings(

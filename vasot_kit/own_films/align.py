@@ -62,7 +62,8 @@ def align_films(
     check_rate(fps)
     settings = settings or MatchingSettings()
     by_motion = features == Motion.name
-    extractor = MotionMaps() if by_motion else feature_extractor(features, device)
+    extractor = feature_extractor(features, device)
+    extractor = MotionMaps() if by_motion else extractor
     if len(films) > 2:
         films_by_name(films[1:])
     fps = sampling_rate(films, MAX_FRAMES) if fps is None else fps
@@ -98,7 +99,7 @@ def _write(outputs: Outputs, x: Recording, y: Recording, alignment: FilmAlignmen
     share = alignment.share.numpy()
     nearest = np.clip(np.round(alignment.matches), 0, len(y.times) - 1).astype(int)
     seconds = np.interp(alignment.matches, np.arange(len(y.times)), y.times)
-    spread = _spread(share, y.times)
+    spread = _spread(alignment.plan.numpy(), y.times)
     rows = zip(x.index.tolist(), x.times.tolist(), y.index[nearest].tolist(), seconds.tolist(), spread, strict=True)
     outputs.table(
         f"{prefix}correspondence.csv",
@@ -111,8 +112,8 @@ def _write(outputs: Outputs, x: Recording, y: Recording, alignment: FilmAlignmen
     outputs.side_by_side(f"{prefix}side_by_side.mp4", x, y, nearest)
 
 
-def _spread(share: np.ndarray, times: np.ndarray) -> list[float]:
+def _spread(plan: np.ndarray, times: np.ndarray) -> list[float]:
     """For each frame of X the standard deviation, in seconds, of where its mass goes in Y; large where it is unsure."""
-    rows = share / np.maximum(share.sum(1, keepdims=True), 1e-30)
+    rows = plan / np.maximum(plan.sum(1, keepdims=True), 1e-30)
     mean = rows @ times
     return np.sqrt(np.maximum(rows @ times**2 - mean**2, 0)).tolist()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import torch
+
 from vasot_kit.films.appearance import Appearance
+from vasot_kit.films.containers import even_rate
 from vasot_kit.films.media import probe, video_files
 from vasot_kit.films.motion import Motion
 from vasot_kit.films.recordings import FeatureExtractor
 from vasot_lib.errors import DataError, InputError
 
 MAX_FRAMES = 2000  # of a film, sampled; a plan between two such films has 4 million entries
+MOST_NAMED = 5  # files that are left out of a folder, in the line that says so
 
 
 def feature_extractor(name: str, device: str = "cpu") -> FeatureExtractor:
@@ -25,9 +30,10 @@ def feature_extractor(name: str, device: str = "cpu") -> FeatureExtractor:
         device: where a network runs.
 
     Raises:
-        InputError: no such features.
+        InputError: no such features, or no such device.
         DataError: the weights of the network cannot be loaded.
     """
+    _check_device(device)
     own: dict[str, FeatureExtractor] = {"appearance": Appearance(), "motion": Motion()}
     if name in own:
         return own[name]
@@ -36,6 +42,13 @@ def feature_extractor(name: str, device: str = "cpu") -> FeatureExtractor:
     from vasot_kit.films.backbones import Backbone
 
     return Backbone(name, device)
+
+
+def _check_device(name: str) -> None:
+    try:
+        torch.empty(1, device=name).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"device is {name!r}, which this machine does not have; use --device cpu") from error
 
 
 def films_in(folder: Path, out: Path | None = None) -> dict[str, Path]:
@@ -51,6 +64,10 @@ def films_in(folder: Path, out: Path | None = None) -> dict[str, Path]:
     films = [film for film in video_files(folder) if out is None or film.resolve() != out.resolve()]
     if not films:
         raise DataError(f"{folder} holds no films; put video files or folders of pictures there")
+    others = [file.name for file in sorted(folder.iterdir()) if file.is_file() and file not in films]
+    if others := [name for name in others if not name.startswith(".")]:
+        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+        print(f"no film by its suffix, left out: {', '.join(others[:MOST_NAMED])}{more}", file=sys.stderr)
     return films_by_name(films)
 
 
@@ -80,8 +97,13 @@ def check_rate(fps: float | None) -> None:
 
 
 def sampling_rate(films: Sequence[Path], most: int) -> float | None:
-    """Samples per second at which no film gives more than ``most`` frames; None, every frame, where none has more."""
-    clips = [probe(film) for film in films]
-    if all(clip.duration * clip.fps <= most for clip in clips):
-        return None
+    """Samples per second at which no film gives more than ``most`` frames; None, every frame, where none has more.
+
+    If the frames of a film come at uneven times, all films are sampled at its rate: motion is measured between
+    neighbouring frames, which have to be the same time apart.
+    """
+    clips, uneven = [probe(film) for film in films], [even_rate(film) for film in films]
+    rate = max(filter(None, uneven), default=None)
+    if all(clip.duration * (rate or clip.fps) <= most for clip in clips):
+        return rate
     return most / max(clip.duration for clip in clips)

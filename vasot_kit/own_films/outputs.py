@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from pympi.Elan import Eaf
 
-from vasot_kit.films.media import content_hash, probe, stream, write_video
+from vasot_kit.films.media import VIDEO_SUFFIXES, content_hash, probe, stream, write_video
 from vasot_kit.films.recordings import Recording
 from vasot_kit.runs.records import to_json, versions, write_text
 from vasot_lib.errors import DataError
@@ -95,25 +95,31 @@ class Outputs:
         return target
 
     def side_by_side(self, name: str, x: Recording, y: Recording, matches: np.ndarray) -> Path:
-        """Write a film that browsers play: every frame of X beside its match in Y, at the rate of X.
+        """Write a film that browsers play, as long as X: every frame of X beside its match in Y.
 
         Args:
             matches: (N,) frames of Y, which must not decrease.
         """
-        seconds = np.diff(x.times)
-        return write_video(
-            self._place(name), _pairs(x, y, matches), float(1 / np.median(seconds)), f"config {self.mark}", quality=24
-        )
+        rate = (len(x.times) - 1) / float(x.times[-1] - x.times[0])
+        return write_video(self._place(name), _pairs(x, y, matches), rate, f"config {self.mark}", quality=24)
 
     def elan(self, name: str, recording: Recording, labels: np.ndarray, actions: Sequence[str]) -> Path:
-        """Write an annotation file of ELAN with one tier: which action happens from when to when, in milliseconds."""
+        """Write an annotation file of ELAN with one tier: which action happens from when to when, in milliseconds.
+
+        ELAN counts from the beginning of the file, which is that of the sound where the picture starts later.
+        """
         document = Eaf(author=f"vasot, config {self.mark}")
-        document.add_linked_file(recording.path.name, relpath=f"./{recording.path.name}", mimetype="video/mp4")
+        path = recording.path
+        if not path.is_dir():  # ELAN cannot play a folder of pictures
+            kind = VIDEO_SUFFIXES.get(path.suffix.lower(), "video/mp4")
+            document.add_linked_file(path.name, relpath=f"./{path.name}", mimetype=kind)
         document.add_property("config", self.mark)
         document.add_tier("actions")
         document.remove_tier("default")
         for action, start, end in segment_times(recording, labels):
-            document.add_annotation("actions", round(1000 * start), round(1000 * end), actions[action])
+            document.add_annotation(
+                "actions", *(round(1000 * (recording.start + at)) for at in (start, end)), actions[action]
+            )
         target = self._place(name)
         with whole_file(target) as beside:
             document.to_file(str(beside))
