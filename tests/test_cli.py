@@ -279,7 +279,9 @@ def test_segment_takes_the_films_of_a_folder_but_not_its_own_results(called: dic
 def test_features_hands_on_its_folder_and_options(called: dict[str, Any]) -> None:
     assert main(["features", "films", "--fps", "10", "--out", "o"]) == 0
     network = "torchvision:resnet50"
-    assert called == {"given": (Path("films"), Path("o")), "features": network, "fps": 10.0, "device": "cpu"}
+    films = {"given": (Path("films"), Path("o")), "features": network, "fps": 10.0, "device": "cpu"}
+    assert called == {**films, "trim": False}
+    assert main(["features", "films", "--trim", "--out", "o"]) == 0 and called["trim"] is True
 
 
 @pytest.mark.parametrize(

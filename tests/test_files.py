@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vasot_lib.files import whole_file
+from vasot_lib.files import HOST, whole_file
 
 
 def test_a_file_is_in_its_place_only_when_all_of_it_was_written(tmp_path: Path) -> None:
@@ -67,3 +67,18 @@ def test_processes_do_not_write_into_each_others_files(tmp_path: Path, monkeypat
             other.write_text("other")
         assert target.read_text() == "other" and mine.read_text() == "mine"
     assert target.read_text() == "mine" and list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
+    target, dead = tmp_path / "a.txt", 2**22 + 1  # above every process number of Linux
+    left = [
+        tmp_path / f".a.txt.{HOST}.{dead}",
+        tmp_path / f".b.txt.{HOST}.{dead}",
+        tmp_path / f".a.txt.elsewhere.{dead}",
+    ]
+    alive = tmp_path / f".a.txt.{HOST}.{os.getppid()}"
+    for file in (*left, alive):
+        file.touch()
+    with whole_file(target) as beside:
+        beside.write_text("whole")
+    assert sorted(tmp_path.iterdir()) == sorted([*left[1:], alive, target])

@@ -7,8 +7,12 @@ and ``vasot --help`` shall answer at once.
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import sys
+import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,8 +43,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0, 1 for a failure, 2 for bad use, 130 when interrupted. A failure or bad use is one line on
-        standard error.
+        standard error, and so is what the system refuses, such as to write to a full disk. Any other exception is a
+        fault of the kit and keeps its traceback.
     """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # it was closed; the next file that is opened would take its place
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - stays open as long as the process
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
+        code = _run(arguments)
+    try:
+        sys.stdout.flush()
+    except OSError:  # python would try again at its end, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         with vasot.make_context("vasot", list(sys.argv[1:] if arguments is None else arguments)) as context:
             vasot.invoke(context)
@@ -60,8 +80,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
     except BrokenPipeError:  # whoever reads the output has closed it, as in `vasot data | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (OSError, MemoryError) as error:
+        return _complain(_refused(error), 1)
+    except Exception as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))  # how libraries in Rust, as safetensors, say it
+        if number is None:
+            raise
+        return _complain(_refused(OSError(int(number[1]), os.strerror(int(number[1])))), 1)
     return 0
+
+
+def _refused(error: OSError | MemoryError) -> str:
+    """What the system refused to do, the file that it concerns, and a remedy."""
+    from vasot_kit.cache import cache_folder
+
+    if isinstance(error, MemoryError):
+        return "the memory does not suffice; use fewer frames at a time, or a smaller batch"
+    what = error.strerror or str(error) or type(error).__name__
+    remedy = "check the path and its permissions"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "free space, or write elsewhere"
+    if str(error.filename).startswith(str(cache_folder())):
+        remedy += "; VASOT_CACHE names the folder of the cache"
+    return f"{what}{f': {error.filename}' if error.filename else ''}; {remedy}"
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
+    """Say in one line what the kit itself warns of; what libraries tell programmers is not shown."""
+    if (
+        category is UserWarning
+        and Path(__file__).parents[1] in Path(filename).parents
+        and "site-packages" not in filename
+    ):
+        print(f"vasot: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _complain(error: object, code: int) -> int:
@@ -89,8 +141,21 @@ def parameter_option(summary: str) -> Decorator:
 
 
 def out_option(summary: str, **settings: Any) -> Decorator:
-    """``--out DIR``, either with a ``default`` or ``required``."""
-    return click.option("--out", type=PATH, metavar="DIR", help=summary, **settings)
+    """``--out DIR``, either with a ``default`` or ``required``; whether it can be written is tested before any work."""
+    return click.option("--out", type=PATH, metavar="DIR", help=summary, callback=_writable, **settings)
+
+
+def _writable(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:
+    place = folder.absolute()
+    try:
+        while not place.exists():
+            place = place.parent
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file; name a folder")
+        with tempfile.TemporaryFile(dir=place):
+            return folder
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror or error}); name another folder") from error
 
 
 def film_options(features: str) -> Decorator:
@@ -200,6 +265,7 @@ def segment(folder: Path, actions: int, out: Path, **options: Any) -> None:
 @command("vasot features FOLDER --features torchvision:resnet50 --fps 10 --out described")
 @click.argument("folder", type=PATH)
 @film_options("torchvision:resnet50")
+@click.option("--trim", is_flag=True, help="Cut a film and its labels to the shorter of the two.")
 def features(folder: Path, out: Path, **options: Any) -> None:
     """Describe films by features of a frozen network.
 

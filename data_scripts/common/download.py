@@ -24,6 +24,9 @@ from vasot_lib.data.folder import refuse_existing
 from vasot_lib.errors import DataError
 
 TIMEOUT = 60.0  # seconds without a byte from the server
+# More than this is not unpacked where it is also more than so many times the archive: labels, which are packed best,
+# are smaller altogether, and features do not become 50 times smaller.
+MOST_BYTES, MOST_RATIO = 200 * 10**6, 50
 # First bytes of archives that Python cannot read -> their format, and the command that unpacks them.
 FOREIGN = {
     b"Rar!": ("rar", "unrar x {archive} {folder}/"),
@@ -257,6 +260,8 @@ def _refuse_leaving(archive: Path, name: str, target: str | None = None, link: s
     for path, what in ((name, f"path {name!r}"), (target, f"link {name!r} -> {link!r}")):
         if path is None:
             continue
+        if not path or "\0" in path:
+            raise DataError(f"{archive} holds a file without a name; nothing was unpacked, get it from its owner")
         absolute = PurePosixPath(path).is_absolute() or PureWindowsPath(path).drive or path.startswith("\\")
         if absolute or os.path.normpath(path.replace("\\", "/")).split("/")[0] == "..":
             raise DataError(
@@ -266,6 +271,11 @@ def _refuse_leaving(archive: Path, name: str, target: str | None = None, link: s
 
 
 def _refuse_too_large(archive: Path, scratch: Path, size: int) -> None:
+    if size > max(MOST_BYTES, MOST_RATIO * archive.stat().st_size):
+        raise DataError(
+            f"{archive} would become {size / archive.stat().st_size:.0f} times as large, {size / 1e9:.1f} GB, as no "
+            "features or films do; nothing was unpacked, get it from its owner"
+        )
     free = shutil.disk_usage(scratch).free
     if size > free:
         raise DataError(f"{archive} needs {size / 1e9:.1f} GB but the disk has {free / 1e9:.1f} GB; make room first")

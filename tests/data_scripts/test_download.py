@@ -269,3 +269,17 @@ def test_an_existing_folder_is_not_overwritten(tmp_path):
     with pytest.raises(DataError, match="out already exists; remove it first"):
         unpack(archive, tmp_path / "out")
     assert (tmp_path / "out" / "a").read_text() == "old"
+
+
+def test_a_bomb_and_a_file_without_a_name_are_not_unpacked(tmp_path):
+    bomb, nameless = tmp_path / "bomb.zip", tmp_path / "nameless.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as pack, pack.open("a", "w") as inner:
+        for _ in range(300):
+            inner.write(bytes(10**6))
+    with zipfile.ZipFile(nameless, "w") as pack:
+        pack.writestr(zipfile.ZipInfo(""), b"x")
+    with pytest.raises(DataError, match=r"bomb\.zip would become \d+ times as large, 0\.3 GB"):
+        unpack(bomb, tmp_path / "out")
+    with pytest.raises(DataError, match=r"nameless\.zip holds a file without a name"):
+        unpack(nameless, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bomb.zip", "nameless.zip"]

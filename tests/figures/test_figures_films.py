@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -9,7 +12,8 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vasot_kit.figures import action_style, plot_alignment, plot_clock, plot_timelines
+from vasot_kit.figures import action_style, plot_alignment, plot_clock, plot_timelines, style
+from vasot_kit.figures.style import legible
 from vasot_lib.errors import InputError
 
 N, M = 9, 13
@@ -127,3 +131,21 @@ def test_the_clock_is_the_share_of_the_motion_so_far() -> None:
 def test_a_clock_needs_a_film() -> None:
     with pytest.raises(InputError, match=r"plot_clock\(\) got no films"):
         plot_clock({}, 25.0)
+
+
+def test_names_in_any_script_are_drawn_without_a_warning(recwarn, monkeypatch):
+    monkeypatch.setitem(matplotlib.rcParams, "font.family", list(matplotlib.rcParams["font.family"]))
+    names = ["\u4e2d\u6587", "\u65e5\u672c \U0001f600", "caf\u00e9 \u0416"]
+    assert legible(names[2]) == names[2]
+    figure = plot_timelines({name: (np.arange(5.0), [0, 0, 1, 1]) for name in names}, ["\u5207", "b"])
+    figure.savefig(io.BytesIO())
+    other = plot_alignment(
+        np.eye(8) / 8, np.arange(8.0), *(np.zeros((8, 4, 4, 3), np.uint8),) * 2, names=(names[0], names[1])
+    )
+    other.savefig(io.BytesIO())
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_what_no_font_can_draw_is_shown_by_its_number(monkeypatch):
+    monkeypatch.setattr(style.fontManager, "ttflist", [])
+    assert style.legible("a\u4e2d\u6587") == "aU+4E2D U+6587"

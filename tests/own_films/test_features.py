@@ -131,3 +131,20 @@ def test_unknown_features_are_refused(labelled: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="features are 'clip'; use motion, appearance or library:model"):
         extract(labelled, tmp_path / "out", features="clip")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("fps", [None, 10.0])
+@pytest.mark.parametrize("difference", [-7, 5])
+def test_films_and_labels_of_other_lengths_are_cut_to_the_shorter(
+    labelled: Path, tmp_path: Path, difference: int, fps: float | None
+) -> None:
+    lines = "".join(f"{name_of(frame)}\n" for frame in range(N + difference))
+    (labelled / "groundTruth" / "one").unlink()
+    (labelled / "groundTruth" / "one.txt").write_text(lines)  # with a suffix, as load_folder takes them too
+    with pytest.raises(DataError, match=r"correct one of them, or cut to the shorter with --trim"):
+        extract(labelled, tmp_path / "out", fps=fps)
+    dataset = load_folder(extract(labelled, tmp_path / "out", fps=fps, trim=True))
+    step, (one, two) = (1 if fps is None else 3), dataset.videos
+    taken = range(0, min(N, N + difference), step)
+    assert (len(one), len(two)) == (len(taken), N // step)
+    assert [dataset.classes[label] for label in one.labels] == [name_of(frame) for frame in taken]

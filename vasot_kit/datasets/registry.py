@@ -90,6 +90,11 @@ def find_entry(name: str) -> tuple[Entry, str]:
             message lists the known ones.
     """
     key, slash, activity = name.partition("/")
+    if key not in DATASETS and (name.startswith((".", "/", "~")) or Path(name).is_dir()):
+        raise InputError(
+            f"{name} is a path, not the name of a data set; read a folder of features with "
+            "vasot_lib.data.load_folder, and see the names with vasot data"
+        )
     if key not in DATASETS:
         raise unknown_name("data set", key, DATASETS)
     entry = DATASETS[key]
@@ -118,7 +123,7 @@ def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
     folder = data_root(root)
     if entry.origin != "first use" and not entry.present(folder):
         raise DataError(
-            f"data set {entry.name!r} is not in {folder}; bring it with: {entry.command}, or set VASOT_DATA"
+            f"data set {entry.name!r} is not in the folder {folder}; bring it with: {entry.command}, or set VASOT_DATA"
         )
     return entry.load(entry, folder, activity)
 

@@ -36,6 +36,7 @@ class PublishedRow:
         alpha: weight of the structure term, in training and in decoding.
         alpha_vasot: the same for VASOT, where it differs from ASOT's.
         lr, weight_decay: of Adam.
+        adam_vasot: both for VASOT, and so for VAOT, where they differ from ASOT's.
         epochs: of ASOT and of VASOT.
         hidden, out: widths of the encoder.
     """
@@ -47,6 +48,7 @@ class PublishedRow:
     alpha_vasot: tuple[float, float] | None = None
     lr: float = 1e-3
     weight_decay: float = 1e-4
+    adam_vasot: tuple[float, float] | None = None
     epochs: tuple[int, int] = (30, 30)
     hidden: int = 128
     out: int = 40
@@ -54,7 +56,7 @@ class PublishedRow:
 
 PUBLISHED_ROWS = {
     "breakfast": PublishedRow(0.20, 0.10, alpha=(0.4, 0.7), alpha_vasot=(0.5, 0.6), epochs=(15, 50)),
-    "youtube_instructions": PublishedRow(0.15, 0.12, epochs=(10, 30), hidden=32, out=32),
+    "youtube_instructions": PublishedRow(0.15, 0.12, adam_vasot=(1e-4, 1e-5), epochs=(10, 30), hidden=32, out=32),
     "fifty_salads_eval": PublishedRow(0.15, 0.11),
     "fifty_salads_mid": PublishedRow(0.15, 0.15),
     "desktop_assembly": PublishedRow(0.25, 0.16, radius=0.02),
@@ -173,9 +175,11 @@ def preset_values(
     row = PIXEL_ROW if pixels else PUBLISHED_ROWS[published]
     kit = KIT_ROWS.get(dataset, KitRow(row.rho, epochs=row.epochs))
     if preset == "kit":
-        row = replace(row, rho=kit.rho, epochs=kit.epochs, alpha=(0.4, 0.7), alpha_vasot=None)
+        row = replace(row, rho=kit.rho, epochs=kit.epochs, alpha=(0.4, 0.7), alpha_vasot=None, adam_vasot=None)
     if method != "asot" and row.alpha_vasot:
         row = replace(row, alpha=row.alpha_vasot)
+    if method in ALIGNMENT_PREFIX and row.adam_vasot:
+        row = replace(row, lr=row.adam_vasot[0], weight_decay=row.adam_vasot[1])
     own = METHOD_VALUES[preset].get(method, MethodValues())
     if epochs is None:
         epochs = round(own.epochs_factor * row.epochs[1 if find_method(method).paired else 0])

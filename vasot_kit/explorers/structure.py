@@ -20,8 +20,8 @@ def explore_structure(x: Video, y: Video, background: int | None = None) -> Expl
     The figure shows the plan, the cost ``C + rho R``, the structure gradient ``Cx T Cy``, and the terms of the
     objective J with marks at those of the uniform plan. The numbers are J, its terms, the largest relative marginal
     error, the share of frames whose best match shows the same step, the mean jump of the best match from frame to frame
-    (in frames of Y), and the effective number of matches of a frame. A radius whose window holds no frame is refused,
-    as in :func:`vasot_lib.transport.solve`.
+    (in frames of Y), and the effective number of matches of a frame. A radius whose window holds no frame is refused
+    unless alpha is 0, as in :func:`vasot_lib.transport.solve`.
 
     Args:
         x: N frames with labels; their features are compared as they are.
@@ -45,7 +45,12 @@ def explore_structure(x: Video, y: Video, background: int | None = None) -> Expl
         problem = make_problem(cost, structure, alpha=alpha, epsilon=epsilon)
         plan = solve(cost, structure, alpha=alpha, epsilon=epsilon)
         terms = _terms(problem, plan.matrix)
-        gradient = structure[0].bind([len(x)], 1)(structure[1].bind([len(y)], 2)(plan.matrix))
+        try:
+            gradient = structure[0].bind([len(x)], 1)(structure[1].bind([len(y)], 2)(plan.matrix))
+        except InputError:  # a window without a frame
+            if alpha:
+                raise
+            gradient = torch.zeros_like(plan.matrix)
         figure = plot_structure(
             plan.matrix[0], cost[0], gradient[0], terms, reference=_terms(problem, uniform),
             labels_x=x.labels, labels_y=y.labels, truth=truth, background=background,

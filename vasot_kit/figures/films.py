@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from vasot_kit.figures.plans import draw_plan
-from vasot_kit.figures.style import ACCENT, COLOURS, SOFT, despine, draw_label_bar, draw_legend, per_frame
+from vasot_kit.figures.style import ACCENT, COLOURS, SOFT, despine, draw_label_bar, draw_legend, legible, per_frame
 from vasot_lib.errors import InputError
 
 SHOWN = 7  # pairs of pictures beside a plan
@@ -28,6 +28,7 @@ def plot_timelines(rows: Mapping[str, tuple[ArrayLike, ArrayLike]], actions: Seq
     """
     if not rows:
         raise InputError("plot_timelines() got no films; give at least one")
+    names = [legible(name) for name in rows]  # before the axes, whose font is that of their making
     figure = Figure(figsize=(9, 1.4 + 0.38 * len(rows)), layout="constrained")
     axes = figure.subplots()
     seen, longest = set(), 0.0
@@ -38,7 +39,7 @@ def plot_timelines(rows: Mapping[str, tuple[ArrayLike, ArrayLike]], actions: Seq
         seen |= set(labels.tolist())
         longest = max(longest, float(edges[-1]))
     axes.set(xlim=(0, longest), ylim=(len(rows) - 0.5, -0.5), xlabel="seconds")
-    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_yticks(range(len(rows)), names)
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set_visible(False)
     draw_legend(figure, np.array(sorted(seen)), actions, None)
@@ -70,6 +71,7 @@ def plot_alignment(
     plan = np.asarray(matrix, dtype=float)
     n, m = plan.shape
     path = per_frame("matches", matches, n)
+    names = (legible(names[0]), legible(names[1]))
     figure = Figure(figsize=(11.5, 4.2))
     left = figure.add_gridspec(1, 1, left=0.075, right=0.4, top=0.93, bottom=0.14)
     axes = figure.add_subplot(left[0], label="plan")
@@ -114,7 +116,7 @@ def plot_clock(motion: Mapping[str, ArrayLike], fps: float) -> Figure:
         moved = np.asarray(values, dtype=float)
         seconds, colour = np.arange(len(moved)) / fps, COLOURS[number % len(COLOURS)]
         mass.plot(seconds, moved / moved.sum(), color=colour, lw=1.3)
-        clock.plot(seconds / seconds[-1], moved.cumsum() / moved.sum(), color=colour, lw=1.6, label=name)
+        clock.plot(seconds / seconds[-1], moved.cumsum() / moved.sum(), color=colour, lw=1.6, label=legible(name))
     clock.plot([0, 1], [0, 1], ":", color=SOFT, lw=1)
     mass.set(xlabel="seconds", ylabel="mass $p_i$", ylim=(0, None), title="how much moves")
     clock.set(xlabel="share of the frames", ylabel="share of the motion", xlim=(0, 1), ylim=(0, 1), title="the clock")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import ArrayLike
 
@@ -21,6 +25,33 @@ MARKERS = ("o", "s", "^", "D")
 BACKGROUND = "#DDDDDD"
 INK, SOFT, ACCENT, PUBLISHED = "#222222", "#777777", "#0072B2", "#882255"
 NUMBERED = 0.045  # segments longer than this share of their video carry the number of their action
+
+
+# What no font can draw is a box; which character it was is of no concern to who runs a command.
+warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
+
+
+def legible(text: str) -> str:
+    """The text as figures can draw it.
+
+    Where the usual font lacks a character, such as a Chinese one, the first installed font that has all that are
+    lacking draws them in axes and texts that are made from then on. Without one they are replaced by their numbers.
+    """
+    usual = get_font(findfont("DejaVu Sans"))
+    lacking = {mark for mark in text if not usual.get_char_index(ord(mark))}
+    if not lacking:
+        return text
+    families = matplotlib.rcParams["font.family"]
+    for font in fontManager.ttflist:
+        if (
+            "Last Resort" not in font.name
+            and Path(font.fname).is_file()
+            and all(get_font(font.fname).get_char_index(ord(mark)) for mark in lacking)
+        ):
+            if font.name not in families:
+                matplotlib.rcParams["font.family"] = [*families, font.name]
+            return text
+    return "".join(f"U+{ord(mark):04X} " if mark in lacking else mark for mark in text).strip()
 
 
 class ActionStyle(NamedTuple):
@@ -97,7 +128,7 @@ def draw_legend(figure: Figure, actions: np.ndarray, classes: Sequence[str], bac
     handles = []
     for action in sorted(actions.tolist(), key=lambda k: (k in (-1, background), k)):
         style = action_style(action, background)
-        name = classes[action].replace("_", " ") if action >= 0 else "no class"
+        name = legible(classes[action].replace("_", " ")) if action >= 0 else "no class"
         number = "" if action < 0 or action == background or name.endswith(str(action + 1)) else f"{action + 1} "
         handles.append(Patch(label=number + name, **patch_style(action, style)))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, handlelength=1)

@@ -183,9 +183,9 @@ def read_recordings(
     recordings = [job.read() for job in jobs]
     for recording in recordings:
         if len(recording.times) < 2:
-            raise DataError(
-                f"{recording.path} gives {len(recording.times)} frame at {fps} fps; raise the rate or leave it out"
-            )
+            at = "" if fps is None else f" at {fps} fps"
+            remedy = "leave it out" if fps is None else "raise the rate or leave it out"
+            raise DataError(f"{recording.path} gives 1 frame{at}; {remedy}")
     return recordings
 
 
@@ -310,14 +310,20 @@ def labelled_films(root: Path, activity: str | None = None) -> Mapping[str, Path
     return films
 
 
-def label_lines(root: Path, key: str, recording: Recording, names: Sequence[str], fps: float | None) -> list[str]:
+def label_lines(
+    root: Path, key: str, recording: Recording, names: Sequence[str], fps: float | None, trim: bool = False
+) -> list[str]:
     """The class names of the sampled frames of a recording.
+
+    With ``trim`` a film and its labels may differ in length: labels of frames that the film does not have are left out,
+    and the frames without a label, at the end, have none in the result.
 
     Raises:
         DataError: no labels, too few or too many, or one that is not in the mapping.
     """
     truth = root / "groundTruth"
-    file = next((place for place in (truth / key, truth / Path(key).name) if place.is_file()), None)
+    stems = (truth / key, truth / Path(key).name)
+    file = next((p for p in (*stems, *(stem.with_name(f"{stem.name}.txt") for stem in stems)) if p.is_file()), None)
     if file is None:
         raise DataError(f"{truth / key} is missing; add the labels of {recording.path.name} or remove that recording")
     labels = read_lines(file)
@@ -328,9 +334,9 @@ def label_lines(root: Path, key: str, recording: Recording, names: Sequence[str]
     # lie between two samples.
     last = int(recording.index[-1])
     rest = 1 if fps is None else int(np.diff(recording.index).max()) + 1
-    if not 0 < len(labels) - last <= rest:
+    if not 0 < len(labels) - last <= rest and not (trim and labels):
         raise DataError(
             f"{file} has {len(labels)} labels but {recording.path.name} has {last + 1} frames "
-            f"(difference {len(labels) - last - 1:+d}); correct one of them"
+            f"(difference {len(labels) - last - 1:+d}); correct one of them, or cut to the shorter with --trim"
         )
-    return [labels[row] for row in recording.index.tolist()]
+    return [labels[row] for row in recording.index.tolist() if row < len(labels)]

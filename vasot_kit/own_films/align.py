@@ -12,7 +12,14 @@ from vasot_kit.figures import plot_alignment
 from vasot_kit.films.media import probe
 from vasot_kit.films.motion import CELLS, Motion, MotionMaps
 from vasot_kit.films.recordings import FeatureExtractor, Recording, read_recordings
-from vasot_kit.own_films.inputs import MAX_FRAMES, check_rate, feature_extractor, films_by_name, sampling_rate
+from vasot_kit.own_films.inputs import (
+    MAX_FRAMES,
+    check_rate,
+    feature_extractor,
+    films_by_name,
+    refuse_still,
+    sampling_rate,
+)
 from vasot_kit.own_films.matching import (
     FilmAlignment,
     FilmMotion,
@@ -69,6 +76,7 @@ def align_films(
     fps = sampling_rate(films, MAX_FRAMES) if fps is None else fps
     outputs = Outputs(out, {"command": "align", "features": features, "fps": fps, "matching": asdict(settings)}, films)
     recordings = [_read_with_thumbnails(film, extractor, fps, progress) for film in films]
+    refuse_still(recordings)
     reference, alignments = recordings[0], []
     for other in recordings[1:]:
         if by_motion:

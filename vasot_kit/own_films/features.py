@@ -10,7 +10,14 @@ from vasot_lib.data.folder import read_mapping, refuse_existing, save_folder
 
 
 def extract_features(
-    folder: Path, out: Path, *, features: str, fps: float | None = None, device: str = "cpu", progress: bool = True
+    folder: Path,
+    out: Path,
+    *,
+    features: str,
+    fps: float | None = None,
+    device: str = "cpu",
+    trim: bool = False,
+    progress: bool = True,
 ) -> Path:
     """Write a feature folder of the films in a folder, with the labels of the same frames where the films have labels.
 
@@ -22,6 +29,7 @@ def extract_features(
         features: see :func:`vasot_kit.own_films.inputs.feature_extractor`.
         fps: samples per second; every frame where None.
         device: where the network runs.
+        trim: cut a film and its labels to the shorter of the two where they differ in length.
         progress: show progress bars.
 
     Returns:
@@ -40,8 +48,8 @@ def extract_features(
     names = read_mapping(folder / "mapping" / "mapping.txt") if labelled else []
     rows = {}
     for key, recording in zip(films, recordings, strict=True):
-        labels = label_lines(folder, key, recording, names, fps) if labelled else None
-        rows[key] = (recording.features.numpy(), labels)
+        labels = label_lines(folder, key, recording, names, fps, trim) if labelled else None
+        rows[key] = (recording.features.numpy()[: None if labels is None else len(labels)], labels)
     splits = sorted((folder / "splits").glob("*.txt")) if labelled else []
     save_folder(out, rows, names, {f"splits/{file.name}": file.read_text(encoding="utf-8") for file in splits})
     return out

@@ -13,7 +13,7 @@ from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.containers import even_rate
 from vasot_kit.films.media import probe, video_files
 from vasot_kit.films.motion import Motion
-from vasot_kit.films.recordings import FeatureExtractor
+from vasot_kit.films.recordings import FeatureExtractor, Recording
 from vasot_lib.errors import DataError, InputError
 
 MAX_FRAMES = 2000  # of a film, sampled; a plan between two such films has 4 million entries
@@ -84,6 +84,20 @@ def films_by_name(films: Iterable[Path]) -> dict[str, Path]:
             raise DataError(f"{named[name]} and {film} have one name, and results are named by it; rename one of them")
         named[name] = film
     return named
+
+
+def refuse_still(recordings: Sequence[Recording]) -> None:
+    """Refuse films in which nothing happens, before actions or matches are read from nothing.
+
+    Raises:
+        DataError: all frames of a film have the same features.
+    """
+    for recording in recordings:
+        if len(recording.times) > 2 and bool((recording.features == recording.features[0]).all()):
+            raise DataError(
+                f"nothing moves in {recording.path}: its {len(recording.times)} frames have the same features; "
+                "leave it out, or choose other --features"
+            )
 
 
 def check_rate(fps: float | None) -> None:

@@ -12,7 +12,14 @@ import numpy as np
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.figures import plot_timelines
 from vasot_kit.films.recordings import Recording, make_dataset, read_recordings
-from vasot_kit.own_films.inputs import MAX_FRAMES, check_rate, feature_extractor, films_by_name, sampling_rate
+from vasot_kit.own_films.inputs import (
+    MAX_FRAMES,
+    check_rate,
+    feature_extractor,
+    films_by_name,
+    refuse_still,
+    sampling_rate,
+)
 from vasot_kit.own_films.outputs import Outputs, frame_edges, segment_times
 from vasot_lib.data import Dataset
 from vasot_lib.errors import DataError, InputError
@@ -57,7 +64,8 @@ def segment_films(
 
     Raises:
         InputError: no films, K below 2 or above the frames of a film, a rate that is not a positive number.
-        DataError: a film that cannot be read or is too short, two of one name, or ``out`` holds something else.
+        DataError: a film that cannot be read, is too short or shows nothing that changes, two of one name, or ``out``
+            holds something else.
     """
     if not films or n_actions < 2:
         raise InputError(f"{len(films)} films and actions {n_actions}; give at least one film and 2 actions")
@@ -72,6 +80,7 @@ def segment_films(
     wanted = {"command": "segment", "actions": n_actions, "features": extractor.name, "fps": fps}
     outputs = Outputs(out, {**wanted, **config.as_dict()}, films)
     recordings = read_recordings(films, extractor, fps=fps, progress=progress)
+    refuse_still(recordings)
     _check_length(recordings, config.hyper.segmentation.decode.radius)
     dataset = make_dataset("own", recordings, n_actions).standardised()
     labels = _segment(config, dataset, progress)

@@ -20,6 +20,8 @@ import yaml
 from filelock import FileLock, Timeout
 
 from vasot_kit.runs.records import write_text
+from vasot_kit.runs.values import yaml_errors
+from vasot_lib.errors import DataError
 
 LOCK = ".lock"
 LOOKS_AGAIN_AFTER = 0.2  # seconds, for whoever waits for a lock
@@ -61,7 +63,14 @@ class Run:
 
     def _recorded(self) -> dict[str, Any]:
         path = self.folder / "params.yaml"
-        return yaml.safe_load(path.read_text()) if path.exists() else {}
+        try:
+            with yaml_errors():
+                found = yaml.safe_load(path.read_text()) if path.exists() else {}
+        except yaml.YAMLError as error:
+            raise DataError(f"{path} is damaged; remove its folder and run again") from error
+        if not isinstance(found, dict):
+            raise DataError(f"{path} is damaged, it holds no mapping; remove its folder and run again")
+        return found
 
 
 def once(run: Run, work: Callable[[int | None], object], quiet: bool = False) -> None:

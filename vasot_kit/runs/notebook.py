@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from typing import Any
 
 import nbformat
 import papermill
+import psutil
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import DeadKernelError
@@ -110,7 +112,7 @@ def effective_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[
         raise InputError(f"{notebook.name} has no cell tagged 'parameters'; add one that holds plain literals")
     try:
         inspected = papermill.inspect_notebook(notebook)
-    except ValueError as error:
+    except (ValueError, AttributeError, TypeError, LookupError) as error:
         raise InputError(f"{notebook.name} names no kernel; save it once from Jupyter with a Python kernel") from error
     values = {name: _default(notebook, name, found) for name, found in inspected.items()}
     for name, value in parameters.items():
@@ -151,7 +153,8 @@ def _execute(run: NotebookRun, lock: int | None, progress: bool) -> None:
     # The level is set because papermill logs what the progress bar shows already.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
-        with tempfile.TemporaryDirectory(prefix="vasot-") as sockets:
+        _remove_sockets()
+        with tempfile.TemporaryDirectory(prefix=f"vasot-{os.getpid()}-") as sockets:
             papermill.execute_notebook(
                 source,
                 running,
@@ -179,6 +182,14 @@ def _execute(run: NotebookRun, lock: int | None, progress: bool) -> None:
         raise VasotError(f"{source.name}: its kernel did not start ({error}); run it again") from error
     nbformat.write(without_widgets(nbformat.read(running, as_version=4)), running)
     running.replace(run.folder / run.result)
+
+
+def _remove_sockets() -> None:
+    """Remove the folders of sockets that killed processes of this user have left."""
+    for folder in Path(tempfile.gettempdir()).glob("vasot-*-*"):
+        number = folder.name.split("-")[1]
+        if number.isdecimal() and not psutil.pid_exists(int(number)) and folder.stat().st_uid == os.getuid():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def without_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -220,10 +231,36 @@ def _kernel_manager(folder: Path, lock: int | None, sockets: str) -> type[AsyncK
 def _read_notebook(notebook: Path) -> nbformat.NotebookNode:
     if not notebook.is_file():
         raise DataError(f"there is no notebook {_shown(notebook)}; give the path of an .ipynb file")
+    no_notebook = DataError(f"{_shown(notebook)} is not a notebook; give the path of an .ipynb file")
+    logging.getLogger("traitlets").setLevel(logging.CRITICAL)  # nbformat would print what it finds invalid
     try:
-        return nbformat.read(notebook, as_version=4)
-    except (ValueError, AttributeError, nbformat.ValidationError) as error:
-        raise DataError(f"{_shown(notebook)} is not a notebook; give the path of an .ipynb file") from error
+        found = nbformat.read(notebook, as_version=4)
+    except (
+        ValueError,
+        AttributeError,
+        TypeError,
+        LookupError,
+        AssertionError,
+        RecursionError,
+        nbformat.ValidationError,
+    ) as error:
+        raise no_notebook from error
+    if not (isinstance(found.get("metadata"), dict) and isinstance(found.get("cells"), list)):
+        raise no_notebook
+    if not all(map(_is_cell, found.cells)):
+        raise no_notebook
+    return found
+
+
+def _is_cell(cell: Any) -> bool:
+    """Whether it has what is read here; nbformat takes fields that are null."""
+    return (
+        isinstance(cell, dict)
+        and isinstance(cell.get("source"), str)
+        and isinstance(cell.get("metadata"), dict)
+        and isinstance(cell["metadata"].get("tags", []), list)
+        and cell.get("cell_type") in ("code", "markdown", "raw")
+    )
 
 
 def _code_checksum(notebook: Path) -> str:

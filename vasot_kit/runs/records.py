@@ -87,21 +87,33 @@ def collect(folder: Path | str) -> list[dict[str, Any]]:
     """
     runs: dict[Path, dict[str, Any]] = {}
     for path in sorted(Path(folder).rglob("metrics.json")):
-        try:
-            content = json.loads(path.read_text())
-        except ValueError as error:
-            raise DataError(
-                f"{path} is not valid JSON ({error}); delete its folder and run the notebook again"
-            ) from error
+        content = read_metrics(path)
         # The tables that gather several runs are called metrics.json too, but have no config.
         if "config" in content:
             runs[path.parent] = content
     return [
-        {**row, "notebook": content["notebook"], "run": place.relative_to(folder).as_posix()}
+        {**row, "notebook": str(content.get("notebook")), "run": place.relative_to(folder).as_posix()}
         for place, content in runs.items()
         if not any(parent in runs for parent in place.parents)
         for row in content["rows"]
     ]
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """The content of a ``metrics.json``, whose ``rows`` are mappings with a data set, a method and a seed.
+
+    Raises:
+        DataError: it is not valid JSON, or has no such rows.
+    """
+    remedy = "delete its folder and run the same again"
+    try:
+        content = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not valid JSON ({error}); {remedy}") from error
+    rows = content.get("rows") if isinstance(content, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.keys() >= {*REQUIRED} for row in rows):
+        raise DataError(f"{path} is damaged, it has no rows with {', '.join(REQUIRED)}; {remedy}")
+    return content
 
 
 def save_figure(fig: Figure, name: str, *, notebook: str) -> Path:

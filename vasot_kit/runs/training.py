@@ -24,9 +24,9 @@ from vasot_kit.experiments.config import Config, build, make_config
 from vasot_kit.experiments.defects import with_defect
 from vasot_kit.experiments.evaluate import Scores, baseline_rows, evaluate
 from vasot_kit.runs.engine import Run, held, once
-from vasot_kit.runs.records import record, to_json, versions
+from vasot_kit.runs.records import read_metrics, record, to_json, versions
 from vasot_lib.data import Dataset
-from vasot_lib.errors import DataError, InputError
+from vasot_lib.errors import InputError
 from vasot_lib.training import History, fit, is_first_process
 
 BASELINES = "baselines"  # the method of a training that scores all answers that need no learning
@@ -226,7 +226,4 @@ def _code() -> str:
 
 
 def _read(path: Path) -> list[Scores]:
-    try:
-        return json.loads(path.read_text())["rows"]
-    except ValueError as error:
-        raise DataError(f"{path} is not valid JSON ({error}); delete its folder and run the study again") from error
+    return read_metrics(path)["rows"]

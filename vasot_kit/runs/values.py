@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
@@ -36,6 +38,22 @@ def read_yaml(text: str) -> Any:
     """The plain values of one YAML document.
 
     Raises:
-        yaml.YAMLError: not YAML, or a name stands twice in a mapping.
+        yaml.YAMLError: not YAML, a name that stands twice in a mapping, or values nested too deeply.
     """
-    return yaml.load(text, Loader=_Loader)
+    with yaml_errors():
+        return yaml.load(text, Loader=_Loader)
+
+
+@contextmanager
+def yaml_errors() -> Iterator[None]:
+    """Raise what PyYAML lets through, such as the ValueError of ``!!int x``, as its own error.
+
+    Raises:
+        yaml.YAMLError: in place of the other.
+    """
+    try:
+        yield
+    except RecursionError as error:
+        raise yaml.YAMLError("it is nested too deeply") from error
+    except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
+        raise yaml.YAMLError(f"a value is not what its tag says ({error})") from error

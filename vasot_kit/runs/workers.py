@@ -16,6 +16,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
+import dask
 import psutil
 from dask.system import CPU_COUNT
 from distributed import Client, Future, LocalCluster
@@ -27,7 +28,16 @@ from vasot_lib.errors import InputError, VasotError
 Item = TypeVar("Item")
 # Ctrl-C in a terminal reaches the workers too, but it is this process that ends them.
 IGNORE_INTERRUPT = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+# A killed process cannot end its workers. Linux does it then; elsewhere dask does, which may take seconds.
+END_WITH_PARENT = """
+import ctypes, os, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+"""
 ANSWERS_WITHIN = 10  # seconds that a scheduler has
+NO_PAGES: dict[str, list[str]] = {
+    f"distributed.{who}.http.routes": [] for who in ("scheduler", "worker")
+}  # nor numbers: nobody asked
 KILLED = "its worker died again and again, out of memory perhaps"
 
 
@@ -95,16 +105,19 @@ def _own_workers(workers: int, threads: int | None) -> Iterator[LocalCluster]:
     before = dict(os.environ)  # dask changes it too, whenever it starts a worker
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), share))
     try:
-        with LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            dashboard_address="127.0.0.1:0",  # any free port; dask says so in a warning where it finds 8787 taken
-            silence_logs=logging.CRITICAL,
-            memory_limit=0,  # dask would count the worker without the kernel that it has started
-            preload=[IGNORE_INTERRUPT],
-            # Deaths of its worker, before an item is tried alone.
-            scheduler_kwargs={"allowed_failures": 1, "dashboard": False},
-        ) as cluster:
+        with (
+            dask.config.set(NO_PAGES),
+            LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address="127.0.0.1:0",  # any free port; dask says so in a warning where it finds 8787 taken
+                silence_logs=logging.CRITICAL,
+                memory_limit=0,  # dask would count the worker without the kernel that it has started
+                preload=[IGNORE_INTERRUPT, END_WITH_PARENT],
+                # Deaths of its worker, before an item is tried alone.
+                scheduler_kwargs={"allowed_failures": 1, "dashboard": False},
+            ) as cluster,
+        ):
             try:
                 yield cluster
             except BaseException:  # an interrupt, most of the time: nobody waits for the runs

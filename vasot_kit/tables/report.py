@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 import nbformat
@@ -18,7 +19,7 @@ from dask.system import CPU_COUNT
 from latex2mathml.converter import convert as latex_to_mathml
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-from nbformat import NotebookNode
+from nbformat import NotebookNode, ValidationError
 from tqdm import tqdm
 
 from vasot_kit.runs.notebook import NotebookRun, find_run, run_quietly
@@ -136,6 +137,11 @@ def results_tables(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str
         rows: as :func:`vasot_kit.runs.records.collect` gives them.
     """
     tables: dict[str, dict[str, str]] = {}
+    scores = {score for titles in SCORES.values() for score in titles}
+    for row in rows:
+        for score in scores & row.keys():
+            if not isinstance(row[score], int | float | None):
+                raise DataError(f"{score} of {row['method']} is {row[score]!r}; remove the run and do it again")
     rows = [row for row in rows if row.get("line", row["method"]) == row["method"]]
     for task, titles in SCORES.items():
         scored = [row for row in rows if any(row.get(score) is not None for score in titles)]
@@ -162,6 +168,7 @@ def _table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> str:
     cells["order"] = -mean[scores[0]]
     table = cells.reset_index().sort_values(["notebook", "order"]).drop(columns="order")
     table[keys] = table[keys].map(lambda value: html.escape(str(value)))
+    table.columns = [html.escape(str(name), quote=False) for name in table.columns]
     return table.to_html(index=False, escape=False, border=0, classes="results")
 
 
@@ -177,14 +184,15 @@ def _card(base: Path, run: Path, parameters: Mapping[str, Any]) -> dict[str, Any
     notebook = nbformat.read(run / "notebook.ipynb", as_version=4)
     title = _title(notebook, run.parent.name)
     write_text(run / "notebook.html", notebook_html(notebook, title))
-    folder = run.relative_to(base)
+    # Quoted: a folder may be called "javascript:...", or have a # in its name.
+    folder = Path(quote(run.relative_to(base).as_posix()))
     return {
         "title": title,
         "name": run.parent.name,
         "parameters": _shown(parameters),
         "page": (folder / "notebook.html").as_posix(),
         "folder": folder.as_posix(),
-        "figures": [(folder / "figures" / path.name).as_posix() for path in sorted(run.glob("figures/*.png"))],
+        "figures": [(folder / "figures" / quote(path.name)).as_posix() for path in sorted(run.glob("figures/*.png"))],
     }
 
 
@@ -201,8 +209,11 @@ def _shown(parameters: Mapping[str, Any]) -> str:
 def notebook_html(notebook: NotebookNode, title: str) -> str:
     """An executed notebook as one HTML page that loads nothing from the network."""
     notebook.metadata["title"] = title
-    page, _ = HTMLExporter(raw_template=OFFLINE, filters={"markdown2html": _markdown}).from_notebook_node(notebook)
-    return page
+    exporter = HTMLExporter(raw_template=OFFLINE, filters={"markdown2html": _markdown})
+    try:
+        return exporter.from_notebook_node(notebook)[0]
+    except (ValidationError, AttributeError, TypeError) as error:
+        raise DataError(f"the notebook {title!r} of a run is damaged; remove its folder and run it again") from error
 
 
 def _markdown(source: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +24,21 @@ def keyed_by_source() -> Iterator[None]:
     config: Any = numba.config
     folder, before = Path(__file__).parent, config.CACHE_DIR
     sources = b"".join(path.read_bytes() for path in sorted(folder.glob("cpu*.py")))
-    config.CACHE_DIR = str(Path(before or folder / "__pycache__") / hashlib.sha256(sources).hexdigest()[:12])
+    place = Path(before or folder / "__pycache__")
+    if not _writable(place):  # compiled anew by every process; Numba itself would stop
+        place = Path(tempfile.mkdtemp(prefix="vasot-"))
+        atexit.register(shutil.rmtree, place, ignore_errors=True)
+    config.CACHE_DIR = str(place / hashlib.sha256(sources).hexdigest()[:12])
     try:
         yield
     finally:
         config.CACHE_DIR = before
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
