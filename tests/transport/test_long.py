@@ -75,6 +75,25 @@ def test_rows_give_to_the_dummy_what_the_coarse_plan_gave() -> None:
     assert (kept <= 1 + 1e-5).all()
 
 
+@pytest.mark.parametrize("bins", [60, 200])
+def test_the_dummy_has_the_mass_of_one_frame_however_many_bins(bins: int) -> None:
+    x, y = procedure(600, 3), procedure(500, 4)
+    share = 1 - align_long(x, y, Alignment(), bins=bins).rows(0, 600).sum(1).mean()
+    assert share.item() == pytest.approx(1 - whole(x, y, Alignment()).sum(1).mean().item(), abs=2e-4)
+
+
+@pytest.mark.parametrize("relax", [0.05, 0.1])
+def test_sweeps_leave_a_relaxed_side_the_masses_it_asks_for(relax: float) -> None:
+    """They once pulled every column to the mass that it has in the coarse plan, which relaxed columns need not have."""
+    x, y = procedure(600, 1), procedure(500, 2)
+    recipe = Alignment(relax=relax, dummy="none")
+    full = whole(x, y, recipe)
+    before, after = (align_long(x, y, recipe, bins=300, sweeps=sweeps).rows(0, 600) for sweeps in (0, 3))
+    assert (after.argmax(1) == full.argmax(1)).float().mean() > 0.87
+    assert distance(after, full) < 0.6 * distance(before, full)
+    assert (after.sum(0) - full.sum(0)).abs().sum() < 0.6 * (before.sum(0) - full.sum(0)).abs().sum()
+
+
 @pytest.mark.parametrize(("epsilon", "limit"), [(0.07, 0.1), (0.03, 0.3)])
 def test_sharper_plans_are_further_off(epsilon: float, limit: float) -> None:
     generator = torch.Generator().manual_seed(0)

@@ -72,7 +72,14 @@ class Alignment:
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def match(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> AlignmentTargets:
+    def match(
+        self,
+        x: Tensor,
+        y: Tensor,
+        mask_x: Tensor,
+        mask_y: Tensor,
+        dummy_shares: tuple[float, float] | None = None,
+    ) -> AlignmentTargets:
         """Match the frames of B pairs of videos.
 
         Args:
@@ -80,6 +87,7 @@ class Alignment:
             y: (B, M, D) embeddings of the frames of Y.
             mask_x: (B, N) bool, real frames.
             mask_y: (B, M) bool.
+            dummy_shares: mass of the dummy's row and of its column where these differ; None takes ``dummy_mass``.
 
         >>> x = torch.eye(3)[None]  # three frames, each unlike the others
         >>> y = x[:, [0, 2, 0]]  # the second of them has no partner here and goes to the dummy
@@ -95,7 +103,8 @@ class Alignment:
         mass_x = mass_y = None
         if self.dummy != "none":
             precise = torch.promote_types(x.dtype, torch.float32)  # in half precision masses would not sum to 1
-            mass_x, mass_y = (dummy_marginal(mask, self.dummy_mass).to(precise) for mask in (mask_x, mask_y))
+            shares = dummy_shares or (self.dummy_mass, self.dummy_mass)
+            mass_x, mass_y = (dummy_marginal(m, s).to(precise) for m, s in zip((mask_x, mask_y), shares, strict=True))
             mask_x, mask_y = (F.pad(mask, (1, 0), value=True) for mask in (mask_x, mask_y))
             cost = add_dummy(cost, self.zeta)
         free = 0 if self.dummy == "none" or self.structured_dummy else 1
