@@ -13,6 +13,9 @@ from numbers import Integral, Number, Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import torch
+from torch import Tensor
+
 from vasot_lib.errors import InputError, unknown_name
 
 
@@ -43,6 +46,11 @@ Positive = Annotated[float, Range(above=0)]
 NotNegative = Annotated[float, Range(least=0)]
 Share = Annotated[float, Range(least=0, most=1)]
 Count = Annotated[int, Range(least=1)]
+Seed = Annotated[int, Range(least=0, below=2**32)]  # what NumPy and scikit-learn take
+Radius = Annotated[float, Range(above=0, most=1)]
+# Weights and costs with which no intermediate result leaves the range of float32.
+Weight = Annotated[float, Range(least=1e-12, most=1e12)]
+NotNegativeWeight = Annotated[float, Range(least=0, most=1e12)]
 
 # The types that are checked, with what a value has to be an instance of and how a message calls it.
 KINDS: dict[Any, tuple[type, str]] = {
@@ -86,6 +94,26 @@ def check_value(name: str, value: object, annotation: Any) -> None:
         shown = str(value) if isinstance(value, Number) else repr(value)
         or_none = ", or None" if NoneType in options else ""
         raise InputError(f"{name} is {shown}; it must be {expected}{or_none}")
+
+
+def check_tensors(dtypes: tuple[torch.dtype, ...], **tensors: Any) -> None:
+    """Refuse what is no tensor, has another type than ``dtypes``, or differs from the first one in type or device.
+
+    Raises:
+        InputError: the message names the argument.
+    """
+    first_name, first = next(iter(tensors.items()))
+    for name, value in tensors.items():
+        if not isinstance(value, Tensor):
+            kind = f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
+            raise InputError(f"{name} is of type {kind}; pass a torch.Tensor, as torch.as_tensor({name}) makes one")
+        if value.dtype not in dtypes:
+            raise InputError(f"{name} is {value.dtype}; convert it to {' or '.join(map(str, dtypes))}")
+        if value.dtype != first.dtype or value.device != first.device:
+            raise InputError(
+                f"{name} is {value.dtype} on {value.device} but {first_name} is {first.dtype} on {first.device}; "
+                "convert one of them"
+            )
 
 
 def check_fields(settings: Any) -> None:

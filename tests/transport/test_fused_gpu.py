@@ -44,6 +44,8 @@ def tiling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 def both(problem: Problem, *schedule: object) -> tuple[Solution, Solution]:
     options, cost = Schedule(*schedule), problem.cost.clone()  # type: ignore[arg-type]
     fused = gpu.run(problem, options)
+    if problem.balanced:  # as solve() does
+        fused = reference.with_exact_masses(fused, problem, options)
     assert torch.equal(problem.cost, cost), "the caller's cost was written to"
     return fused, reference.run(problem, options)
 

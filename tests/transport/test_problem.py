@@ -107,7 +107,20 @@ BAD = {
     "dtype": (dict(cost=torch.zeros(1, 3, 4, dtype=torch.int64)), "torch.int64; convert it"),
     "nan": (dict(cost=torch.full((1, 3, 4), torch.nan)), "NaN or infinity, first at sample 0, row 0, column 0"),
     "alpha": (dict(alpha=1.2), "alpha is 1.2"),
-    "epsilon": (dict(epsilon=0.0), "epsilon is 0.0; it must be a finite number above 0"),
+    "epsilon": (dict(epsilon=0.0), "epsilon is 0.0; it must be a finite number of at least 1e-12 and at most 1"),
+    "huge epsilon": (dict(epsilon=1e39), "epsilon is 1e.39; it must be a finite number of at least 1e-12 and at most"),
+    "tiny epsilon": (dict(epsilon=1e-46), "epsilon is 1e-46"),
+    "huge relaxation": (dict(relax_y=1e300), "relax_y is 1e.300; it must be"),
+    "huge cost": (dict(cost=torch.full((1, 3, 4), -1e30)), "cost holds -1e.30, first at sample 0, row 0, column 0; it"),
+    "array": (dict(cost=np.zeros((1, 3, 4))), "cost is of type numpy.ndarray; pass a torch.Tensor"),
+    "mask of lists": (dict(mask_y=[[True] * 4]), "mask_y is of type list; pass a torch.Tensor"),
+    "mass of integers": (dict(mass_x=torch.tensor([[1, 0, 0]])), "mass_x is torch.int64; convert it to torch.float32"),
+    "mask on another device": (
+        dict(mask_x=torch.ones(1, 3, dtype=torch.bool, device="meta")),
+        "mask_x is on meta but cost on cpu; move",
+    ),
+    "one prior": (dict(alpha=0.3, structure=Near(0.5)), "structure is Near"),
+    "too large a dummy": (dict(alpha=0.3, structure=(Near(0.5, 3), Far(0.5))), "free leaves 0 frames"),
     "relax": (dict(relax_y=-1.0), "relax_y is -1.0"),
     "no structure": (dict(alpha=0.3), "no structure is given"),
     "mask shape": (dict(mask_x=torch.ones(1, 4, dtype=torch.bool)), r"expected torch.bool of shape \(1, 3\)"),
@@ -124,6 +137,21 @@ def test_bad_input_is_one_clear_line(case: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         make_problem(**({"cost": torch.zeros(1, 3, 4)} | arguments))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("prior", [Near, Far])
+def test_priors_refuse_what_no_window_can_have(prior: type) -> None:
+    """What reaches compiled code is checked before: free = -1 wrote before the memory of the plan."""
+    for radius in (0.0, -0.1, 1.5, 1e12, float("nan"), float("inf"), "a"):
+        with pytest.raises(
+            InputError, match=f"{prior.__name__}.radius is .*; it must be a finite number above 0 and at"
+        ):
+            prior(radius)
+    for free in (-1, 0.5, True):
+        with pytest.raises(
+            InputError, match=f"{prior.__name__}.free is {free}; it must be a whole number of at least 0"
+        ):
+            prior(0.5, free)
 
 
 def test_nan_in_padding_is_ignored() -> None:

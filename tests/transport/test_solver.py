@@ -210,6 +210,44 @@ def test_extreme_costs_stay_finite_in_float32(scheme: str) -> None:
     assert plan.matrix.isfinite().all() and plan.matrix.sum().item() == pytest.approx(1.0, abs=1e-2)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("epsilon", [1e-3, 1e-4, 1e-6, 1e-12])
+@schemes
+def test_no_mass_is_lost_at_small_epsilon(scheme: str, epsilon: float, dtype: torch.dtype) -> None:
+    """Rows and columns whose every entry floats round to 0 once vanished: .926 of the mass was left at 1e-4."""
+    cost = torch.cat((random_cost(1, 50, 70, dtype=dtype) / 2, random_cost(1, 50, 70, 1, dtype=dtype) * 1e3))
+    plan = solve(cost, epsilon=epsilon, scheme=scheme)
+    assert plan.matrix.isfinite().all() and plan.marginal_error_x.max() < 1e-5
+    torch.testing.assert_close(plan.matrix.sum((1, 2)), torch.ones(2, dtype=dtype), rtol=0, atol=1e-6)
+    published = solve(cost, epsilon=epsilon, scheme=scheme, finish=False)  # ends on the columns
+    torch.testing.assert_close(published.matrix.sum((1, 2)), torch.ones(2, dtype=dtype), rtol=0, atol=1e-6)
+
+
+def test_samples_without_underflow_are_left_as_they_are() -> None:
+    easy, hard = (random_cost(1, 40, 40, seed, torch.float32) for seed in (0, 1))
+    together = solve(torch.cat((easy, 500 * hard)), epsilon=0.01)
+    assert torch.equal(together.matrix[:1], solve(easy, epsilon=0.01).matrix)
+    assert together.marginal_error_x.max() < 1e-5
+
+
+@everything
+@schemes
+def test_sharp_relaxed_plans_are_finite(scheme: str, relax: tuple[float | None, float | None]) -> None:
+    """exp of a potential overflowed: NaN with relax_x = .0111 at epsilon = .0124."""
+    cost = torch.randn(1, 16, 33, generator=torch.Generator().manual_seed(0))
+    options = dict(epsilon=0.0124, relax_x=relax[0] and 0.0111, relax_y=relax[1] and 0.0111, sweeps=3, scheme=scheme)
+    if scheme == "sinkhorn" and None not in relax:
+        with pytest.raises(InputError, match=r"mass exceeds torch.float32, .* least cost is -3.*; raise relax_x"):
+            solve(cost, **options)
+        return
+    plan = solve(cost, **options)
+    assert plan.matrix.isfinite().all() and plan.objective.isfinite().all()
+    if None in relax:
+        assert plan.matrix.sum().item() == pytest.approx(1.0, abs=1e-5)
+        double = solve(cost.double(), **options)
+        torch.testing.assert_close(plan.objective.double(), double.objective, rtol=1e-4, atol=1e-5)
+
+
 def test_masses_can_be_given() -> None:
     p = torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.float64)
     plan = solve(random_cost(1, 3, 4), mass_x=p)

@@ -27,9 +27,11 @@ class ShiftedDummy(Alignment):
     The release drops the first column of the plan as the dummy's, although the dummy's column is the last.
     """
 
-    def match(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> AlignmentTargets:
+    def match(
+        self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor, *, dummy_shares: tuple[float, float] | None = None
+    ) -> AlignmentTargets:
         """As :meth:`Alignment.match`, but ``x_to_y`` has frame j + 1's column at j, and the dummy's at the end."""
-        right = super().match(x, y, mask_x, mask_y)
+        right = super().match(x, y, mask_x, mask_y, dummy_shares=dummy_shares)
         early = right.x_to_y.roll(-1, dims=2)
         kept = right.x_to_y.sum(2)
         last = mask_y.sum(1) - 1  # (B,) column of the last frame of each Y; padding follows it

@@ -111,7 +111,7 @@ def align_long(x: Tensor, y: Tensor, recipe: Alignment, bins: int = 2000, sweeps
     masks = (torch.ones(1, len(e), dtype=torch.bool, device=e.device) for e in (small_x, small_y))
     # The dummy carries the mass of one frame, not of one bin.
     shares = (1.0 / (len(x) + 1), 1.0 / (len(y) + 1)) if recipe.dummy_mass is None else None
-    coarse = recipe.match(small_x[None], small_y[None], *masks, shares)
+    coarse = recipe.match(small_x[None], small_y[None], *masks, dummy_shares=shares)
     log_plan = coarse.plan.matrix[0].clamp_min(TINY).log()
     n, m = len(small_x), len(small_y)
     dummy, real = log_plan[-n:, : log_plan.shape[1] - m], log_plan[-n:, -m:]

@@ -17,11 +17,13 @@ import psutil
 import torch
 from torch import Tensor
 
-from vasot_lib.checks import Positive, Share, check_value
+from vasot_lib.checks import Share, Weight, check_tensors, check_value
 from vasot_lib.errors import InputError
 from vasot_lib.transport.structure import Operator, Structure
 
 TINY = 1e-30  # put in place of 0 before a logarithm or a division: a normal float32, far below the masses of a plan
+FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+LARGEST_COST = 1e15  # with the smallest epsilon, 1e-12, their quotient is still far from the largest float32
 
 
 class Terms(NamedTuple):
@@ -122,34 +124,42 @@ def make_problem(
         InputError: wrong shape or dtype, NaN or infinite cost, a weight out of range, alpha > 0 without structure,
             a radius that rounds to no frame, a sample that is masked altogether.
     """
+    check_tensors(FLOATS, cost=cost)
     if cost.ndim != 3 or 0 in cost.shape:
         raise InputError(f"cost has shape {tuple(cost.shape)}; expected (batch, rows, columns), none of them 0")
     if cost.dtype in (torch.bfloat16, torch.float16):
         cost = cost.float()  # mixed precision: costs may be rounded, masses may not
-    if cost.dtype not in (torch.float32, torch.float64):
-        raise InputError(f"cost is {cost.dtype}; convert it to torch.float32 or torch.float64")
     check_value("alpha", alpha, Share)
-    check_value("epsilon", epsilon, Positive)
-    check_value("relax_x", relax_x, Positive | None)
-    check_value("relax_y", relax_y, Positive | None)
-    if alpha > 0 and structure is None:
-        raise InputError(f"alpha is {alpha} but no structure is given; pass structure=(Near(r), Far(r)) or alpha=0")
+    check_value("epsilon", epsilon, Weight)
+    check_value("relax_x", relax_x, Weight | None)
+    check_value("relax_y", relax_y, Weight | None)
+    if alpha > 0 and not (isinstance(structure, tuple) and len(structure) == 2):
+        given = "no structure is given" if structure is None else f"structure is {structure!r}"
+        raise InputError(f"alpha is {alpha} but {given}; pass structure=(Near(r), Far(r)) or alpha=0")
     cost = cost.detach()
     batch, n, m = cost.shape
     x, y = _marginal("x", mask_x, mass_x, (batch, n), cost), _marginal("y", mask_y, mass_y, (batch, m), cost)
     # Tensors are checked on their device, and the answers are read together: on a GPU every read waits for the device.
-    answers = torch.cat([cost.sum().isfinite().long()[None], x.answers, y.answers]).tolist()
+    answers = torch.cat([_in_range(cost).long()[None], x.answers, y.answers]).tolist()
     split = 1 + len(x.answers)
     lengths_x, lengths_y = _lengths("x", x, answers[1:split]), _lengths("y", y, answers[split:])
     if min(lengths_x) < n or min(lengths_y) < m:
         cost = cost.masked_fill(~(x.mask.unsqueeze(2) & y.mask.unsqueeze(1)), 0.0)
-    if not answers[0] and not bool(torch.isfinite(cost).all()):
-        first = (~torch.isfinite(cost)).nonzero()[0].tolist()
-        raise InputError(f"cost holds NaN or infinity, first at sample {first[0]}, row {first[1]}, column {first[2]}")
+    if not answers[0] and not bool(_in_range(cost)):
+        first = tuple((~(cost.abs() <= LARGEST_COST)).nonzero()[0].tolist())
+        what = f"{cost[first].item():g}" if bool(cost.isfinite().all()) else "NaN or infinity"
+        at = "sample {}, row {}, column {}".format(*first)
+        raise InputError(f"cost holds {what}, first at {at}; it must be a number of at most {LARGEST_COST:g} in size")
     bound = None
     if structure is not None and alpha > 0:
         bound = structure[0].bind(lengths_x, 1), structure[1].bind(lengths_y, 2)
     return Problem(cost, x.mass, y.mass, lengths_x, lengths_y, bound, alpha, epsilon, relax_x, relax_y)
+
+
+def _in_range(cost: Tensor) -> Tensor:
+    """Whether no cost is NaN or too large, a scalar on the device."""
+    least, largest = cost.aminmax()
+    return (least >= -LARGEST_COST) & (largest <= LARGEST_COST)  # NaN is neither
 
 
 def check_memory(cost: Tensor, buffers: int) -> None:
@@ -190,12 +200,17 @@ def _marginal(name: str, mask: Tensor | None, mass: Tensor | None, shape: tuple[
     """Fill in what was not given, and compute on the device what :func:`_lengths` will need to know."""
     if mask is None:
         mask = torch.ones(shape, dtype=torch.bool, device=cost.device)
-    if mask.shape != shape or mask.dtype != torch.bool:
-        raise InputError(
-            f"mask_{name} is {mask.dtype} of shape {tuple(mask.shape)}; expected torch.bool of shape {shape}"
-        )
-    if mass is not None and mass.shape != shape:
-        raise InputError(f"mass_{name} has shape {tuple(mass.shape)}; expected {shape}")
+    check_tensors((torch.bool,), **{f"mask_{name}": mask})
+    if mass is not None:
+        check_tensors(FLOATS, **{f"mass_{name}": mass})
+    for what, given in (("mask", mask), ("mass", mass)):
+        if given is not None and given.shape != shape:
+            raise InputError(
+                f"{what}_{name} is {given.dtype} of shape {tuple(given.shape)}; "
+                f"expected {torch.bool if what == 'mask' else cost.dtype} of shape {shape}"
+            )
+        if given is not None and given.device != cost.device:
+            raise InputError(f"{what}_{name} is on {given.device} but cost on {cost.device}; move one of them")
     lengths = mask.sum(1)
     leading = torch.arange(shape[1], device=mask.device) < lengths.unsqueeze(1)
     faults = [(mask != leading).any()]

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vasot_lib.checks import Count, NotNegative, Positive, Range, Share, check_fields
+from vasot_lib.checks import Count, NotNegativeWeight, Radius, Range, Share, Weight, check_fields
 from vasot_lib.transport.cost import cosine_cost, temporal_prior
 from vasot_lib.transport.dummy import add_dummy, drop_dummy, dummy_marginal, keep_above
 from vasot_lib.transport.solver import Plan, Scheme, solve
@@ -56,12 +56,12 @@ class Alignment:
     """
 
     alpha: Share = 0.3
-    radius: Annotated[float, Range(above=0, most=1)] = 0.04
-    rho: NotNegative = 0.35
-    epsilon: Positive = 0.07
-    relax: Positive | None = None
+    radius: Radius = 0.04
+    rho: NotNegativeWeight = 0.35
+    epsilon: Weight = 0.07
+    relax: Weight | None = None
     dummy: Dummy = "soft"
-    zeta: NotNegative = 0.5
+    zeta: NotNegativeWeight = 0.5
     dummy_mass: Annotated[float, Range(least=0, below=1)] | None = None
     structured_dummy: bool = False
     scheme: Scheme = "sinkhorn"
@@ -78,6 +78,7 @@ class Alignment:
         y: Tensor,
         mask_x: Tensor,
         mask_y: Tensor,
+        *,
         dummy_shares: tuple[float, float] | None = None,
     ) -> AlignmentTargets:
         """Match the frames of B pairs of videos.
@@ -133,10 +134,10 @@ class Segmentation:
     """
 
     alpha: Share = 0.3
-    radius: Annotated[float, Range(above=0, most=1)] = 0.04
-    rho: NotNegative = 0.15
-    epsilon: Positive = 0.07
-    relax: Positive | None = 0.11
+    radius: Radius = 0.04
+    rho: NotNegativeWeight = 0.15
+    epsilon: Weight = 0.07
+    relax: Weight | None = 0.11
     scheme: Scheme = "mirror"
     iterations: Count = 25
     sweeps: Count = 1

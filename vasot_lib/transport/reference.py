@@ -31,12 +31,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vasot_lib.transport.problem import TINY, Problem
+from vasot_lib.transport.problem import TINY, Problem, check_memory
 
 Scheme = Literal["mirror", "sinkhorn"]
 
 SWEEPS_BETWEEN_CHECKS = 10
 MOST_FINISHING_SWEEPS = 1000
+MASS_TOLERANCE = 1e-4  # relative error of a mass that a half sweep has just met; rounding makes smaller ones
+BUFFERS = 11  # arrays of the plan's size that :func:`run` needs beside the cost, measured
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,62 @@ def run(problem: Problem, schedule: Schedule) -> Solution:
         if schedule.trace:
             objectives.append(problem.objective(matrix))
     residual = (matrix - previous).abs().sum((1, 2))
-    if problem.balanced and schedule.finish:
-        matrix = _project(matrix, problem, schedule.tolerance)
+    if isinstance(state, Sinkhorn) and problem.balanced and schedule.finish:
+        matrix = _project(state.log_plan, problem, schedule.tolerance)
     errors = marginal_error(matrix.sum(2), problem.p), marginal_error(matrix.sum(1), problem.q)
     trace = torch.stack(objectives) if schedule.trace else None
     return Solution(matrix, problem.objective(matrix), *errors, residual, trace)
+
+
+def with_exact_masses(solution: Solution, problem: Problem, schedule: Schedule) -> Solution:
+    """Solve those samples by :func:`run` whose kernel has rows or columns that float32 rounded to 0 in ``fused/``.
+
+    Everywhere else the side on which the last half sweep ended has its masses.
+    """
+    error = solution.marginal_error_x if schedule.finish else solution.marginal_error_y
+    lost = ~(error <= MASS_TOLERANCE)  # NaN too
+    if not bool(lost.any()):
+        return solution
+    check_memory(problem.cost, BUFFERS)
+    exact = vars(run(problem, schedule))
+    mixed = {
+        name: torch.where(lost.view(-1, *[1] * (value.ndim - 1)), exact[name], value)
+        for name, value in vars(solution).items()
+        if value is not None
+    }
+    return Solution(**mixed)
+
+
+class Kernel:
+    """A (B, N, M) array given by its logarithm, of which weighted sums are taken: exact ones, however small they are.
+
+    The products of the exponentials are used where a sum is at least ``TINY``; next to it, terms that floats round to 0
+    do not count. The others are summed up as logarithms, which takes longer.
+    """
+
+    def __init__(self, log: Tensor, problem: Problem):
+        self.log, self.value = log, log.exp()
+        self.real_row, self.real_column = problem.p > 0, problem.q > 0
+        self.underflows = False  # whether a sum was smaller than ``TINY``
+
+    def log_row_sums(self, log_b: Tensor) -> Tensor:
+        """``log sum_j K_ij b_j``, (B, N)."""
+        top = log_b.amax(1, keepdim=True)
+        sums = torch.bmm(self.value, (log_b - top).exp().unsqueeze(2)).squeeze(2)
+        return self._exact(_log(sums) + top, sums < TINY, self.real_row, log_b.unsqueeze(1), 2)
+
+    def log_column_sums(self, log_a: Tensor) -> Tensor:
+        """``log sum_i a_i K_ij``, (B, M)."""
+        top = log_a.amax(1, keepdim=True)
+        sums = torch.bmm((log_a - top).exp().unsqueeze(1), self.value).squeeze(1)
+        return self._exact(_log(sums) + top, sums < TINY, self.real_column, log_a.unsqueeze(2), 1)
+
+    def _exact(self, log_sums: Tensor, small: Tensor, real: Tensor, log_weights: Tensor, dim: int) -> Tensor:
+        small = small & real
+        if not bool(small.any()):
+            return log_sums
+        self.underflows = True
+        return torch.where(small, (self.log + log_weights).logsumexp(dim), log_sums)
 
 
 class Sinkhorn:
@@ -102,38 +155,38 @@ class Sinkhorn:
         self.log_p, self.log_q = problem.p.log(), problem.q.log()  # -inf on padding
         self.real_column = problem.q > 0
         self.v = torch.where(self.real_column, 0.0, self.log_q)
-        self.log_plan = _log(problem.p).unsqueeze(2) + _log(problem.q).unsqueeze(1) if proximal else None
+        self.log_plan = self.log_p.unsqueeze(2) + self.log_q.unsqueeze(1)
 
     def step(self, plan: Tensor) -> Tensor:
         """One linearisation and its sweeps: the (B, N, M) plan T_k to T_(k+1)."""
-        # v + S; the kernel below is exp of it, with each row divided by its largest entry so that no row underflows.
+        # v + S; the kernel below is exp of it, with each row divided by its largest entry.
         log_kernel = torch.add(self.v.unsqueeze(1), self.problem.gradient(plan), alpha=-1.0 / self.scale)
-        if self.log_plan is not None:
+        if self.proximal:
             log_kernel.add_(self.log_plan, alpha=1.0 - self.problem.epsilon / self.scale)
-        row_max = log_kernel.amax(2)
-        log_kernel.sub_(row_max.unsqueeze(2))
-        kernel = log_kernel.exp()
-        a, b = self._sweep(kernel, row_max)
-        if self.log_plan is not None:
-            self.log_plan = log_kernel.add_(_log(a).unsqueeze(2)).add_(_log(b).unsqueeze(1))
-            self.v = torch.where(self.real_column, self.v + _log(b), self.v)
-        return kernel.mul_(a.unsqueeze(2)).mul_(b.unsqueeze(1))
+        row_max = log_kernel.amax(2).clamp_min(torch.finfo(log_kernel.dtype).min)  # -inf on padding
+        kernel = Kernel(log_kernel.sub_(row_max.unsqueeze(2)), self.problem)
+        log_a, log_b = self._sweep(kernel, row_max)
+        self.log_plan = kernel.log.add_(log_a.unsqueeze(2)).add_(log_b.unsqueeze(1))
+        if self.proximal:
+            self.v = torch.where(self.real_column, self.v + log_b, self.v)
+        if self.problem.relax_y is None:
+            return _with_masses(self.log_plan, self.problem.q, 1)
+        return _with_masses(self.log_plan, self.problem.p, 2) if self.end_on_rows else self.log_plan.exp()
 
-    def _sweep(self, kernel: Tensor, row_max: Tensor) -> tuple[Tensor, Tensor]:
-        """Scalings a, (B, N), and b, (B, M), such that ``a_i kernel_ij b_j`` is the plan."""
-        b = torch.ones_like(self.v)
+    def _sweep(self, kernel: Kernel, row_max: Tensor) -> tuple[Tensor, Tensor]:
+        """Logarithms of the scalings a, (B, N), and b, (B, M), such that ``a_i kernel_ij b_j`` is the plan."""
+        log_b = torch.zeros_like(self.v)
         for _ in range(self.sweeps):
-            a = self._scale_rows(kernel, b, row_max)
+            log_a = self._scale_rows(kernel, log_b, row_max)
             # b scales the kernel, which holds exp(v) already: the potential is v + log b, and the update of a relaxed
             # side is for the potential as a whole.
-            log_b = self.phi_y * (self.log_q - _log(_column_sums(a, kernel))) - (1.0 - self.phi_y) * self.v
-            b = torch.where(self.real_column, log_b, -torch.inf).exp()
-        return (self._scale_rows(kernel, b, row_max) if self.end_on_rows else a), b
+            log_b = self.phi_y * (self.log_q - kernel.log_column_sums(log_a)) - (1.0 - self.phi_y) * self.v
+            log_b = torch.where(self.real_column, log_b, -torch.inf)
+        return (self._scale_rows(kernel, log_b, row_max) if self.end_on_rows else log_a), log_b
 
-    def _scale_rows(self, kernel: Tensor, b: Tensor, row_max: Tensor) -> Tensor:
-        """``a = exp(u + row_max)`` of the update of u; on a fixed side row_max drops out."""
-        log_a = self.phi_x * (self.log_p - _log(_row_sums(kernel, b))) + (1.0 - self.phi_x) * row_max
-        return log_a.exp()
+    def _scale_rows(self, kernel: Kernel, log_b: Tensor, row_max: Tensor) -> Tensor:
+        """``log a = u + row_max`` of the update of u; on a fixed side row_max drops out."""
+        return self.phi_x * (self.log_p - kernel.log_row_sums(log_b)) + (1.0 - self.phi_x) * row_max
 
 
 class Mirror:
@@ -162,9 +215,9 @@ class Mirror:
 
     def _scale_to_fixed_side(self, log_plan: Tensor) -> Tensor:
         if self.problem.relax_x is None:
-            return torch.nan_to_num(log_plan.softmax(2)) * self.problem.p.unsqueeze(2)
+            return _with_masses(log_plan, self.problem.p, 2)
         if self.problem.relax_y is None:
-            return torch.nan_to_num(log_plan.softmax(1)) * self.problem.q.unsqueeze(1)
+            return _with_masses(log_plan, self.problem.q, 1)
         return log_plan.exp()
 
 
@@ -187,35 +240,34 @@ def mirror_step(problem: Problem) -> Tensor:
     return torch.where(largest > 2.0 * curvature, 4.0 / largest, 1.0 / curvature)
 
 
-def _project(plan: Tensor, problem: Problem, tolerance: float) -> Tensor:
-    """Scale rows and columns of the plan by Sinkhorn sweeps until both marginals are met.
+def _project(log_plan: Tensor, problem: Problem, tolerance: float) -> Tensor:
+    """Scale rows and columns of the plan by Sinkhorn sweeps until both marginals are met; rows always are.
 
     The errors are computed only every few sweeps. A sample whose errors are small enough is left as it is, so that its
     plan does not depend on how many sweeps the other samples of the batch still need.
     """
-    b = torch.ones_like(problem.q)
+    log_p, log_q = problem.p.log(), problem.q.log()
+    kernel, log_b = Kernel(log_plan, problem), torch.where(problem.q > 0, 0.0, log_q)
     for _ in range(MOST_FINISHING_SWEEPS // SWEEPS_BETWEEN_CHECKS):
-        a = problem.p / _row_sums(plan, b).clamp_min(TINY)
-        done = marginal_error(b * _column_sums(a, plan), problem.q) <= tolerance / 2
+        log_a = log_p - kernel.log_row_sums(log_b)
+        column_masses = (log_b + kernel.log_column_sums(log_a)).exp()
+        done = marginal_error(column_masses, problem.q) <= tolerance / 2
         if bool(done.all()):
             break
-        swept = b
+        if kernel.underflows:  # the scaled plan is a kernel whose sums need no logarithms
+            kernel = Kernel(kernel.log + log_a.unsqueeze(2) + log_b.unsqueeze(1), problem)
+            log_b = torch.where(problem.q > 0, 0.0, log_q)
+        swept = log_b
         for _ in range(SWEEPS_BETWEEN_CHECKS):
-            a = problem.p / _row_sums(plan, swept).clamp_min(TINY)
-            swept = problem.q / _column_sums(a, plan).clamp_min(TINY)
-        b = torch.where(done.unsqueeze(1), b, swept)
-    a = problem.p / _row_sums(plan, b).clamp_min(TINY)
-    return plan * a.unsqueeze(2) * b.unsqueeze(1)
+            log_a = log_p - kernel.log_row_sums(swept)
+            swept = torch.where(problem.q > 0, log_q - kernel.log_column_sums(log_a), log_q)
+        log_b = torch.where(done.unsqueeze(1), log_b, swept)
+    return _with_masses(kernel.log + log_b.unsqueeze(1), problem.p, 2)
 
 
-def _row_sums(kernel: Tensor, b: Tensor) -> Tensor:
-    """``K b``: (B, N, M) and (B, M) to (B, N)."""
-    return torch.bmm(kernel, b.unsqueeze(2)).squeeze(2)
-
-
-def _column_sums(a: Tensor, kernel: Tensor) -> Tensor:
-    """``a' K``: (B, N) and (B, N, M) to (B, M)."""
-    return torch.bmm(a.unsqueeze(1), kernel).squeeze(1)
+def _with_masses(log_plan: Tensor, mass: Tensor, dim: int) -> Tensor:
+    """The plan with exactly these row (dim 2) or column (dim 1) masses, however large its logarithms are."""
+    return torch.nan_to_num(log_plan.softmax(dim)) * mass.unsqueeze(dim)
 
 
 def _log(mass: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from vasot_lib.checks import Count, check_value
+from vasot_lib.errors import InputError
 from vasot_lib.transport import reference
 from vasot_lib.transport.potentials import Potentials, dual_potentials
 from vasot_lib.transport.problem import Problem, ProblemOptions, check_memory, make_problem
@@ -29,8 +30,7 @@ class Plan(Solution):
     """A solved batch. Objective, errors and convergence are measured on the plan itself.
 
     Attributes:
-        matrix: (B, N, M) transport plan, zero on padding; total mass 1 where a side is fixed
-            (float32 loses mass where epsilon is below about a hundredth of the costs: look at the errors).
+        matrix: (B, N, M) transport plan, zero on padding; total mass 1 where a side is fixed.
         objective: (B,) J of the plan.
         marginal_error_x: (B,) largest ``|row mass - p| / p``; on a relaxed side it says how far the masses left p.
         marginal_error_y: (B,) the same for the columns.
@@ -96,7 +96,8 @@ def solve(
         trace: also return J at every iteration.
 
     Raises:
-        InputError: see :func:`vasot_lib.transport.problem.make_problem`; also an unknown scheme, iterations < 1.
+        InputError: see :func:`vasot_lib.transport.problem.make_problem`; also an unknown scheme, iterations < 1, and
+            a mass beyond the largest float, where both sides are relaxed and costs lie far below 0.
 
     The first frames of X and Y look alike, and the other two of either side cannot be told apart by their looks. The
     structural prior, here with a window of one frame, sends neighbours to neighbours:
@@ -120,6 +121,13 @@ def solve(
     run, buffers = _implementation(problem, schedule)
     check_memory(problem.cost, buffers)
     solution = run(problem, schedule)
+    if run is not reference.run and problem.balanced:
+        solution = reference.with_exact_masses(solution, problem, schedule)
+    if problem.relax_x is not None and problem.relax_y is not None and not bool(solution.objective.isfinite().all()):
+        raise InputError(
+            f"the plan's mass exceeds {problem.cost.dtype}, since both sides are relaxed and the least cost is "
+            f"{problem.cost.min().item():g}; raise relax_x or relax_y, or add a constant to the cost"
+        )
     converged = solution.residual <= tolerance
     if problem.relax_x is None:
         converged = converged & (solution.marginal_error_x <= tolerance)
@@ -156,4 +164,4 @@ def _implementation(problem: Problem, schedule: Schedule) -> tuple[Callable[[Pro
 
             if gpu.takes(problem, schedule):
                 return gpu_graphs.run, 7
-    return reference.run, 11
+    return reference.run, reference.BUFFERS

@@ -23,12 +23,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vasot_lib.checks import Radius, Range, check_fields
 from vasot_lib.errors import InputError
 
 
@@ -94,10 +95,16 @@ class Near:
     Attributes:
         radius: r, half-width of the window as a share of the length.
         free: number of leading (dummy) entries that take no part.
+
+    Raises:
+        InputError: a radius outside of (0, 1], or a negative ``free``.
     """
 
-    radius: float
-    free: int = 0
+    radius: Radius
+    free: Annotated[int, Range(least=0)] = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def bind(self, lengths: Sequence[int], dim: int) -> Operator:
         """See :class:`Structure`."""
@@ -119,8 +126,11 @@ class Near:
 class Far:
     """Not neighbours in time: 0 inside the window, 1 elsewhere and on the diagonal; attributes as in :class:`Near`."""
 
-    radius: float
-    free: int = 0
+    radius: Radius
+    free: Annotated[int, Range(least=0)] = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def bind(self, lengths: Sequence[int], dim: int) -> Operator:
         """See :class:`Structure`."""
@@ -159,6 +169,8 @@ class Distinct:
 
 def _window(radius: float, length: int) -> int:
     """``w = floor(length * radius)`` in frames; the small summand keeps 0.29 * 100 from becoming 28."""
+    if length < 1:
+        raise InputError(f"free leaves {length} frames for the structural prior; let at least 1 take part")
     w = int(length * radius + 1e-9)
     if w < 1:
         raise InputError(
