@@ -1,7 +1,7 @@
 """Videos, data sets and batches; generated videos (toy) and labelled feature folders."""
 
 from vasot_lib.data.batches import Batch, collate, epoch_batch_parts, epoch_batches, n_batches
-from vasot_lib.data.folder import load_folder, save_folder
+from vasot_lib.data.folder import load_folder
 from vasot_lib.data.toy import correspondence, toy
 from vasot_lib.data.video import Context, Dataset, Video
 
@@ -16,6 +16,5 @@ __all__ = [
     "epoch_batch_parts",
     "load_folder",
     "n_batches",
-    "save_folder",
     "toy",
 ]

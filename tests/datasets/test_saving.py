@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vasot_kit.datasets.saving import save_folder
+from vasot_lib.data import load_folder
+from vasot_lib.errors import DataError
+
+
+def test_what_is_saved_is_read_back(tmp_path):
+    rng = np.random.default_rng(0)
+    recordings = {
+        "tea/one": (rng.normal(size=(5, 2)).astype(np.float32), ["b", "b", "a", "a", "c"]),
+        "tea/two": (rng.normal(size=(3, 2)).astype(np.float32), ["c", "a", "a"]),
+    }
+    save_folder(tmp_path / "new", recordings, ["a", "b", "c"])
+    dataset = load_folder(tmp_path / "new")
+    assert dataset.classes == ("a", "b", "c")
+    for video, (features, labels) in zip(dataset.videos, recordings.values(), strict=True):
+        assert np.array_equal(video.features.numpy(), features)
+        assert [dataset.classes[label] for label in video.labels] == labels
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_saving_is_whole_or_not_at_all_and_overwrites_nothing(tmp_path):
+    good = (np.zeros((2, 2)), ["a", "a"])
+    with pytest.raises(AttributeError):
+        save_folder(tmp_path / "new", {"x": good, "y": ("not an array", [])}, ["a"])
+    assert [path.name for path in tmp_path.iterdir()] == []
+    save_folder(tmp_path / "new", {"x": good}, ["a"])
+    with pytest.raises(DataError, match="new already exists; remove it first"):
+        save_folder(tmp_path / "new", {"z": good}, ["a"])
+    assert [video.name for video in load_folder(tmp_path / "new").videos] == ["x"]
+
+
+def test_what_is_saved_without_labels_is_read_back_without(tmp_path):
+    rng = np.random.default_rng(0)
+    features = {"tea/one": rng.normal(size=(5, 2)), "two": rng.normal(size=(3, 2))}
+    save_folder(tmp_path / "new", {key: (rows, None) for key, rows in features.items()}, [])
+    assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["features"]
+    dataset = load_folder(tmp_path / "new")
+    assert {(video.name, video.activity, video.labels) for video in dataset.videos} == {
+        ("one", "tea", None), ("two", "", None),
+    }  # fmt: skip
+    for video in dataset.videos:
+        key = f"tea/{video.name}" if video.activity else video.name
+        assert np.array_equal(video.features.numpy(), features[key].astype(np.float32))
