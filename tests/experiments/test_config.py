@@ -97,7 +97,7 @@ def test_a_config_is_frozen() -> None:
         ),
         (
             dict(overrides={"hyper.transport.relax": "abc"}),
-            "relax is .abc.; it must be .* above 0, or None",
+            "relax is .abc.; it must be .* of at least 1e-12 and at most .*, or None",
         ),
         (dict(overrides={"hyper.transport.relax": -1}), "relax is -1"),
         (
