@@ -8,12 +8,15 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
+from vasot_kit.experiments.config import make_config
 from vasot_kit.experiments.evaluate import baseline_rows, evaluate
+from vasot_kit.tables.scores import ALL_SCORES, sign_of
 from vasot_lib.data import Dataset, Video, correspondence, toy
 from vasot_lib.encoders import MLPEncoder
-from vasot_lib.errors import DataError
-from vasot_lib.methods import AlignmentTerm, JointTerms, Method
+from vasot_lib.errors import DataError, InputError
+from vasot_lib.methods import VAOT, AlignmentTerm, JointTerms, Method
 
 SEGMENTATION = {"mof", "f1", "miou"}
 ALIGNMENT = {"acc_0.1", "acc_0.5", "acc_1.0", "progress", "tau", "ap_5", "ap_10", "ap_15"}
@@ -50,6 +53,29 @@ def test_an_oracle_scores_full_marks(dataset: Dataset) -> None:
     assert scores["ap_5"] > 0.95 and scores["tau"] > 0.95
 
 
+def test_every_score_has_a_direction(dataset: Dataset) -> None:
+    """And the truth, which a table may never rank behind anything, has the best value in that direction."""
+    right = evaluate(Oracle(MLPEncoder(2), dataset.n_actions, JointTerms()), dataset)
+    assert right.keys() == ALL_SCORES.keys()
+
+    class Wrong(Oracle):
+        name = "wrong"
+
+        def embed(self, video: Video) -> torch.Tensor:
+            return super().embed(video).flip(0) * torch.linspace(-1, 1, len(video))[:, None]
+
+        def segment(self, video: Video) -> torch.Tensor:
+            return torch.arange(len(video)) % 2
+
+        def align(self, x: Video, y: Video) -> torch.Tensor:
+            return torch.zeros(len(x), dtype=torch.int64)
+
+    wrong = evaluate(Wrong(MLPEncoder(2), dataset.n_actions, JointTerms()), dataset)
+    assert [score for score in ALL_SCORES if sign_of(score) * (right[score] - wrong[score]) <= 0] == []
+    with pytest.raises(InputError, match="unknown score 'jsdd'"):
+        sign_of("jsdd")
+
+
 def test_only_the_tasks_of_the_method_are_scored(dataset: Dataset) -> None:
     class AlignsOnly(Oracle):
         name, tasks, Hyper = "aligns", ("alignment",), AlignmentTerm
@@ -65,6 +91,68 @@ def test_baselines_come_as_rows_of_the_same_kind(dataset: Dataset) -> None:
     assert all(row["dataset"] == "toy" and row["seed"] == 3 for row in rows.values())
     assert rows["equal_split"].keys() >= SEGMENTATION and rows["raw"].keys() >= ALIGNMENT
     assert 0 < rows["straight_line"]["frame_error"] < 0.2
+
+
+def test_methods_without_training_stand_among_the_baselines(dataset: Dataset) -> None:
+    """The same numbers as from the methods themselves with an encoder that gives the features back."""
+    rows = {row["method"]: row for row in baseline_rows(dataset, preset="paper")}
+
+    class Same(MLPEncoder):
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            return F.normalize(features, dim=-1)
+
+    standard = dataset.standardised()
+    config = make_config("toy", "vaot", "paper")
+    vaot = evaluate(VAOT(Same(dataset.feature_dim), 0, config.hyper), standard)
+    for score in ("transfer", "frame_error", "frame_error_p90"):
+        assert rows["vaot_raw"][score] == pytest.approx(vaot[score], abs=0.01)
+    for score in ("transfer_nearest", "transfer_dtw", "frame_error_nearest", "frame_error_dtw", "ap_5"):
+        assert rows["raw"][score] == pytest.approx(vaot[score], abs=0.01)
+    assert rows["dtw_unit"]["transfer"] == rows["raw"]["transfer_dtw"] != rows["dtw"]["transfer"]
+    assert rows["asot_raw"].keys() >= SEGMENTATION
+    assert rows["vaot_raw"]["transfer"] != {r["method"]: r for r in baseline_rows(dataset)}["vaot_raw"]["transfer"]
+
+
+def test_segmentations_without_training_are_those_of_asot_with_kmeans_centres() -> None:
+    """Three actions in noise are found, and the plan of ASOT evens out the frames that K-means gets wrong."""
+    labels = torch.arange(90) // 30
+    generator = torch.Generator().manual_seed(0)
+    videos = tuple(
+        Video(str(k), torch.eye(3)[labels] + 0.5 * torch.randn(90, 3, generator=generator), labels=labels)
+        for k in range(3)
+    )
+    steps = Dataset("steps", videos, tuple("abc"), 3)
+    rows = {row["method"]: row for row in baseline_rows(steps)}
+    assert rows["asot_raw"]["edit"] > rows["kmeans_unit"]["edit"] and rows["asot_raw"]["mof"] > 0.9
+
+
+def test_videos_of_a_few_frames_have_baselines_too(dataset: Dataset) -> None:
+    """A radius of .04 is less than one of ten frames."""
+    short = tuple(
+        Video(v.name, v.features[::16][:10], labels=v.labels[::16][:10]) for v in dataset.videos if v.labels is not None
+    )
+    rows = {row["method"]: row for row in baseline_rows(dataclasses.replace(dataset, videos=short))}
+    assert 0 <= rows["vaot_raw"]["transfer"] <= 1 and 0 <= rows["asot_raw"]["mof"] <= 1
+
+
+def test_baselines_draw_nothing_from_the_global_generator(dataset: Dataset) -> None:
+    before = torch.random.get_rng_state()
+    baseline_rows(dataset)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_matches_of_all_methods_are_also_read_in_one_way(dataset: Dataset) -> None:
+    """A method whose own matches are wrong, but whose embeddings are right."""
+
+    class Careless(Oracle):
+        name = "careless"
+
+        def align(self, x: Video, y: Video) -> torch.Tensor:
+            return torch.zeros(len(x), dtype=torch.int64)
+
+    scores = evaluate(Careless(MLPEncoder(2), dataset.n_actions, JointTerms()), dataset)
+    assert scores["transfer"] < 0.1 and scores["transfer_nearest"] > 0.95 and scores["transfer_dtw"] > 0.7
+    assert scores["frame_error_nearest"] < scores["frame_error_dtw"] < scores["frame_error"] / 2
 
 
 def test_where_a_split_is_published_its_tested_videos_are_scored(dataset: Dataset) -> None:

@@ -158,7 +158,7 @@ def test_train_records_what_the_library_computes_and_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     baselines = baseline_rows(load_dataset("toy"), 1)
-    monkeypatch.setattr(training, "baseline_rows", lambda dataset, seed: baselines)
+    monkeypatch.setattr(training, "baseline_rows", lambda dataset, seed, preset: baselines)
     out = tmp_path / "run"
     assert vasot_train(out, 1) == 0
     assert vasot_train(out, 2) == 0
@@ -173,7 +173,8 @@ def test_train_records_what_the_library_computes_and_goes_on(
     assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in method.state_dict().items())
 
     row, *others = collect(tmp_path)
-    expected = {"dataset": "toy", "method": "asot", "preset": "kit", "seed": 1, **evaluate(method, data)}
+    # 12 videos in batches of 2, twice.
+    expected = {"dataset": "toy", "method": "asot", "preset": "kit", "seed": 1, "steps": 12, **evaluate(method, data)}
     expected |= {name: history[-1][name] for name in ("mean_cosine", "effective_rank")}
     expected |= {"changes": json.dumps({**CHANGED, "training.epochs": 2}), "notebook": "train", "run": "run"}
     assert row == expected

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.stats import t
 
 from vasot_kit.tables.comparison import (
     PUBLISHED,
@@ -17,7 +20,7 @@ from vasot_kit.tables.comparison import (
     published_table,
     ranks,
 )
-from vasot_kit.tables.scores import TASKS, paired_differences
+from vasot_kit.tables.scores import ALL_SCORES, TASKS, paired_differences, score_table, titles_of, verdicts
 from vasot_lib.errors import InputError
 
 TITLES = {"mof": "MoF", "jsd": "JSD", "f1": "F1"}
@@ -44,29 +47,87 @@ ROWS = [
 def test_an_interval_holds_the_mean_and_excludes_0_only_where_the_sign_is_clear() -> None:
     table = intervals(paired_differences(ROWS, TITLES, "fair"))
     good, odd = table.loc["good", "mof"], table.loc["odd", "mof"]
-    assert good["mean"] == pytest.approx(0.102) and 0.1 <= good["low"] < good["mean"] < good["high"] <= 0.104
+    # Standard error .001 / sqrt(2); the clearer of two lines is tested at .025, where Student's t with 4 degrees of
+    # freedom is 3.495.
+    reach = 3.4954 * 0.001 / 2**0.5
+    assert [good["low"], good["mean"], good["high"]] == pytest.approx([0.102 - reach, 0.102, 0.102 + reach], abs=1e-6)
     assert odd["low"] < 0 < odd["high"]
     assert interval_table(table, TITLES).loc["good", "MoF"].endswith("*")
     assert not interval_table(table, TITLES).loc["odd", "MoF"].endswith("*")
 
 
+def single(values: Sequence[float]) -> pd.Series:
+    """The interval of a table with one line, whose differences are given."""
+    rows = [
+        row(line, seed, value) for seed, value in enumerate(values) for line, value in (("a", value), ("zero", 0.0))
+    ]
+    return intervals(paired_differences(rows, TITLES, "zero")).loc["a", "mof"]
+
+
 def test_five_seeds_without_a_difference_rarely_make_a_star() -> None:
     rng = np.random.default_rng(0)
-    rows = [row(f"line{trial}", seed, rng.normal()) for trial in range(200) for seed in SEEDS]
-    table = intervals(paired_differences([*rows, *(row("zero", seed, 0.0) for seed in SEEDS)], TITLES, "zero"))["mof"]
-    assert 0.03 < ((table["low"] > 0) | (table["high"] < 0)).mean() < 0.12  # plain percentiles: .16
+    found = [single(rng.normal(size=len(SEEDS))) for _ in range(200)]
+    assert 0.03 < np.mean([one["low"] > 0 or one["high"] < 0 for one in found]) < 0.12  # plain percentiles: .16
 
 
-def test_the_bootstrap_interval_covers_a_known_mean_nearly_as_often_as_it_says() -> None:
+def test_an_interval_covers_a_known_mean_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
-    rows = []
-    for trial in range(100):
-        for seed, value in enumerate(rng.normal(0.1, 0.05, 20)):
-            rows += [row(f"line{trial}", seed, value)]
-    rows += [row("zero", seed, 0.0) for seed in range(20)]
-    table = intervals(paired_differences(rows, TITLES, "zero"))
-    covered = ((table["mof", "low"] <= 0.1) & (table["mof", "high"] >= 0.1)).mean()
-    assert 0.85 <= covered <= 0.99
+    found = [single(rng.normal(0.1, 0.05, 20)) for _ in range(100)]
+    assert 0.85 <= np.mean([one["low"] <= 0.1 <= one["high"] for one in found]) <= 0.99
+
+
+def drawn(rng: np.random.Generator, gain: float) -> list[dict[str, object]]:
+    """Six methods and five seeds with many independent scores.
+
+    The luck of a seed is common to all methods; the first is better by ``gain`` standard deviations of their own luck.
+    """
+    luck = 2 * rng.normal(size=(1, 5, len(ALL_SCORES)))
+    signs = np.array([score.sign for score in ALL_SCORES.values()])
+    values = luck + rng.normal(size=(6, 5, len(ALL_SCORES)))
+    values[0] += gain * signs
+    return [
+        {"line": f"line{k}", "seed": seed, **dict(zip(ALL_SCORES, values[k, seed], strict=True))}
+        for k in range(6)
+        for seed in SEEDS
+    ]
+
+
+def test_methods_that_do_not_differ_nearly_always_share_the_first_rank() -> None:
+    rng = np.random.default_rng(0)
+    first = [(ranks(drawn(rng, 0.0), titles_of(*ALL_SCORES)) == 1).all() for _ in range(20)]
+    assert np.mean(first) >= 0.95
+
+
+def test_a_table_without_a_difference_nearly_never_has_a_star() -> None:
+    rng = np.random.default_rng(0)
+    clear = []
+    for _ in range(20):
+        table = intervals(paired_differences(drawn(rng, 0.0), titles_of(*ALL_SCORES), "line0"))
+        clear += [((table[s]["low"] > 0) | (table[s]["high"] < 0)).any() for s in ALL_SCORES]
+    assert np.mean(clear) <= 0.05
+
+
+def test_a_clearly_better_method_is_still_first_alone() -> None:
+    rng = np.random.default_rng(0)
+    tables = [ranks(drawn(rng, 15.0), titles_of(*ALL_SCORES)) for _ in range(4)]
+    assert all((table.loc["line0"] == 1).all() for table in tables)
+    assert np.mean([(table.drop("line0") > 1).all() for table in tables]) >= 0.8
+
+
+def test_an_interval_excludes_0_exactly_where_holm_rejects() -> None:
+    """p values .01, .02 and .04 of three lines: all are below .05, but .02 is tested at .025 and .04 at .05."""
+    spread = np.array([-2.0, -1.0, 0.0, 1.0, 2.0]) / 2.5**0.5  # standard error 1 / sqrt(5)
+
+    def lines(*p_values: float) -> list[bool]:
+        means = [t.isf(p / 2, 4) / 5**0.5 for p in p_values]
+        rows = [row(f"p{k}", s, mean + spread[s]) for k, mean in enumerate(means) for s in SEEDS]
+        table = intervals(paired_differences([*rows, *(row("zero", s, 0.0) for s in SEEDS)], TITLES, "zero"))["mof"]
+        return list(table["low"] > 0)
+
+    assert lines(0.01, 0.02, 0.04) == [True, True, True]
+    assert lines(0.02, 0.02, 0.04) == [False, False, False]  # .02 is above .05 / 3, and nothing after it counts
+    assert lines(0.001, 0.03, 0.04) == [True, False, False]
+    assert lines(0.04) == [True]
 
 
 def test_equal_differences_have_an_interval_of_no_width_and_one_seed_has_none() -> None:
@@ -74,9 +135,9 @@ def test_equal_differences_have_an_interval_of_no_width_and_one_seed_has_none() 
         paired_differences([row("a", s, 0.5) for s in SEEDS] + [row("b", s, 0.25) for s in SEEDS], TITLES, "b")
     )
     assert list(table.loc["a", "mof"]) == [0.25, 0.25, 0.25]
-    single = intervals(paired_differences([row("a", 0, 0.5), row("b", 0, 0.25)], TITLES, "b"))
-    assert single.loc["a", ("mof", "mean")] == 0.25 and np.isnan(single.loc["a", ("mof", "low")])
-    assert interval_table(single, TITLES).loc["a", "MoF"] == "+25.0"
+    one = intervals(paired_differences([row("a", 0, 0.5), row("b", 0, 0.25)], TITLES, "b"))
+    assert one.loc["a", ("mof", "mean")] == 0.25 and np.isnan(one.loc["a", ("mof", "low")])
+    assert interval_table(one, TITLES).loc["a", "MoF"] == "+25.0"
 
 
 def test_ranks_are_shared_by_what_does_not_separate() -> None:
@@ -95,6 +156,16 @@ def test_where_less_is_better_the_smaller_one_is_ahead() -> None:
     (sentence,) = claims(intervals(paired_differences(rows, titles, "a")), "a")
     assert sentence == "**a** is ahead of *b* in Frame error."
     assert "<b>12.0</b>" in linked_table(rows, titles, "runs")
+
+
+@pytest.mark.parametrize("score", ["jsd", "frame_error_p90"])
+def test_a_shorter_distance_is_ahead_wherever_a_table_ranks(score: str) -> None:
+    rows = [row(line, s, None, **{score: value + 0.01 * s}) for line, value in (("a", 0.1), ("b", 0.3)) for s in SEEDS]
+    assert dict(ranks(rows, {score: "S"})["S"]) == {"a": 1, "b": 2}
+    (sentence,) = claims(intervals(paired_differences(rows, {score: "S"}, "a")), "a")
+    assert sentence.startswith("**a** is ahead of *b*")
+    assert "<b>12.0</b>" in linked_table(rows, {score: "S"}, "runs")
+    assert verdicts(score_table(rows[::5], {score: "S"}), "a")[0].startswith("**a** is ahead of *b*")
 
 
 def test_claims_say_ahead_behind_and_not_separated() -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from vasot_kit.experiments.config import make_config
 from vasot_lib.data import Dataset, Video, correspondence
 from vasot_lib.errors import DataError
 from vasot_lib.evaluation import (
@@ -20,8 +24,11 @@ from vasot_lib.evaluation import (
     uniform_label_transfer,
 )
 from vasot_lib.methods import Method
+from vasot_lib.methods.base import ActionEmbeddings
 from vasot_lib.paths import dtw
+from vasot_lib.transport import Alignment, Segmentation
 
+Recipe = TypeVar("Recipe", Alignment, Segmentation)
 Scores = dict[str, Any]
 
 
@@ -33,7 +40,9 @@ def evaluate(method: Method, dataset: Dataset, protocol: str = "split") -> Score
     - Alignment, from embeddings: ``acc_*``, ``progress``, ``tau`` and ``ap_*``.
     - Alignment, from the matches of each video with the next video of its activity: ``transfer`` is the share of frames
       whose match has the same label; ``frame_error`` and ``frame_error_p90`` are the mean and the 90th percentile of
-      the distance from the true match as a share of the video's length, where the true match is known.
+      the distance from the true match as a share of the video's length, where the true match is known. Methods read
+      their matches in different ways. ``transfer_nearest`` and ``frame_error_nearest`` are those of the nearest
+      neighbours of all embeddings, ``transfer_dtw`` and ``frame_error_dtw`` those of dynamic time warping on them.
 
     Args:
         method: trained, on any device.
@@ -59,34 +68,44 @@ def evaluate(method: Method, dataset: Dataset, protocol: str = "split") -> Score
     return scores
 
 
-def baseline_rows(dataset: Dataset, seed: int = 0) -> list[Scores]:
+def baseline_rows(dataset: Dataset, seed: int = 0, preset: str = "kit") -> list[Scores]:
     """One row per baseline that learns nothing, with ``dataset``, ``method``, ``seed`` and its scores.
 
-    Segmentation: an equal split, and K-means on the videos that are scored. Alignment from embeddings: raw features,
-    and relative time. Alignment from matches: DTW on raw features, the straight line, and the uniform plan, which
-    matches every frame of X with all frames of Y.
+    - Segmentation: an equal split, K-means on the videos that are scored, and ``asot_raw``.
+    - Alignment from embeddings: raw features, and relative time; both also with the matches of their nearest neighbours
+      and of DTW on them.
+    - Alignment from matches: DTW on the features as they are (``dtw``) and on those of ``raw`` (``dtw_unit``),
+      ``vaot_raw``, the straight line, and the uniform plan, which matches every frame of X with all frames of Y.
+
+    ``vaot_raw`` and ``asot_raw`` are these methods without training: the plan of VAOT between the frames of two videos,
+    and the decoding plan of ASOT with K-means centres as action embeddings, on the features of ``raw``
+    (:func:`vasot_lib.evaluation.baseline_embeddings`) in the place of embeddings that were learnt.
 
     Args:
         dataset: with labels.
         seed: of K-means.
+        preset: of the transport problems of ``vaot_raw`` and ``asot_raw``.
 
     Raises:
         DataError: a video without labels.
     """
     tested = dataset.test_part
+    raw = _with_features(tested, [torch.from_numpy(rows) for rows in baseline_embeddings(tested)["raw"]])
+    segmentations = {**baseline_segmentations(tested, seed), "asot_raw": _untrained_asot(raw, seed, preset)}
     rows = [
         {"method": name, **score_segmentation(predictions, _labels(tested), dataset.background)}
-        for name, predictions in baseline_segmentations(tested, seed).items()
+        for name, predictions in segmentations.items()
     ]
     rows += [
         {"method": name, **_score_embeddings(embeddings, dataset)}
         for name, embeddings in baseline_embeddings(dataset).items()
     ]
-    matchers: dict[str, Matcher] = {
-        "dtw": lambda x, y: dtw(x.features.numpy(), y.features.numpy()),
-        "straight_line": lambda x, y: straight_line(len(x), len(y)),
-    }
-    rows += [{"method": name, **_score_matches(matcher, tested)} for name, matcher in matchers.items()]
+    rows += [
+        {"method": "dtw", **_score_matches(lambda x, y: dtw(x.features.numpy(), y.features.numpy()), tested)},
+        {"method": "dtw_unit", **_score_matches(READINGS["dtw"], raw)},
+        {"method": "vaot_raw", **_score_matches(_untrained_vaot(raw, preset), raw)},
+        {"method": "straight_line", **_score_matches(lambda x, y: straight_line(len(x), len(y)), tested)},
+    ]
     uniform = [uniform_label_transfer(_labels_of(x), _labels_of(y), dataset.background) for x, y in _pairs(tested)]
     if uniform:
         rows.append({"method": "uniform_plan", "transfer": float(np.mean(uniform))})
@@ -94,6 +113,47 @@ def baseline_rows(dataset: Dataset, seed: int = 0) -> list[Scores]:
 
 
 Matcher = Callable[[Video, Video], np.ndarray]
+
+# How matches are read from the embeddings of any method, here the features of two videos.
+READINGS: dict[str, Matcher] = {
+    "nearest": lambda x, y: torch.cdist(x.features, y.features).argmin(1).numpy(),
+    # Between vectors of unit length the squared distance is twice the cosine cost; other embeddings need the distance.
+    "dtw": lambda x, y: dtw(x.features.numpy(), y.features.numpy(), "sqeuclidean"),
+}
+
+
+def _untrained_vaot(raw: Dataset, preset: str) -> Matcher:
+    """The matches of VAOT's plan between the features of two videos."""
+    term = make_config(raw.name, "vaot", preset).hyper
+    term = replace(term, transport=_with_neighbours(term.transport, raw))
+    return lambda x, y: term.align(x.features, y.features).numpy()
+
+
+def _untrained_asot(raw: Dataset, seed: int, preset: str) -> list[np.ndarray]:
+    """(N_v,) actions of each video by ASOT's decoding plan, with K-means centres of the features as actions."""
+    term = make_config(raw.name, "asot", preset).hyper
+    decode = _with_neighbours(term.decode, raw)
+    with torch.random.fork_rng(devices=[]):  # what is drawn here shall not change what a notebook draws afterwards
+        actions = ActionEmbeddings(raw.n_actions, raw.feature_dim)
+    generator = torch.Generator().manual_seed(seed)
+    longest = max(len(video) for video in raw.videos)  # so that every frame is taken
+    actions.initialise(torch.nn.Identity(), raw, longest, generator, term.actions == "kmeans_in_order")
+    found = []
+    for video in raw.videos:
+        mask = torch.ones(1, len(video), dtype=torch.bool)
+        found.append(decode.match(video.features[None], actions.weight.detach(), mask)[0][0].argmax(1).numpy())
+    return found
+
+
+def _with_neighbours(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """The recipe with a radius of at least one frame in every video, without which nothing could be solved."""
+    return replace(recipe, radius=max(recipe.radius, 1 / min(len(video) for video in dataset.videos)))
+
+
+def _with_features(dataset: Dataset, rows: Sequence[Tensor]) -> Dataset:
+    """The data set with other features, and without pictures, which an encoder would take in their place."""
+    videos = zip(dataset.videos, rows, strict=True)
+    return replace(dataset, videos=tuple(replace(video, features=r, context=None) for video, r in videos))
 
 
 def _labels_of(video: Video) -> np.ndarray:
@@ -115,11 +175,15 @@ def _pairs(dataset: Dataset) -> Iterator[tuple[Video, Video]]:
 
 
 def _score_embeddings(embeddings: Sequence[np.ndarray], dataset: Dataset, protocol: str = "split") -> Scores:
-    activities = [video.activity for video in dataset.videos]
-    return score_alignment(
+    scores: Scores = score_alignment(
         embeddings, _labels(dataset), ordered=dataset.ordered, background=dataset.background, protocol=protocol,
-        activities=activities, parts=[video.part for video in dataset.videos],
+        activities=[video.activity for video in dataset.videos], parts=[video.part for video in dataset.videos],
     )  # fmt: skip
+    embedded = _with_features(dataset, [torch.from_numpy(rows) for rows in embeddings]).test_part
+    for name, matcher in READINGS.items():
+        found = _score_matches(matcher, embedded)
+        scores |= {f"{score}_{name}": found[score] for score in ("transfer", "frame_error") if score in found}
+    return scores
 
 
 def _score_matches(match: Matcher, dataset: Dataset) -> Scores:

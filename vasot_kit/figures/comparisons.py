@@ -50,7 +50,9 @@ def plot_intervals(table: pd.DataFrame, titles: Mapping[str, str], *, reference:
         despine(axes)
     panels[0].set_yticks(range(len(table)), [str(line).replace("_", " ") for line in table.index])
     panels[0].set_ylim(len(table) - 0.5, -0.5)
-    figure.supxlabel(f"points more (right) or fewer (left) than {reference}; 95 % bootstrap interval", fontsize=10)
+    figure.supxlabel(
+        f"points more (right) or fewer (left) than {reference}; intervals by Holm's procedure", fontsize=10
+    )
     return figure
 
 

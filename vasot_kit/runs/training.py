@@ -25,8 +25,9 @@ from vasot_kit.experiments.defects import with_defect
 from vasot_kit.experiments.evaluate import Scores, baseline_rows, evaluate
 from vasot_kit.runs.engine import Run, held, once
 from vasot_kit.runs.records import read_metrics, record, to_json, versions
-from vasot_lib.data import Dataset
+from vasot_lib.data import Dataset, n_batches
 from vasot_lib.errors import InputError
+from vasot_lib.methods import find_method
 from vasot_lib.training import History, fit, is_first_process
 
 BASELINES = "baselines"  # the method of a training that scores all answers that need no learning
@@ -103,7 +104,7 @@ def train_and_score(training: Training, out: Path, device: str = "cpu") -> Path 
         rows, config = _compute(training, data, device, out / WEIGHTS)
         if not rows:
             return None
-        rows += baseline_rows(data, training.seed)
+        rows += baseline_rows(data, training.seed, training.preset)
         return record(rows, config, dataset_checksums={data.name: data.checksum()}, notebook="train", folder=out)
 
 
@@ -176,7 +177,7 @@ def _compute(
     if training.n_actions is not None:
         data = replace(data, n_actions=training.n_actions)
     if training.method == BASELINES:
-        return baseline_rows(data, training.seed), asdict(training)
+        return baseline_rows(data, training.seed, training.preset), asdict(training)
     config, protocol = training.config(device)
     model = build(config, data)
     start = time.perf_counter()
@@ -190,21 +191,23 @@ def _compute(
         )
     if not is_first_process():
         return [], {}
-    row = score_row(evaluate(model, data, protocol), data.name, config, history, training.changes())
+    row = score_row(evaluate(model, data, protocol), data, config, history, training.changes())
     return [row | timed], config.as_dict()
 
 
-def score_row(scores: Scores, dataset: str, config: Config, history: History, changes: Mapping[str, Any]) -> Scores:
-    """The row of a trained method in ``metrics.json``: names, seed, scores, collapse meter.
+def score_row(scores: Scores, dataset: Dataset, config: Config, history: History, changes: Mapping[str, Any]) -> Scores:
+    """The row of a trained method in ``metrics.json``: names, seed, optimiser steps, scores, collapse meter.
 
     Args:
         scores: of ``evaluate``.
-        dataset: its name.
+        dataset: that it was trained on.
         config: what it was trained with.
         history: of its training.
         changes: values that depart from the preset, by dotted name; a row says so.
     """
-    row = {"dataset": dataset, "method": config.method, "preset": config.preset, "seed": config.training.seed, **scores}
+    row = {"dataset": dataset.name, "method": config.method, "preset": config.preset, "seed": config.training.seed}
+    per_epoch = n_batches(dataset.train_part, config.training.batch_size, find_method(config.method).paired)
+    row |= {"steps": per_epoch * len(history), **scores}
     row |= {name: history[-1][name] for name in ("mean_cosine", "effective_rank") if history}
     return row | ({"changes": json.dumps(dict(changes))} if changes else {})
 

@@ -1,22 +1,25 @@
-"""Comparison of methods: tables with links to the runs, bootstrap intervals, ranks, published results."""
+"""Comparison of methods: tables with links to the runs, intervals and ranks by Holm's procedure, published results.
+
+Differences are paired by seed. A seed decides first weights and sampled frames, but all seeds see the same recordings:
+an interval says what another seed would give on these recordings, not what other recordings would give.
+"""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from itertools import permutations
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap, norm, t
+from scipy.stats import sem, t
 
-from vasot_kit.tables.scores import LOWER_IS_BETTER, TASKS, paired_differences
+from vasot_kit.tables.scores import ALL_SCORES, paired_differences, sign_of
 from vasot_lib.errors import InputError
 
-RESAMPLES = 9999  # of the bootstrap
-LEVEL = 0.95  # confidence level of intervals
+ERROR = 0.05  # most probability that any of the differences in one score seems clear although there is none
 
 _ALIGNMENT = ("acc_0.1", "acc_0.5", "acc_1.0", "ap_5", "ap_10", "ap_15")
 _SEGMENTATION = ("mof", "f1", "miou")
@@ -58,7 +61,7 @@ def published_table(titles: Mapping[str, str]) -> pd.DataFrame:
 
 
 def linked_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], folder: Path | str) -> str:
-    """HTML table with one line per method: 100 times the mean ± standard deviation over seeds.
+    """HTML table with one line per method: 100 times the mean ± standard deviation over seeds, steps and seconds.
 
     A cell shows the value of every seed while the mouse rests on it. The cells link to the metrics files: a mean to
     that of the first seed, and each seed in the last column to its own.
@@ -71,13 +74,16 @@ def linked_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], f
     frame = _scored(rows, titles)
     scores = [score for score in titles if score in frame]
     best = {score: frame.groupby("line", sort=False)[score].mean().agg(_best(score)) for score in scores}
-    head = "".join(f"<th>{html.escape(title)}</th>" for title in ["", *(titles[s] for s in scores), "seconds", "runs"])
+    head = "".join(
+        f"<th>{html.escape(title)}</th>" for title in ["", *(titles[s] for s in scores), "steps", "seconds", "runs"]
+    )
     lines = []
     for line, group in frame.groupby("line", sort=False):
         links = {seed: f"{folder}/{file}" for seed, file in zip(group["seed"], group["metrics"], strict=True)}
         cells = [_cell(group.set_index("seed")[score], next(iter(links.values())), best[score]) for score in scores]
-        taken = group["seconds"].mean() if "seconds" in group else np.nan
-        cells.append("" if pd.isna(taken) else f"{taken:.1f}")
+        for name, digits in (("steps", 0), ("seconds", 1)):
+            taken = group[name].astype(float).mean() if name in group else np.nan
+            cells.append("" if pd.isna(taken) else f"{taken:,.{digits}f}")
         cells.append(" ".join(f'<a href="{html.escape(link)}">{seed}</a>' for seed, link in links.items()))
         name = html.escape(str(line).replace("_", " "))
         lines.append(f"<tr><th>{name}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
@@ -85,26 +91,30 @@ def linked_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], f
 
 
 def intervals(differences: pd.DataFrame) -> pd.DataFrame:
-    """The mean of the differences of each line, with its 95 % bootstrap interval over the seeds.
+    """The mean of the differences of each line, with an interval from Student's t over the seeds.
 
-    It is the expanded percentile interval (Hesterberg, The American Statistician 2015). If there is no true difference,
-    it excludes 0 in 5 % of cases with ten seeds, in 7 % with five, in a quarter with three (whenever all three agree in
-    sign) and in half with two.
+    Every line is a comparison, and among many of them some exclude 0 by chance. Holm's procedure therefore orders the
+    lines of one score by p value and tests the i-th of m at the level .05 / (m - i + 1), until the first that is not
+    clear; this and all later ones keep its level. The interval of a line has the level at which the line was tested, so
+    it excludes 0 exactly where Holm's procedure finds a difference. If there is no true difference in a score, the
+    probability that any of its intervals excludes 0 is at most 5 %. A single line has the usual 95 % interval.
 
     Args:
         differences: as :func:`vasot_kit.tables.scores.paired_differences` gives them.
 
     Returns:
         One row per line, columns (score, ``mean`` | ``low`` | ``high``); NaN for the interval of a single seed.
+
+    Source: Holm, Scandinavian Journal of Statistics 6 (1979).
     """
     lines: dict[str, dict[tuple[str, str], float]] = {}
-    for line, group in differences.groupby(level="line", sort=False):
-        lines[str(line)] = {}
-        for score in group:
-            values = group[score].dropna().to_numpy(dtype=float)
-            low, high = _interval(values)
-            mean = float(values.mean()) if len(values) else np.nan
-            lines[str(line)] |= {(str(score), "mean"): mean, (str(score), "low"): low, (str(score), "high"): high}
+    for score in differences:
+        groups = differences[score].groupby(level="line", sort=False)
+        names, values = zip(*[(str(line), group.dropna().to_numpy(dtype=float)) for line, group in groups], strict=True)
+        for name, few, (low, high) in zip(names, values, _holm_intervals(values), strict=True):
+            mean = float(few.mean()) if len(few) else np.nan
+            line = lines.setdefault(name, {})
+            line |= {(str(score), "mean"): mean, (str(score), "low"): low, (str(score), "high"): high}
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
@@ -138,11 +148,10 @@ def claims(table: pd.DataFrame, reference: str) -> list[str]:
     for line, row in table.iterrows():
         said: dict[str, list[str]] = {"ahead of": [], "**behind**": [], "not separated from": []}
         for score in table.columns.get_level_values(0).unique():
-            low, high = (row[score, part] * (-1 if score in LOWER_IS_BETTER else 1) for part in ("low", "high"))
-            low, high = min(low, high), max(low, high)
+            low, high = sorted(sign_of(score) * row[score, part] for part in ("low", "high"))
             if not pd.isna(row[score, "mean"]):
                 where = "ahead of" if high < 0 else "**behind**" if low > 0 else "not separated from"
-                said[where].append(_title(score))
+                said[where].append(ALL_SCORES[score].title)
         parts = [f"{what} *{line}* in {', '.join(names)}" for what, names in said.items() if names]
         if parts:
             sentences.append(f"**{reference}** is {'; '.join(parts)}.")
@@ -150,9 +159,11 @@ def claims(table: pd.DataFrame, reference: str) -> list[str]:
 
 
 def ranks(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> pd.DataFrame:
-    """Rank of every line by every score: 1 + the number of lines that are ahead of it with an interval that excludes 0.
+    """Rank of every line by every score: 1 + the number of lines that are ahead of it beyond chance.
 
-    Lines whose interval includes 0 can share a rank.
+    All pairs of lines are compared, and Holm's procedure of :func:`intervals` runs over all pairs of a score: if all
+    lines are alike, the probability that any of them has a rank above 1 is at most 5 %. Lines that do not separate can
+    share a rank.
 
     Args:
         rows: those of one data set, which are paired by seed; a line without a score has no rank by it.
@@ -164,12 +175,14 @@ def ranks(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> pd.Da
     table = pd.DataFrame(1, index=names, columns=scores)
     wide = frame.pivot_table(index="seed", columns="line", values=scores, aggfunc="first")
     for score in scores:
-        sign = -1.0 if score in LOWER_IS_BETTER else 1.0
         known = [name for name in names if (score, name) in wide]
         table.loc[[name for name in names if name not in known], score] = 0
-        for name, other in permutations(known, 2):
-            low, _ = _interval((sign * (wide[score, other] - wide[score, name])).dropna().to_numpy(dtype=float))
-            table.loc[name, score] += int(low > 0)
+        pairs = list(combinations(known, 2))
+        gains = [sign_of(score) * (wide[score, one] - wide[score, other]) for one, other in pairs]
+        found = _holm_intervals([gain.dropna().to_numpy(dtype=float) for gain in gains])
+        for (one, other), (low, high) in zip(pairs, found, strict=True):
+            table.loc[other, score] += int(low > 0)
+            table.loc[one, score] += int(high < 0)
     return table.replace(0, "–").rename(columns=dict(titles))
 
 
@@ -178,6 +191,8 @@ def differences_between(
 ) -> pd.DataFrame:
     """The interval of first minus second, paired by seed, in one row for every data set that has both lines.
 
+    The data sets count as the lines of one table, see :func:`intervals`.
+
     Raises:
         InputError: no data set has both lines.
     """
@@ -185,10 +200,10 @@ def differences_between(
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         some = [row for row in rows if row["dataset"] == dataset and row["line"] in (first, second)]
         if {row["line"] for row in some} == {first, second}:
-            tables[dataset] = intervals(paired_differences(some, titles, second)).iloc[0]
+            tables[dataset] = paired_differences(some, titles, second).droplevel("line")
     if not tables:
         raise InputError(f"no data set has both {first!r} and {second!r}; run both on one")
-    return pd.DataFrame.from_dict(tables, orient="index")
+    return intervals(pd.concat(tables, names=["line"]))
 
 
 def _scored(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> pd.DataFrame:
@@ -201,19 +216,25 @@ def _scored(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> pd.
     return frame[frame[shown].notna().any(axis=1)].astype(dict.fromkeys(shown, float))
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    if len(values) < 2:
-        return np.nan, np.nan
-    if np.ptp(values) == 0.0:  # scipy would warn
-        return float(values[0]), float(values[0])
-    n = len(values)
-    # Percentile intervals of few values are too narrow; they are widened as Student's t and the variance over n - 1 do.
-    tail = norm.cdf(t.ppf((1 - LEVEL) / 2, n - 1) * np.sqrt(n / (n - 1)))
-    found = bootstrap(
-        (values,), np.mean, n_resamples=RESAMPLES, confidence_level=1 - 2 * tail, method="percentile",
-        rng=np.random.default_rng(0),
-    )  # fmt: skip
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+def _holm_intervals(differences: Sequence[np.ndarray]) -> list[tuple[float, float]]:
+    """The interval of each of m sets of paired differences at its level in Holm's procedure; NaN for a single seed."""
+    found = [(np.nan, np.nan)] * len(differences)
+    p_values = {index: _p_value(values) for index, values in enumerate(differences) if len(values) > 1}
+    level, clear = ERROR, True
+    for place, index in enumerate(sorted(p_values, key=p_values.__getitem__)):
+        level = ERROR / (len(p_values) - place) if clear else level
+        clear = clear and p_values[index] < level
+        values = differences[index]
+        reach = float(t.isf(level / 2, len(values) - 1) * sem(values))
+        found[index] = (float(values.mean()) - reach, float(values.mean()) + reach)
+    return found
+
+
+def _p_value(values: np.ndarray) -> float:
+    """Two-sided, of Student's t test that the mean is 0."""
+    if np.ptp(values) == 0.0:  # as two lines without randomness: no other seed would change anything
+        return float(values[0] == 0.0)
+    return float(2 * t.sf(abs(values.mean()) / sem(values), len(values) - 1))
 
 
 def _cell(values: pd.Series, link: str, best: float) -> str:
@@ -227,8 +248,4 @@ def _cell(values: pd.Series, link: str, best: float) -> str:
 
 
 def _best(score: str) -> str:
-    return "min" if score in LOWER_IS_BETTER else "max"
-
-
-def _title(score: str) -> str:
-    return next((titles[score] for titles in TASKS.values() if score in titles), score)
+    return "max" if sign_of(score) > 0 else "min"

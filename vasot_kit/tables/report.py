@@ -25,7 +25,7 @@ from tqdm import tqdm
 from vasot_kit.runs.notebook import NotebookRun, find_run, run_quietly
 from vasot_kit.runs.records import collect, to_json, versions, write_text
 from vasot_kit.runs.workers import run_many
-from vasot_kit.tables.scores import SCORES
+from vasot_kit.tables.scores import SCORES, sign_of
 from vasot_lib.errors import DataError
 
 # The runs of the tutorial: a notebook, and the parameters that differ from its defaults.
@@ -162,10 +162,11 @@ def _table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> str:
     mean, spread, seeds = groups[scores].mean(), groups[scores].std(), groups["seed"].nunique()
     cells = pd.DataFrame(index=mean.index)
     for score in scores:
-        best = mean[score].max()
-        cells[titles[score]] = [_cell(m, s, m == best) for m, s in zip(mean[score], spread[score], strict=True)]
+        signed = sign_of(score) * mean[score]
+        best = mean[score][signed == signed.max()]
+        cells[titles[score]] = [_cell(m, s, m in best.values) for m, s in zip(mean[score], spread[score], strict=True)]
     cells.insert(0, "seeds", seeds)
-    cells["order"] = -mean[scores[0]]
+    cells["order"] = -sign_of(scores[0]) * mean[scores[0]]
     table = cells.reset_index().sort_values(["notebook", "order"]).drop(columns="order")
     table[keys] = table[keys].map(lambda value: html.escape(str(value)))
     table.columns = [html.escape(str(name), quote=False) for name in table.columns]

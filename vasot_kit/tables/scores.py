@@ -3,32 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-# Task -> name of a score in the rows -> its title on the page.
+from vasot_lib.errors import unknown_name
+
+
+class Score(NamedTuple):
+    """What a table has to know about a score.
+
+    Attributes:
+        title: of its column.
+        sign: 1 if a larger value is better, -1 if a smaller one is.
+    """
+
+    title: str
+    sign: int = 1
+
+
+# Every score that ``evaluate`` can give, by its name in the rows.
+ALL_SCORES: dict[str, Score] = {
+    "mof": Score("MoF"),
+    "f1": Score("F1"),
+    "miou": Score("mIoU"),
+    "edit": Score("Edit"),
+    "f1_10": Score("F1@10"),
+    "f1_25": Score("F1@25"),
+    "f1_50": Score("F1@50"),
+    "jsd": Score("JSD of lengths", -1),
+    # For methods whose action k means something else in every video.
+    "mof_video": Score("MoF, per video"),
+    "f1_video": Score("F1, per video"),
+    "miou_video": Score("mIoU, per video"),
+    "acc_0.1": Score("Acc@0.1"),
+    "acc_0.5": Score("Acc@0.5"),
+    "acc_1.0": Score("Acc@1.0"),
+    "progress": Score("Progress"),
+    "tau": Score("Kendall's tau"),
+    "ap_5": Score("AP@5"),
+    "ap_10": Score("AP@10"),
+    "ap_15": Score("AP@15"),
+    "transfer": Score("Label transfer"),
+    "frame_error": Score("Frame error", -1),
+    "frame_error_p90": Score("Frame error, 90th percentile", -1),
+    # The matches of all methods read from their embeddings in the same way.
+    "transfer_nearest": Score("Transfer, nearest"),
+    "frame_error_nearest": Score("Error, nearest", -1),
+    "transfer_dtw": Score("Transfer, DTW"),
+    "frame_error_dtw": Score("Error, DTW", -1),
+}
+
+
+def titles_of(*scores: str) -> dict[str, str]:
+    """Score -> title, as the functions of this room take them."""
+    return {score: ALL_SCORES[score].title for score in scores}
+
+
+def sign_of(score: str) -> int:
+    """1 if a larger value of the score is better, -1 if a smaller one is.
+
+    Raises:
+        InputError: an unknown score, of which nobody can say which of two values is better.
+    """
+    if score not in ALL_SCORES:
+        raise unknown_name("score", score, ALL_SCORES)
+    return ALL_SCORES[score].sign
+
+
+# Task -> the scores of its table.
 SCORES = {
-    "Segmentation": {"mof": "MoF", "f1": "F1", "miou": "mIoU"},
-    "Alignment": {
-        "acc_0.1": "Acc@0.1",
-        "acc_0.5": "Acc@0.5",
-        "acc_1.0": "Acc@1.0",
-        "progress": "Progress",
-        "tau": "Kendall's tau",
-        "ap_5": "AP@5",
-        "ap_10": "AP@10",
-        "ap_15": "AP@15",
-    },
+    "Segmentation": titles_of("mof", "f1", "miou"),
+    "Alignment": titles_of("acc_0.1", "acc_0.5", "acc_1.0", "progress", "tau", "ap_5", "ap_10", "ap_15"),
 }
 # The same with the scores of frame-to-frame matches.
-TASKS: dict[str, dict[str, str]] = {
-    **SCORES,
-    "Matching": {"transfer": "Label transfer", "frame_error": "Frame error"},
-}
-# For methods whose action k means something else in every video.
-PER_VIDEO = {"mof_video": "MoF, per video", "f1_video": "F1, per video", "miou_video": "mIoU, per video"}
-LOWER_IS_BETTER = ("frame_error",)
+TASKS: dict[str, dict[str, str]] = {**SCORES, "Matching": titles_of("transfer", "frame_error")}
+PER_VIDEO = titles_of("mof_video", "f1_video", "miou_video")
 
 
 def score_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> pd.DataFrame:
@@ -118,10 +168,8 @@ def _known(frame: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
 
 
 def _gain(pair: pd.Series, score: str) -> float:
-    difference = float(pair.iloc[0] - pair.iloc[1])
-    return -difference if score in LOWER_IS_BETTER else difference
+    return sign_of(score) * float(pair.iloc[0] - pair.iloc[1])
 
 
 def _titles(scores: Sequence[str]) -> str:
-    known = {score: title for titles in (*TASKS.values(), PER_VIDEO) for score, title in titles.items()}
-    return ", ".join(known[score] for score in scores)
+    return ", ".join(ALL_SCORES[score].title for score in scores)
