@@ -64,6 +64,7 @@ def evaluate(method: Method, dataset: Dataset, protocol: str = "split") -> Score
     if "alignment" in method.tasks:
         embeddings = [method.embed(video).cpu().numpy() for video in dataset.videos]
         scores |= _score_embeddings(embeddings, dataset, protocol)
+        scores |= _score_readings(_with_features(dataset, [torch.from_numpy(rows) for rows in embeddings]).test_part)
         scores |= _score_matches(lambda x, y: method.align(x, y).cpu().numpy(), tested)
     return scores
 
@@ -72,8 +73,7 @@ def baseline_rows(dataset: Dataset, seed: int = 0, preset: str = "kit") -> list[
     """One row per baseline that learns nothing, with ``dataset``, ``method``, ``seed`` and its scores.
 
     - Segmentation: an equal split, K-means on the videos that are scored, and ``asot_raw``.
-    - Alignment from embeddings: raw features, and relative time; both also with the matches of their nearest neighbours
-      and of DTW on them.
+    - Alignment from embeddings: raw features, and relative time.
     - Alignment from matches: DTW on the features as they are (``dtw``) and on those of ``raw`` (``dtw_unit``),
       ``vaot_raw``, the straight line, and the uniform plan, which matches every frame of X with all frames of Y.
 
@@ -96,13 +96,13 @@ def baseline_rows(dataset: Dataset, seed: int = 0, preset: str = "kit") -> list[
         {"method": name, **score_segmentation(predictions, _labels(tested), dataset.background)}
         for name, predictions in segmentations.items()
     ]
-    rows += [
-        {"method": name, **_score_embeddings(embeddings, dataset)}
-        for name, embeddings in baseline_embeddings(dataset).items()
-    ]
+    known = {name: _score_embeddings(rows, dataset) for name, rows in baseline_embeddings(dataset).items()}
+    known["raw"] |= _score_readings(raw)
+    rows += [{"method": name, **scores} for name, scores in known.items()]
+    by_dtw = {score: known["raw"].get(f"{score}_dtw") for score in ("transfer", "frame_error")}
     rows += [
         {"method": "dtw", **_score_matches(lambda x, y: dtw(x.features.numpy(), y.features.numpy()), tested)},
-        {"method": "dtw_unit", **_score_matches(READINGS["dtw"], raw)},
+        {"method": "dtw_unit", **{score: value for score, value in by_dtw.items() if value is not None}},
         {"method": "vaot_raw", **_score_matches(_untrained_vaot(raw, preset), raw)},
         {"method": "straight_line", **_score_matches(lambda x, y: straight_line(len(x), len(y)), tested)},
     ]
@@ -175,11 +175,15 @@ def _pairs(dataset: Dataset) -> Iterator[tuple[Video, Video]]:
 
 
 def _score_embeddings(embeddings: Sequence[np.ndarray], dataset: Dataset, protocol: str = "split") -> Scores:
-    scores: Scores = score_alignment(
+    return score_alignment(
         embeddings, _labels(dataset), ordered=dataset.ordered, background=dataset.background, protocol=protocol,
         activities=[video.activity for video in dataset.videos], parts=[video.part for video in dataset.videos],
     )  # fmt: skip
-    embedded = _with_features(dataset, [torch.from_numpy(rows) for rows in embeddings]).test_part
+
+
+def _score_readings(embedded: Dataset) -> Scores:
+    """The scores of matches that are read in one way from the embeddings of any method, here in place of features."""
+    scores: Scores = {}
     for name, matcher in READINGS.items():
         found = _score_matches(matcher, embedded)
         scores |= {f"{score}_{name}": found[score] for score in ("transfer", "frame_error") if score in found}
