@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 
 import psutil
+import pytest
 from tqdm import tqdm
 
 from vasot_kit.runs.workers import run_many
@@ -55,3 +57,26 @@ def test_without_workers_one_that_fails_does_not_stop_the_others() -> None:
         (1, ZeroDivisionError),
         (2, type(None)),
     ]
+
+
+class Swallows(tqdm):
+    """A bar that is interrupted when an item ends, and loses the exception as Python does in a ``__del__`` method."""
+
+    class _Dies:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    def update(self, n: float | None = 1) -> None:
+        super().update(n)
+        self._Dies()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(("workers", "items"), [(1, 2), (0, 2), (0, 1)])
+def test_an_interrupt_whose_exception_is_lost_stops_all(workers: int, items: int) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Swallows(total=items, disable=False, file=StringIO()) as bar:
+        with pytest.raises(KeyboardInterrupt):
+            list(run_many(abs, range(items), bar, workers))
+        assert bar.n == 1
+    assert signal.getsignal(signal.SIGINT) is before

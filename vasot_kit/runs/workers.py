@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from types import FrameType
 from typing import TypeVar
 
 import dask
@@ -67,9 +70,15 @@ def run_many(
     Raises:
         InputError: no scheduler answers at the address.
         VasotError: the scheduler was lost.
+        KeyboardInterrupt: this process was interrupted, even if the exception of the interrupt itself was lost.
     """
-    if workers == 0 or not items:
+    with _interrupts_kept() as check:
+        if workers > 0 and items:
+            with _client(min(workers, len(items)), threads, scheduler) as client:
+                yield from _hand_out(client, work, items, bar, check)
+            return
         for index, item in enumerate(items):
+            check()
             failure: Exception | None = None
             try:
                 work(item)
@@ -77,9 +86,37 @@ def run_many(
                 failure = error
             bar.update()
             yield index, failure
-        return
-    with _client(min(workers, len(items)), threads, scheduler) as client:
-        yield from _hand_out(client, work, items, bar)
+
+
+@contextmanager
+def _interrupts_kept() -> Iterator[Callable[[], None]]:
+    """Give a function that raises KeyboardInterrupt if an interrupt has come, and call it at the end of the context.
+
+    Python raises KeyboardInterrupt wherever the main thread happens to be. In a ``__del__`` method or a callback of a
+    weak reference, of which dask has many, it prints the exception and goes on as if nothing had happened.
+    """
+    came: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def check() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if callable(before):
+            before(number, frame)
+
+    # Only the main thread sets handlers. An interrupt that is ignored, as in the background of a shell, stays ignored.
+    replaced = callable(before) and threading.current_thread() is threading.main_thread()
+    if replaced:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield check
+        check()
+    finally:
+        if replaced:
+            signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -144,7 +181,7 @@ def _kill(cluster: LocalCluster) -> None:
 
 
 def _hand_out(
-    client: Client, work: Callable[[Item], object], items: Sequence[Item], bar: tqdm
+    client: Client, work: Callable[[Item], object], items: Sequence[Item], bar: tqdm, check: Callable[[], None]
 ) -> Iterator[tuple[int, Exception | None]]:
     """Hand out no more items at a time than the workers have threads, so that none queues behind another."""
     ended: SimpleQueue[Future] = SimpleQueue()
@@ -152,6 +189,7 @@ def _hand_out(
     most, failed = len(items), 0
     here, data = Path.cwd(), os.environ.get("VASOT_DATA")
     while waiting or running or suspects:
+        check()
         if not (waiting or running):
             # dask blames the death of a worker on every item that it had. One at a time it is clear which it was.
             waiting, suspects, most = suspects, deque(), 1
