@@ -13,10 +13,9 @@ import os
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
-from lightning_fabric import Fabric
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -28,6 +27,9 @@ from vasot_lib.errors import DataError, InputError
 from vasot_lib.evaluation.collapse import measure_collapse
 from vasot_lib.files import whole_file
 from vasot_lib.methods import Method
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 History = list[dict[str, float]]
 
@@ -170,6 +172,8 @@ def _fabric(method: Method, settings: TrainingSettings) -> Fabric:
             "the others wait: raise batch_size or start fewer",
             stacklevel=3,
         )
+    from lightning_fabric import Fabric  # which takes seconds: whoever trains nothing does without it
+
     fabric = Fabric(
         accelerator=settings.device, devices=here, num_nodes=processes // here,
         strategy="ddp" if processes > 1 else "auto", precision=FABRIC_PRECISION[settings.precision],
