@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from timeit import timeit
@@ -50,6 +51,14 @@ def test_functions_run_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     times = interleaved_times({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, seconds=0.0)
     assert calls == ["a", "a", "b", "b"] * 3 and set(times) == {"a", "b"}  # the first of each turn is not timed
+
+
+def test_a_long_call_is_not_warmed_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "LONG_CALL", 0.01)
+    calls: list[str] = []
+    functions = {"long": lambda: (calls.append("long"), time.sleep(0.06)), "short": lambda: calls.append("short")}
+    times = interleaved_times(functions, seconds=0.0)
+    assert calls.count("long") == 4 and times["long"] > 0.05
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from /proc")

@@ -17,6 +17,7 @@ import torch
 from vasot_lib import __version__
 
 TURN = 0.05  # seconds for which one function is called before the next one's turn
+LONG_CALL = 0.5  # seconds of a call that needs no call before it to warm up
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def interleaved_times(
     """Median seconds per call of each function; their turns alternate, so that other load meets all alike.
 
     A turn is several calls of one function. The first of them is not timed, because threads of the function before may
-    still be running and the caches hold its data.
+    still be running and the caches hold its data. Against a call of half a second that is nothing: from the second turn
+    on such a call counts, and is the only one of its turn.
 
     Args:
         functions: name -> what to call.
@@ -69,19 +71,26 @@ def interleaved_times(
         device: ``cuda`` waits for the device around every call.
     """
     wait: Callable[[], object] = torch.cuda.synchronize if device == "cuda" else lambda: None
+
+    def timed(function: Callable[[], object]) -> float:
+        wait()
+        begin = time.perf_counter()
+        function()
+        wait()
+        return time.perf_counter() - begin
+
     times: dict[str, list[float]] = {name: [] for name in functions}
     start = time.perf_counter()
     turns = 0
     while turns < 3 or time.perf_counter() - start < seconds:
         for name, function in functions.items():
-            function()
+            first = timed(function)
+            if turns > 0 and first > LONG_CALL:
+                times[name].append(first)
+                continue
             turn = time.perf_counter()
             while True:
-                wait()
-                begin = time.perf_counter()
-                function()
-                wait()
-                times[name].append(time.perf_counter() - begin)
+                times[name].append(timed(function))
                 if time.perf_counter() - turn > TURN:
                     break
         turns += 1
