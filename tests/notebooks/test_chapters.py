@@ -6,24 +6,28 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 from nbformat import NotebookNode
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
 
 from tests.notebooks.refresh import NOTEBOOKS
 from tests.notebooks.wrong_answers import MISTAKES, exercises
-from vasot_kit.runs.notebook import WIDGET_VIEW, run_notebook
-from vasot_kit.runs.records import collect
+from vasot_kit.runs.notebook import WIDGET_VIEW, effective_parameters
+from vasot_kit.runs.records import OUTPUT_VARIABLE, collect
 
 CHAPTERS = sorted(NOTEBOOKS.glob("*.ipynb"))
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 MOST_LINES = 32  # of a cell: a screen
 OTHERWISE: list[tuple[str, dict[str, Any]]] = [
     ("10_structural_priors", {"alpha": 0.5, "radius": 0.08, "seed": 3}),
-    ("20_dummy_frames", {"epsilon": 0.05, "seed": 1, "epochs": 2}),
+    ("20_dummy_frames", {"epsilon": 0.05, "seed": 1, "epochs": 2, "real_trainings": 1}),
     ("30_transport_plans", {"alpha": 0.5, "radius": 0.08, "epsilon": 0.05, "seed": 2}),
     ("40_train", {"dataset": "toy", "method": "gtcc", "epochs": 1}),  # no transport plan
     ("40_train", {"dataset": "toy", "method": "tw_finch"}),  # nothing learnt, one video at a time
@@ -58,49 +62,72 @@ def test_solutions_answer_the_exercises_and_say_right(path: Path) -> None:
         assert [output.text for output in answer.outputs] == ["right\n"]
 
 
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[NotebookClient]:
+    """One for all that follow: to start a kernel and to import the kit takes as long as many a chapter."""
+    resources = {"metadata": {"path": str(NOTEBOOKS)}}
+    client = NotebookClient(nbformat.v4.new_notebook(), timeout=600, kernel_name="python3", resources=resources)
+    with client.setup_kernel():
+        yield client
+
+
 @pytest.mark.parametrize(("name", "parameters"), OTHERWISE)
-def test_chapters_run_with_other_parameters(name: str, parameters: dict[str, Any], tmp_path: Path) -> None:
-    folder = run_notebook(NOTEBOOKS / f"{name}.ipynb", parameters, tmp_path, progress=False)
-    assert collect(folder)
+def test_chapters_run_with_other_parameters(
+    name: str, parameters: dict[str, Any], kernel: NotebookClient, tmp_path: Path
+) -> None:
+    effective_parameters(NOTEBOOKS / f"{name}.ipynb", parameters)  # refuses what the chapter does not have
+    chapter = parameterize_notebook(load_notebook_node(str(NOTEBOOKS / f"{name}.ipynb")), parameters)
+    start = f"%reset -f\nimport os\nos.environ[{OUTPUT_VARIABLE!r}] = {str(tmp_path)!r}\ndel os"
+    chapter.cells.insert(0, nbformat.v4.new_code_cell(start))
+    kernel.nb = chapter
+    kernel.reset_execution_trackers()
+    for place, cell in enumerate(chapter.cells):
+        kernel.execute_cell(cell, place)
+    assert collect(tmp_path)
 
 
 def test_every_exercise_has_a_wrong_answer() -> None:
     assert {path.stem: len(exercises(read(path))) for path in SOLUTIONS} == {k: len(v) for k, v in MISTAKES.items()}
 
 
-def nbval(*paths: Path, plugin: str = "") -> subprocess.CompletedProcess[str]:
-    code = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env"]
-    code += [
-        "--nbval-sanitize-with",
-        str(Path(__file__).with_name("sanitize.cfg")),
-        *(["-p", plugin] if plugin else []),
-    ]
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(NOTEBOOKS.parent), os.environ.get("PYTHONPATH", "")])
-    }
-    return subprocess.run([*code, *map(str, paths)], cwd=NOTEBOOKS, env=environment, capture_output=True, text=True)
-
-
-def test_nbval_notices_a_changed_number(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def noticed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What nbval says of a chapter with a changed number, and of a solution with a check that always says right."""
+    folder = tmp_path_factory.mktemp("wrong")
     notebook = read(NOTEBOOKS / "30_transport_plans.ipynb")
     upto = next(k for k, cell in enumerate(notebook.cells) if "1.89" in str(cell.get("outputs")))
     notebook.cells = [cell for cell in notebook.cells[: upto + 1] if cell.cell_type == "code"]
     output = notebook.cells[-1].outputs[0]
     output.text = output.text.replace("1.89", "1.88")
-    nbformat.write(notebook, tmp_path / "changed.ipynb")
-    done = nbval(tmp_path / "changed.ipynb")
-    assert done.returncode == 1
-    # The cells before it pass.
-    assert done.stdout.startswith("..F ") and "Cell 2" in done.stdout and "1.88" in done.stdout, done.stdout
-
-
-def test_a_wrong_answer_that_is_called_right_is_noticed(tmp_path: Path) -> None:
+    nbformat.write(notebook, folder / "changed.ipynb")
     notebook = read(NOTEBOOKS / "solutions" / "55_one_model_or_two.ipynb")
-    first, *others = exercises(notebook)
+    first, _ = exercises(notebook)
     first.source = first.source.split("\n", 1)[0] + '\nprint("right")'
-    (tmp_path / "solutions").mkdir()
-    nbformat.write(notebook, tmp_path / "solutions" / "55_one_model_or_two.ipynb")
-    done = nbval(tmp_path / "solutions" / "55_one_model_or_two.ipynb", plugin="tests.notebooks.wrong_answers")
+    (folder / "solutions").mkdir()
+    nbformat.write(notebook, folder / "solutions" / "55_one_model_or_two.ipynb")
+    command = [
+        *(sys.executable, "-m", "pytest", "-vv", "-p", "no:cacheprovider", "-p", "tests.notebooks.wrong_answers"),
+        *("--nbval", "--nbval-current-env", "--nbval-sanitize-with", str(Path(__file__).with_name("sanitize.cfg"))),
+        *(str(folder / "changed.ipynb"), str(folder / "solutions")),
+    ]
+    python_path = os.pathsep.join([str(NOTEBOOKS.parent), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": python_path}
+    done = subprocess.run(command, cwd=NOTEBOOKS, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
-    # Both cells give what is stored, the first wrong answer is noticed, the second is told what is wrong.
-    assert len(others) == 1 and done.stdout.startswith("..F. ") and "wrong answer 1" in done.stdout, done.stdout
+    return done.stdout
+
+
+def verdicts(said: str) -> list[str]:
+    """PASSED or FAILED for each item, in order: three of the chapter, four of the solution."""
+    return re.findall(r"::.* (PASSED|FAILED) +\[", said)
+
+
+def test_nbval_notices_a_changed_number(noticed: str) -> None:
+    assert verdicts(noticed)[:3] == ["PASSED", "PASSED", "FAILED"], noticed
+    assert "Cell 2" in noticed and "1.88" in noticed, noticed
+
+
+def test_a_wrong_answer_that_is_called_right_is_noticed(noticed: str) -> None:
+    """Both cells give what is stored, the first wrong answer is noticed, the second is told what is wrong."""
+    assert verdicts(noticed)[3:] == ["PASSED", "PASSED", "FAILED", "PASSED"], noticed
+    assert "wrong answer 1" in noticed, noticed
