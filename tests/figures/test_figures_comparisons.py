@@ -62,3 +62,10 @@ def test_the_grid_prints_the_mean_of_each_cell_and_leaves_what_was_not_run_empty
     assert shown == {(0, 1): "20.0", (1, 0): "40.0", (1, 1): "50.0"}
     assert [t.get_text() for t in axes.texts if t.get_weight() == "bold"] == ["50.0"]
     assert axes.get_xlabel() == "w_seg" and axes.get_ylabel() == "w_align"
+
+
+def test_the_wide_interval_of_two_seeds_does_not_hide_the_means() -> None:
+    table = intervals(paired_differences([row for row in ROWS if row["seed"] < 2], TITLES, "reference"))
+    low, high = plot_intervals(table, TITLES, reference="reference").axes[0].get_xlim()
+    assert table.loc["odd", ("mof", "high")] > 1.0  # more than a score can differ
+    assert low == pytest.approx(-60.0) and high == pytest.approx(60.0)  # three times the largest mean, .2

@@ -20,6 +20,8 @@ LINE_STYLES = ((ACCENT, "-"), ("#CC6677", "--"), ("#117733", "-."), (INK, ":"))
 def plot_intervals(table: pd.DataFrame, titles: Mapping[str, str], *, reference: str) -> Figure:
     """Mean difference of every line of a table from a reference, with its interval; filled if the interval excludes 0.
 
+    A panel shows three times the largest difference at most, so that wide intervals of few seeds are cut off.
+
     Args:
         table: as :func:`vasot_kit.tables.comparison.intervals` gives it.
         titles: score -> title of its panel; more than 4 do not fit well.
@@ -44,6 +46,9 @@ def plot_intervals(table: pd.DataFrame, titles: Mapping[str, str], *, reference:
             if not np.isnan(low):
                 axes.plot([low, high], [place, place], color=colour, lw=2)
             axes.plot(mean, place, "o", ms=6, color=colour, mfc=colour if clear else "white", mew=1.4)
+        low, high = axes.get_xlim()
+        most = 300 * max(table[score, "mean"].abs().max(), 0.01)
+        axes.set_xlim(max(low, -most), min(high, most))
         axes.set_title(titles[score], fontsize=11)
         axes.grid(axis="x", color=BACKGROUND, lw=0.6)
         axes.xaxis.set_major_locator(MaxNLocator(4))
