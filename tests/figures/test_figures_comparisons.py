@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import same_color
 
-from vasot_kit.figures import plot_grid, plot_intervals, plot_sensitivity
+from vasot_kit.experiments.n_actions import ActionCount
+from vasot_kit.figures import plot_action_count, plot_grid, plot_intervals, plot_sensitivity
 from vasot_kit.figures.style import ACCENT, SOFT
 from vasot_kit.tables.comparison import intervals
 from vasot_kit.tables.scores import paired_differences
@@ -69,3 +70,12 @@ def test_the_wide_interval_of_two_seeds_does_not_hide_the_means() -> None:
     low, high = plot_intervals(table, TITLES, reference="reference").axes[0].get_xlim()
     assert table.loc["odd", ("mof", "high")] > 1.0  # more than a score can differ
     assert low == pytest.approx(-60.0) and high == pytest.approx(60.0)  # three times the largest mean, .2
+
+
+def test_the_chosen_number_of_actions_and_those_within_an_error_of_it_are_marked() -> None:
+    count = ActionCount(4, np.arange(2, 7), np.array([0.3, 0.58, 0.6, 0.57, 0.4]), np.full(5, 0.025))
+    assert count.plausible == (3, 4)
+    (axes,) = plot_action_count(count, "own films").axes
+    (point,) = [line for line in axes.lines if line.get_marker() == "o"]
+    assert list(point.get_xdata()) == [4] and list(point.get_ydata()) == [0.6]
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["within one standard error: 3 to 4", "chosen: 4"]
