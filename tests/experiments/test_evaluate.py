@@ -68,12 +68,28 @@ def test_every_score_has_a_direction(dataset: Dataset) -> None:
             return torch.arange(len(video)) % 2
 
         def align(self, x: Video, y: Video) -> torch.Tensor:
-            return torch.zeros(len(x), dtype=torch.int64)
+            return -(torch.arange(len(x)) % 2)  # the first frame, or none
 
     wrong = evaluate(Wrong(MLPEncoder(2), dataset.n_actions, JointTerms()), dataset)
     assert [score for score in ALL_SCORES if sign_of(score) * (right[score] - wrong[score]) <= 0] == []
     with pytest.raises(InputError, match="unknown score 'jsdd'"):
         sign_of("jsdd")
+
+
+def test_frames_without_a_partner_are_no_matches(dataset: Dataset) -> None:
+    class Shy(Oracle):
+        """Gives no partner to the first half of each video."""
+
+        def align(self, x: Video, y: Video) -> torch.Tensor:
+            return correspondence(x, y).where(torch.arange(len(x)) >= len(x) // 2, torch.tensor(-1))
+
+    class Blind(Oracle):
+        def align(self, x: Video, y: Video) -> torch.Tensor:
+            return torch.full((len(x),), -1)
+
+    shy, blind = (evaluate(kind(MLPEncoder(2), dataset.n_actions, JointTerms()), dataset) for kind in (Shy, Blind))
+    assert 0.3 < shy["matched"] < 0.7 and shy["transfer"] == shy["matched"] and shy["frame_error"] == 0.0
+    assert blind["matched"] == blind["transfer"] == 0.0 and "frame_error" not in blind
 
 
 def test_only_the_tasks_of_the_method_are_scored(dataset: Dataset) -> None:

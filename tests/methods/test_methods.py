@@ -7,7 +7,7 @@ import torch
 
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.evaluate import evaluate
-from vasot_lib.data import Batch, Dataset, collate, epoch_batches, toy
+from vasot_lib.data import Batch, Dataset, Video, collate, epoch_batches, toy
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
 from vasot_lib.methods import METHODS, ActionEmbeddings, Method, find_method
@@ -47,6 +47,8 @@ def test_every_method_keeps_the_interface(name: str, dataset: Dataset) -> None:
     if "alignment" in method.tasks:
         matches = method.align(x, y)
         assert matches.shape == (len(x),) and 0 <= matches.min() <= matches.max() < len(y)
+        share = method.dummy_share(x, y)
+        assert share.shape == (len(x),) and 0 <= share.min() <= share.max() <= 0.5
     if "segmentation" in method.tasks:
         labels = method.segment(x)
         assert labels.shape == (len(x),) and 0 <= labels.min() <= labels.max() < dataset.n_actions
@@ -70,6 +72,20 @@ def test_alignment_is_learnt_on_toy(name: str, epochs: int, seed: int, margin: f
         return evaluate(method, data)["ap_5"]
 
     assert score(epochs) - score(0) > margin
+
+
+@pytest.mark.parametrize("name", ["vaot", "vasot"])
+def test_frames_that_go_to_the_dummy_have_no_partner(name: str, dataset: Dataset) -> None:
+    """They once got the largest of what was left in their row, an arbitrary frame."""
+    directions = torch.eye(12)[:, :8]  # eight actions; the first three frames of X show none of them
+    y = Video("y", directions[:8].repeat_interleave(5, 0))
+    x = Video("x", torch.cat((-torch.ones(3, 8), y.features)))
+    key = "hyper.transport" if name == "vaot" else "hyper.alignment.transport"
+    method = built(name, dataset, **{f"{key}.dummy_mass": 0.3, f"{key}.epsilon": 0.03})
+    method.embed = lambda video: torch.nn.functional.normalize(video.features, dim=1)  # type: ignore[method-assign]
+    matches, share = method.align(x, y), method.dummy_share(x, y)
+    assert matches[:3].tolist() == [-1, -1, -1] and (share[:3] > 0.9).all()
+    assert torch.equal(matches[3:] // 5, torch.arange(40) // 5) and (share[3:] < 0.5).all()
 
 
 @pytest.mark.parametrize(("name", "wrong"), [("asot", "align"), ("vaot", "segment")])

@@ -40,7 +40,9 @@ def evaluate(method: Method, dataset: Dataset, protocol: str = "split") -> Score
     - Alignment, from embeddings: ``acc_*``, ``progress``, ``tau`` and ``ap_*``.
     - Alignment, from the matches of each video with the next video of its activity: ``transfer`` is the share of frames
       whose match has the same label; ``frame_error`` and ``frame_error_p90`` are the mean and the 90th percentile of
-      the distance from the true match as a share of the video's length, where the true match is known. Methods read
+      the distance from the true match as a share of the video's length, where the true match is known. A frame that
+      the method leaves without a partner counts as wrong in ``transfer`` and does not enter ``frame_error``;
+      ``matched`` is the share of frames, without those of the background, that have a partner. Methods read
       their matches in different ways. ``transfer_nearest`` and ``frame_error_nearest`` are those of the nearest
       neighbours of all embeddings, ``transfer_dtw`` and ``frame_error_dtw`` those of dynamic time warping on them.
 
@@ -191,14 +193,19 @@ def _score_readings(embedded: Dataset) -> Scores:
 
 
 def _score_matches(match: Matcher, dataset: Dataset) -> Scores:
-    transfers, errors = [], []  # per pair of videos; an error is (mean, 90th percentile)
+    transfers, errors, matched = [], [], []  # per pair of videos; an error is (mean, 90th percentile)
     for x, y in _pairs(dataset):
         matches = match(x, y)
         transfers.append(label_transfer(matches, _labels_of(x), _labels_of(y), dataset.background))
+        matched.append(float((matches >= 0)[_labels_of(x) != dataset.background].mean()))
         if x.position is not None and y.position is not None:
-            error = frame_error(matches, correspondence(x, y).numpy(), len(y))
-            errors.append((error["mean_share"], error["p90_share"]))
-    scores: Scores = {"transfer": float(np.mean(transfers))} if transfers else {}
+            truth = correspondence(x, y).numpy()
+            if ((matches >= 0) & (truth >= 0)).any():
+                error = frame_error(matches, truth, len(y))
+                errors.append((error["mean_share"], error["p90_share"]))
+    scores: Scores = {}
+    if transfers:
+        scores = {"transfer": float(np.mean(transfers)), "matched": float(np.mean(matched))}
     if errors:
         scores["frame_error"], scores["frame_error_p90"] = (float(value) for value in np.mean(errors, axis=0))
     return scores

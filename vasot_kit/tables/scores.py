@@ -45,6 +45,7 @@ ALL_SCORES: dict[str, Score] = {
     "ap_10": Score("AP@10"),
     "ap_15": Score("AP@15"),
     "transfer": Score("Label transfer"),
+    "matched": Score("Frames with a partner"),
     "frame_error": Score("Frame error", -1),
     "frame_error_p90": Score("Frame error, 90th percentile", -1),
     # The matches of all methods read from their embeddings in the same way.

@@ -118,12 +118,18 @@ class Method(nn.Module):
     def align(self, x: Video, y: Video) -> Tensor:
         """(N,) index of the matched frame of Y for each frame of X; by default the one with the nearest embedding.
 
+        VAOT and VASOT, which have a dummy frame, give -1 to a frame that has no partner.
+
         Raises:
             InputError: the method does not align videos.
         """
         if "alignment" not in self.tasks:
             raise InputError(f"method {self.name!r} does not align; it is made for: {', '.join(self.tasks)}")
         return torch.cdist(self.embed(x), self.embed(y)).argmin(1)
+
+    def dummy_share(self, x: Video, y: Video) -> Tensor:
+        """(N,) share of each frame of X that has no counterpart in Y, 0 to 1; 0 for methods without a dummy frame."""
+        return torch.zeros(len(x), device=self.device)
 
     def segment(self, video: Video) -> Tensor:
         """(N,) action of each frame, 0 to K - 1.

@@ -62,15 +62,25 @@ class AlignmentTerm:
         return terms
 
     def align(self, x: Tensor, y: Tensor) -> Tensor:
-        """(N,) frame of Y with the largest entry in each row of the plan.
+        """(N,) frame of Y with the largest entry in each row of the plan; -1 if most of the mass went to the dummy.
 
         Args:
             x: (N, D) unit-length embeddings of the frames of X.
             y: (M, D) unit-length embeddings of the frames of Y.
         """
+        rows, to_dummy = self._rows(x, y)
+        return rows.argmax(1).masked_fill(to_dummy > 0.5, -1)
+
+    def dummy_share(self, x: Tensor, y: Tensor) -> Tensor:
+        """(N,) share of the mass of each frame of X that went to the dummy; arguments as in :meth:`align`."""
+        return self._rows(x, y)[1]
+
+    def _rows(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, M) plan between real frames, and (N,) the shares of the dummy."""
         masks = (torch.ones(1, len(e), dtype=torch.bool, device=e.device) for e in (x, y))
-        # The negative slices leave out the dummy's row and column. Frames that mostly go to the dummy get a match too.
-        return self.transport.match(x[None], y[None], *masks).plan.matrix[0, -len(x) :, -len(y) :].argmax(1)
+        plan = self.transport.match(x[None], y[None], *masks).plan.matrix[0, -len(x) :]  # without the dummy's row
+        dummy, real = plan[:, : -len(y)], plan[:, -len(y) :]
+        return real, dummy.sum(1) / plan.sum(1)
 
 
 class VAOT(Method):
@@ -88,5 +98,10 @@ class VAOT(Method):
 
     @torch.no_grad()
     def align(self, x: Video, y: Video) -> Tensor:
-        """(N,) frame of Y with the largest entry in each row of the transport plan."""
+        """(N,) frame of Y with the largest entry in each row of the plan; -1 if most of the mass went to the dummy."""
         return self.hyper.align(self.embed(x), self.embed(y))
+
+    @torch.no_grad()
+    def dummy_share(self, x: Video, y: Video) -> Tensor:
+        """(N,) share of the mass of each frame of X that went to the dummy."""
+        return self.hyper.dummy_share(self.embed(x), self.embed(y))

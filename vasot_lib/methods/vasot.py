@@ -65,5 +65,10 @@ class VASOT(ASOT):
 
     @torch.no_grad()
     def align(self, x: Video, y: Video) -> Tensor:
-        """(N,) frame of Y with the largest entry in each row of the transport plan."""
+        """(N,) frame of Y with the largest entry in each row of the plan; -1 if most of the mass went to the dummy."""
         return self.hyper.alignment.align(self.embed(x), self.embed(y))
+
+    @torch.no_grad()
+    def dummy_share(self, x: Video, y: Video) -> Tensor:
+        """(N,) share of the mass of each frame of X that went to the dummy."""
+        return self.hyper.alignment.dummy_share(self.embed(x), self.embed(y))
