@@ -139,10 +139,11 @@ def fit(
             save_checkpoint(checkpoint, method, optimiser, history, fingerprint)
     method.cpu().eval()
     method.epoch = max(0, len(history) - 1)  # not yet set if the checkpoint already held all epochs
+    before = {name: value.clone() for name, value in method.state_dict().items()}
     with torch.no_grad():  # every process does this; weights, data and generator are equal, and so are the results
         method.finalise(dataset, _generator(settings.seed, len(history)))
     if checkpoint is not None and fabric.is_global_zero:
-        save_checkpoint(checkpoint, method, optimiser, history, fingerprint)
+        save_checkpoint(checkpoint, method, optimiser, history, fingerprint, before)
     fabric.barrier()  # no process returns before the checkpoint is complete
     return history
 
@@ -245,15 +246,36 @@ def _fingerprint(method: Method, dataset: Dataset, settings: TrainingSettings) -
 
 
 def save_checkpoint(
-    path: Path, method: Method, optimiser: torch.optim.Optimizer, history: History, fingerprint: str
+    path: Path,
+    method: Method,
+    optimiser: torch.optim.Optimizer,
+    history: History,
+    fingerprint: str,
+    before: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write weights, optimiser state and history to one safetensors file, atomically."""
+    """Write weights, optimiser state and history to one safetensors file, atomically.
+
+    What ``method.finalise`` changed is also written as it was ``before``, for a training that goes on from the file.
+    """
     tensors = {f"method.{name}": value.contiguous() for name, value in method.state_dict().items()}
+    for name, value in (before or {}).items():
+        if not torch.equal(value, tensors[f"method.{name}"].to(value.device)):
+            tensors[f"before.{name}"] = value.contiguous()
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as beside:
-        save_file(tensors, beside, metadata={"history": json.dumps(history), "fingerprint": fingerprint})
+        metadata = {"history": json.dumps(history), "fingerprint": fingerprint}
+        save_file(tensors, beside, metadata=metadata | {"checksum": _checksum(tensors, metadata)})
+
+
+def _checksum(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    """SHA-256 of all that a checkpoint holds."""
+    digest = hashlib.sha256(json.dumps([metadata.get("history"), metadata.get("fingerprint")]).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_checkpoint(
@@ -264,11 +286,11 @@ def load_checkpoint(
     Args:
         path: file that :func:`fit` wrote.
         method: built with the same configuration; its parameters and buffers are overwritten.
-        optimiser: also restored, to continue the training.
+        optimiser: also restored, to continue the training; the method is then as it was before it was finalised.
         fingerprint: compared with that of the checkpoint, unless None.
 
     Raises:
-        DataError: the file is not a readable checkpoint, or its fingerprint is another one.
+        DataError: the file is no checkpoint, is damaged in any bit, or its fingerprint is another one.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -278,11 +300,15 @@ def load_checkpoint(
         raise DataError(f"checkpoint {path} cannot be read ({error}); remove it to start again") from error
     if "history" not in metadata:
         raise DataError(f"{path} is a safetensors file but no checkpoint of a training; choose another path")
+    if metadata.get("checksum") != _checksum(tensors, metadata):
+        raise DataError(f"checkpoint {path} is damaged: it is not what was written; remove it to start again")
     if fingerprint is not None and metadata["fingerprint"] != fingerprint:
         raise DataError(
             f"checkpoint {path} was made by another configuration or data; remove it or choose another path"
         )
-    method.load_state_dict({n.removeprefix("method."): t for n, t in tensors.items() if n.startswith("method.")})
+    kinds = ("method.", "before.") if optimiser is not None else ("method.",)  # the later ones replace the earlier
+    weights = {name.removeprefix(kind): t for kind in kinds for name, t in tensors.items() if name.startswith(kind)}
+    method.load_state_dict(weights)
     if optimiser is not None:
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from vasot_lib.data import Dataset, Video
+from vasot_lib.data import Context, Dataset, Video
 from vasot_lib.errors import DataError
 
 
@@ -27,6 +29,31 @@ def test_a_bad_video_is_refused_in_one_line(arguments, message):
     with pytest.raises(DataError, match=message) as caught:
         Video("v", **arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_the_checksum_sees_all_that_results_depend_on():
+    video = Video(
+        "v", torch.zeros(4, 3), torch.tensor([0, 0, 1, 1]), "tea", np.zeros((4, 8, 8, 3), np.uint8), torch.zeros(4)
+    )
+    dataset = Dataset("d", (video,), ("a", "b"), n_actions=2, background=0)
+    moved = video.frames.copy()
+    moved[2, 3, 3, 1] = 1
+    context = Context(2, 1)
+    others = [
+        replace(dataset, background=1), replace(dataset, classes=("a", "c")), replace(dataset, n_actions=1),
+        replace(dataset, ordered=True), dataset.as_pictures(context), dataset.as_pictures(Context(2, 2)),
+        replace(dataset, videos=(replace(video, frames=moved),)).as_pictures(context),
+        *(
+            replace(dataset, videos=(replace(video, **change),))
+            for change in (
+                {"name": "w"}, {"activity": "coffee"}, {"part": "train"}, {"labels": None}, {"position": None},
+                {"features": torch.ones(4, 3)}, {"labels": torch.tensor([0, 0, 0, 1])}, {"position": torch.ones(4)},
+            )
+        ),
+    ]  # fmt: skip
+    assert len({data.checksum() for data in (dataset, *others)}) == 1 + len(others)
+    assert dataset.checksum() == replace(dataset).checksum()
+    assert replace(dataset, videos=(replace(video, frames=moved),)).checksum() == dataset.checksum()  # nothing reads it
 
 
 def test_a_bad_data_set_is_refused():

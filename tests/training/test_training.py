@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from vasot_kit.experiments.config import Config, build, make_config
 from vasot_lib.data import Dataset, toy
 from vasot_lib.errors import DataError, InputError
-from vasot_lib.methods import Method
+from vasot_lib.methods import METHODS, Method
 from vasot_lib.training import History, TrainingSettings, fit, load_checkpoint
 
 
@@ -63,11 +63,23 @@ def test_where_a_split_is_published_its_first_part_is_trained_on(dataset: Datase
     assert not same(whole, train(config(), dataset)[0])
 
 
-def test_resumed_run_equals_uninterrupted_one(dataset: Dataset, tmp_path: Path) -> None:
-    whole, history = train(config(epochs=4), dataset)
-    train(config(epochs=2), dataset, tmp_path / "c.safetensors")
-    resumed, resumed_history = train(config(epochs=4), dataset, tmp_path / "c.safetensors")
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.learns])
+def test_resumed_run_equals_uninterrupted_one(name: str, dataset: Dataset, tmp_path: Path) -> None:
+    """For all methods, those too whose weights are changed once more after the last epoch."""
+
+    def some(epochs: int) -> Config:
+        cfg = config(name, epochs)
+        if name != "ufsa":  # its stages are shares of the number of epochs
+            return cfg
+        return replace(cfg, hyper=replace(cfg.hyper, frozen=1, alone=2))
+
+    whole, history = train(some(4), dataset)
+    train(some(2), dataset, tmp_path / "c.safetensors")
+    resumed, resumed_history = train(some(4), dataset, tmp_path / "c.safetensors")
     assert same(whole, resumed) and history == resumed_history
+    loaded = build(some(4), dataset)
+    load_checkpoint(tmp_path / "c.safetensors", loaded)
+    assert same(loaded, whole)
 
 
 KILLED = """
@@ -106,6 +118,18 @@ def test_damaged_checkpoint_is_one_clear_line(dataset: Dataset, tmp_path: Path) 
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DataError, match=r"checkpoint .* cannot be read .*remove it to start again"):
         train(config(epochs=2), dataset, path)
+
+
+def test_a_checkpoint_in_which_one_bit_has_changed_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    method, _ = train(config("tot", epochs=1), dataset, path)
+    content = path.read_bytes()
+    for place in range(0, 8 * len(content), 8 * len(content) // 199):
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"checkpoint .*remove it to start again|no checkpoint of a training"):
+            load_checkpoint(path, method)
 
 
 def test_a_file_that_is_no_checkpoint_is_named(dataset: Dataset, tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ def train_and_score(training: Training, out: Path, device: str = "cpu") -> Path 
     """Train, score and record: ``out`` gets ``weights.safetensors`` and ``metrics.json``, as from notebook 40_train.
 
     The weights are written after every epoch and a run goes on from them, on as many processes as it is started with
-    then. A finished run is scored again, or goes on where more epochs are asked for.
+    then. A finished run is scored again, or goes on where more epochs are asked for (except UFSA's: its stages are
+    shares of the number of epochs, so another number is another training).
 
     Args:
         training: of a method; its ``line`` does not matter.

@@ -204,16 +204,17 @@ class Dataset:
         return dataset
 
     def checksum(self) -> str:
-        """First 16 digits of a SHA-256 of names, parts, features, labels, and shape and context of pictures."""
-        digest = hashlib.sha256()
+        """First 16 digits of a SHA-256 of all that results depend on; pictures only if encoders read them."""
+        facts = (self.classes, self.n_actions, self.background, self.ordered)
+        digest = hashlib.sha256(repr(facts).encode())
         for video in self.videos:
-            digest.update(video.name.encode())
-            digest.update(video.features.contiguous().numpy().tobytes())
-            if video.labels is not None:
-                digest.update(video.labels.contiguous().numpy().tobytes())
-            digest.update(video.part.encode())
-            if video.context is not None and video.frames is not None:
-                digest.update(f"{video.context}{video.frames.shape}".encode())
+            pictures = None if video.context is None else video.frames
+            arrays = [None if t is None else t.numpy() for t in (video.features, video.labels, video.position)]
+            digest.update(repr((video.name, video.activity, video.part, video.context)).encode())
+            for array in (*arrays, pictures):
+                digest.update(b"none" if array is None else f"{array.dtype} {array.shape}".encode())
+                for rows in () if array is None else np.array_split(array, -(-array.nbytes // 2**26)):
+                    digest.update(np.ascontiguousarray(rows).data)  # in parts, since pictures may be larger than memory
         return digest.hexdigest()[:16]
 
 
