@@ -77,11 +77,7 @@ class TrainingSettings:
 
 
 def fit(
-    method: Method,
-    dataset: Dataset,
-    settings: TrainingSettings,
-    checkpoint: Path | None = None,
-    progress: bool = True,
+    method: Method, dataset: Dataset, settings: TrainingSettings, checkpoint: Path | None = None, progress: bool = True
 ) -> History:
     """Train a method in place.
 

@@ -6,11 +6,11 @@ import ipywidgets as widgets
 import numpy as np
 import torch
 
+from vasot_kit.experiments.plan_report import plan_report
 from vasot_kit.explorers.explorer import Explorer, View
 from vasot_kit.figures import plot_structure
 from vasot_lib.data import Video, correspondence
 from vasot_lib.errors import InputError
-from vasot_lib.evaluation import plan_report
 from vasot_lib.transport import Alignment, Far, Near, Problem, cosine_cost, make_problem, solve, temporal_prior
 
 

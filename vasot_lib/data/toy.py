@@ -206,12 +206,7 @@ def _order(n_steps: int, swaps: float, repeats: float, rng: np.random.Generator)
 
 
 def _features(
-    procedure: _Procedure,
-    step: np.ndarray,
-    progress: np.ndarray,
-    style: float,
-    noise: float,
-    rng: np.random.Generator,
+    procedure: _Procedure, step: np.ndarray, progress: np.ndarray, style: float, noise: float, rng: np.random.Generator
 ) -> np.ndarray:
     """(N, D) float64 features of one video."""
     n, (n_steps, n_signal), dim = len(step), procedure.centre.shape, len(procedure.mixing)

@@ -10,7 +10,6 @@ from vasot_lib.evaluation.baselines import (
     uniform_label_transfer,
 )
 from vasot_lib.evaluation.collapse import measure_collapse
-from vasot_lib.evaluation.plan_report import plan_report
 from vasot_lib.evaluation.segmentation import f1_sampled, hungarian, score_segmentation, segments
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "hungarian",
     "kmeans_segmentation",
     "label_transfer",
-    "plan_report",
     "score_alignment",
     "score_segmentation",
     "segments",

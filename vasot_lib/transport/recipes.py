@@ -73,13 +73,7 @@ class Alignment:
         check_fields(self)
 
     def match(
-        self,
-        x: Tensor,
-        y: Tensor,
-        mask_x: Tensor,
-        mask_y: Tensor,
-        *,
-        dummy_shares: tuple[float, float] | None = None,
+        self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor, *, dummy_shares: tuple[float, float] | None = None
     ) -> AlignmentTargets:
         """Match the frames of B pairs of videos.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vasot_kit.experiments.plan_report import plan_report
 from vasot_lib.errors import InputError
-from vasot_lib.evaluation import plan_report
 
 LABELS = np.array([0, 0, 1, 2])
 
