@@ -52,6 +52,7 @@ def recorded() -> int:
     return sum(not isinstance(found, int) for found in gpu_graphs._KINDS.values())
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("scheme", "relax"), SCHEMES)
 def test_a_recording_gives_the_bits_of_the_launches(scheme: str, relax: float | None) -> None:
     schedule = Schedule(scheme, 2, 2, True, 1e-3)  # type: ignore[arg-type]
@@ -64,6 +65,7 @@ def test_a_recording_gives_the_bits_of_the_launches(scheme: str, relax: float | 
             assert theirs is None and ours is None or torch.equal(ours, theirs), (seed, field.name)
 
 
+@pytest.mark.no_cover
 def test_a_recording_made_without_gradients_serves_with_them() -> None:
     schedule = Schedule("sinkhorn", 2, 1, True, 1e-3)
     with torch.inference_mode():
@@ -74,6 +76,7 @@ def test_a_recording_made_without_gradients_serves_with_them() -> None:
     assert torch.equal(plan, gpu.run(problem_of(3), schedule).matrix)
 
 
+@pytest.mark.no_cover
 def test_without_room_for_a_recording_the_problem_is_solved_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise torch.cuda.OutOfMemoryError("full")
