@@ -210,20 +210,24 @@ def sweep(grid: Path, out: Path, workers: int | None, scheduler: str | None) -> 
 @command("vasot train hapt vasot --preset paper --seed 3 -p training.batch_size 4 --out outputs/hapt-vasot-3")
 @click.argument("dataset")
 @click.argument("method")
-@click.option("--preset", default="kit", metavar="NAME", help="kit, paper or release.")
+@click.option("--preset", metavar="NAME", help="auto, kit, paper or release. Default: kit, but auto for a folder.")
 @click.option("--seed", type=int, default=0, metavar="N", help="All randomness follows from it.")
 @click.option("--epochs", type=int, metavar="N", help="Passes over the videos. Default: as many as the preset says.")
 @click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, mps or auto.")
 @parameter_option("A value by dotted name, e.g. training.lr 3e-4; VALUE is read as YAML. May be repeated.")
 @out_option("Folder of this run; the same command again goes on with it.", required=True)
-def train(dataset: str, method: str, preset: str, device: str, out: Path, parameters: Pairs, **options: Any) -> None:
+def train(
+    dataset: str, method: str, preset: str | None, device: str, out: Path, parameters: Pairs, **options: Any
+) -> None:
     """Train a method on a data set and record its scores.
 
-    DATASET is a name from `vasot data`, METHOD one from `vasot methods`. Runs on one process, or on all that torchrun
-    starts.
+    DATASET is a name from `vasot data` or a folder of features with labels, METHOD one from `vasot methods`. Runs on
+    one process, or on all that torchrun starts.
     """
+    from vasot_kit.datasets.registry import is_folder
     from vasot_kit.runs.training import Training, train_and_score
 
+    preset = preset or ("auto" if is_folder(dataset) else "kit")
     training = Training(dataset, method, preset, overrides=_read_values(parameters), **options)
     path = train_and_score(training, out, device)
     if path is not None:  # only the first of several processes has written it

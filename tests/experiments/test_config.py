@@ -71,7 +71,7 @@ def test_a_config_is_frozen() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(preset="best"), "unknown preset 'best'; known: kit, paper, release"),
+        (dict(preset="best"), "unknown preset 'best'; known: auto, kit, paper, release"),
         (dict(method="vasott"), "unknown method 'vasott'"),
         (dict(overrides={"training.learning_rate": 1}), "unknown parameter 'training.learning_rate'.*training.lr"),
         (dict(overrides={"hyper.transport": 1}), "unknown parameter 'hyper.transport'"),

@@ -90,7 +90,7 @@ def find_entry(name: str) -> tuple[Entry, str]:
             message lists the known ones.
     """
     key, slash, activity = name.partition("/")
-    if key not in DATASETS and (name.startswith((".", "/", "~")) or Path(name).is_dir()):
+    if is_folder(name):
         raise InputError(
             f"{name} is a path, not the name of a data set; read a folder of features with "
             "vasot_lib.data.load_folder, and see the names with vasot data"
@@ -108,17 +108,25 @@ def find_entry(name: str) -> tuple[Entry, str]:
     return entry, activity
 
 
+def is_folder(name: str) -> bool:
+    """Whether what stands for a data set is the path of a folder instead of the name of a registered one."""
+    return name.partition("/")[0] not in DATASETS and (name.startswith((".", "/", "~")) or Path(name).is_dir())
+
+
 def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
-    """Read a registered data set; mocap6 and pose2sim are downloaded on their first use.
+    """Read a registered data set or a folder of features; mocap6 and pose2sim are downloaded on their first use.
 
     Args:
-        name: a key of ``DATASETS``, or ``key/activity`` where its entry has activities.
+        name: a key of ``DATASETS``, or ``key/activity`` where its entry has activities, or the path of a folder as
+            :func:`vasot_lib.data.load_folder` reads it.
         root: the data root; see ``data_root``.
 
     Raises:
         InputError: unknown name or activity; the message lists the known ones.
         DataError: the data is absent (the message names the command that brings it) or damaged.
     """
+    if is_folder(name):
+        return load_folder(Path(name).expanduser())
     entry, activity = find_entry(name)
     folder = data_root(root)
     if entry.origin != "first use" and not entry.present(folder):

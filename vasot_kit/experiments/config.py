@@ -87,8 +87,9 @@ def make_config(
     Args:
         dataset: name of the data set; presets differ between data sets.
         method: name of the method.
-        preset: ``paper`` (what the text says), ``release`` (what the released code runs) or ``kit`` (what we measured
-            to work best on toy and mocap6).
+        preset: ``paper`` (what the text says), ``release`` (what the released code runs), ``kit`` (what we measured to
+            work best on toy and mocap6) or ``auto``, whose radius is not known before the recordings: see
+            :func:`vasot_kit.experiments.auto.auto_config`.
         seed: all randomness follows from it.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         epochs: instead of the preset's; stages of a method that are counted in epochs are scaled with them.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vasot_kit.experiments.auto import auto_config
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.figures import plot_timelines
 from vasot_kit.films.recordings import Recording, make_dataset, read_recordings
@@ -43,9 +43,9 @@ def segment_films(
 ) -> list[np.ndarray]:
     """Find the actions of films of one activity and write them to a folder.
 
-    VASOT is trained on three films or more, without labels. With one or two films the actions are the K-means centres
-    of the embeddings of an untrained encoder. In both cases frames are assigned to actions by transport with a temporal
-    prior.
+    VASOT is trained on three films or more, without labels; the radius of its structural priors is read from the films.
+    With one or two films the actions are the K-means centres of the embeddings of an untrained encoder. In both cases
+    frames are assigned to actions by transport with a temporal prior.
 
     Args:
         films: files, or folders of pictures.
@@ -76,30 +76,16 @@ def segment_films(
     fps = sampling_rate(films, MAX_FRAMES) if fps is None else fps
     if epochs is None and len(films) < ENOUGH:
         epochs = 0
-    config = make_config("own", "vasot", "kit", seed=seed, device=device, epochs=epochs)
+    config = make_config("own", "vasot", "auto", seed=seed, device=device, epochs=epochs)
     wanted = {"command": "segment", "actions": n_actions, "features": extractor.name, "fps": fps}
     outputs = Outputs(out, {**wanted, **config.as_dict()}, films)
     recordings = read_recordings(films, extractor, fps=fps, progress=progress)
     refuse_still(recordings)
-    _check_length(recordings, config.hyper.segmentation.decode.radius)
     dataset = make_dataset("own", recordings, n_actions).standardised()
+    config, _ = auto_config(config, dataset)
     labels = _segment(config, dataset, progress)
     _write(outputs, recordings, labels, n_actions)
     return labels
-
-
-def _check_length(recordings: Sequence[Recording], radius: float) -> None:
-    """Refuse films that are too short for the window of the structural prior.
-
-    The prior would refuse them too, but its error names the radius, which the user of this command did not give.
-    """
-    least = math.ceil(1 / radius)
-    for recording in recordings:
-        if len(recording.times) < least:
-            raise DataError(
-                f"{recording.path} gives {len(recording.times)} frames, actions take at least {least}; raise fps, "
-                "or leave this film out"
-            )
 
 
 def _segment(config: Any, dataset: Dataset, progress: bool) -> list[np.ndarray]:

@@ -20,7 +20,8 @@ import torch
 from tqdm.auto import tqdm
 
 from vasot_kit.datasets import load_dataset
-from vasot_kit.experiments.config import Config, build, make_config
+from vasot_kit.experiments.auto import auto_config
+from vasot_kit.experiments.config import Config, build, make_config, with_overrides
 from vasot_kit.experiments.defects import with_defect
 from vasot_kit.experiments.evaluate import Scores, baseline_rows, evaluate
 from vasot_kit.runs.engine import Run, held, once
@@ -180,6 +181,8 @@ def _compute(
     if training.method == BASELINES:
         return baseline_rows(data, training.seed, training.preset), asdict(training)
     config, protocol = training.config(device)
+    if config.preset == "auto":
+        config = with_overrides(auto_config(config, data)[0], training.overrides)
     model = build(config, data)
     start = time.perf_counter()
     history = fit(model, data, config.training, checkpoint=checkpoint, progress=checkpoint is not None)

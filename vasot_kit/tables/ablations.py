@@ -106,11 +106,12 @@ def chosen_settings(dataset: str, preset: str) -> dict[str, float]:
 
 
 def preset_runs(base: Training) -> list[Training]:
-    """VAOT, ASOT and VASOT with every preset."""
+    """VAOT, ASOT and VASOT with every preset that is fixed beforehand."""
     return [
         replace(base, method=method, preset=preset, line=f"{method}, {preset}")
         for method in ("vaot", "asot", "vasot")
         for preset in PRESETS
+        if preset != "auto"
     ]
 
 

@@ -1,0 +1,125 @@
+"""The preset ``auto``: the length of actions is found where it is known, and the radius follows from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vasot_kit.experiments.auto import RADIUS_PER_LENGTH, action_scale, auto_config, fit_scale
+from vasot_kit.experiments.config import build, make_config
+from vasot_kit.runs.training import Training, run_study
+from vasot_lib.data import Dataset, Video, toy
+from vasot_lib.errors import DataError
+from vasot_lib.training import fit
+
+
+def segments(n: int, mean: float, k: int, rng: np.random.Generator) -> np.ndarray:
+    """(n,) labels of segments of exponentially distributed length, each of a random one of k actions."""
+    ends = np.cumsum(rng.exponential(mean, size=int(5 * n / mean) + 10)).round().astype(int)
+    return rng.integers(k, size=len(ends))[np.searchsorted(ends, np.arange(n), side="right")]
+
+
+def recordings(share: float, *, n: int = 600, k: int = 6, noise: float = 0.3, seed: int = 0, count: int = 8) -> Dataset:
+    """Recordings whose segments last a share of them on average; every action has a point of its own."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(k, 10))
+    videos = []
+    for number in range(count):
+        labels = segments(n, share * n, k, rng)
+        features = centres[labels] + noise * rng.normal(size=(n, 10))
+        videos.append(Video(f"v{number}", torch.from_numpy(features).float(), torch.from_numpy(labels), "work"))
+    return Dataset("work", tuple(videos), tuple("abcdef"[:k]), n_actions=k)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.1])
+@pytest.mark.parametrize("wrong", [0.0, 0.3])
+def test_the_length_of_a_segment_is_found(share: float, wrong: float) -> None:
+    """Also where a share of the frames is in a wrong cluster. Two neighbouring segments share a label by chance, which
+    the measure discounts."""
+    rng = np.random.default_rng(1)
+    clusters = [segments(2000, share * 2000, 8, rng) for _ in range(30)]
+    clusters = [np.where(rng.random(2000) < wrong, rng.integers(8, size=2000), labels) for labels in clusters]
+    assert fit_scale(clusters).share == pytest.approx(share, rel=0.2)
+
+
+@pytest.mark.parametrize("share", [0.03, 0.1])
+def test_it_is_found_in_features(share: float) -> None:
+    assert action_scale(recordings(share)).share == pytest.approx(share, rel=0.25)
+
+
+def test_it_does_not_depend_on_the_frame_rate() -> None:
+    data = recordings(0.05)
+    twice = replace(
+        data, videos=tuple(replace(v, features=v.features.repeat_interleave(2, 0), labels=None) for v in data.videos)
+    )
+    assert action_scale(twice).share == pytest.approx(action_scale(data).share, rel=0.1)
+
+
+def test_neither_labels_nor_units_nor_levels_nor_constant_channels_matter() -> None:
+    data = recordings(0.05)
+    scale = 10.0 ** torch.arange(-5, 5)
+    changed = [
+        replace(v, labels=None, features=torch.cat([v.features * scale + 3 * i, torch.ones(len(v), 2)], 1))
+        for i, v in enumerate(data.videos)
+    ]
+    found = action_scale(replace(data, videos=tuple(changed)))
+    assert found.share == pytest.approx(action_scale(data).share, rel=0.1)
+
+
+@pytest.mark.parametrize("method", ["vaot", "asot", "vasot"])
+def test_the_radius_is_a_share_of_it(method: str) -> None:
+    data = recordings(0.1)
+    config, scale = auto_config(make_config("work", method, "auto"), data)
+    assert (
+        scale is not None and 0 < scale.steady <= 1 and scale.lags.shape == scale.agreement.shape == scale.fitted.shape
+    )
+    stages = {
+        "vaot": lambda hyper: [hyper.transport],
+        "asot": lambda hyper: [hyper.transport, hyper.decode],
+        "vasot": lambda hyper: [hyper.alignment.transport, hyper.segmentation.transport, hyper.segmentation.decode],
+    }
+    for stage in stages[method](config.hyper):
+        assert stage.radius == pytest.approx(RADIUS_PER_LENGTH * scale.share, abs=1e-4)
+
+
+def test_methods_without_structural_priors_keep_their_settings() -> None:
+    config = make_config("work", "tcc", "auto")
+    assert auto_config(config, recordings(0.1, n=50)) == (config, None)
+    assert config.hyper == make_config("unregistered", "tcc", "kit").hyper
+
+
+@pytest.mark.parametrize("n", [8, 50])
+def test_short_recordings_get_a_window_of_a_frame(n: int) -> None:
+    data = recordings(0.01, n=n, k=3)
+    config, _ = auto_config(make_config("work", "vasot", "auto", epochs=1), data)
+    model = build(config, data)
+    fit(model, data, config.training, progress=False)
+    assert len(model.segment(data.videos[0])) == n
+
+
+def test_features_that_do_not_change_are_refused() -> None:
+    still = Dataset("still", tuple(Video(name, torch.ones(40, 3)) for name in "ab"), n_actions=2)
+    with pytest.raises(DataError, match="'still' has no more than 2 different frames; .*choose preset kit"):
+        auto_config(make_config("still", "asot", "auto"), still)
+
+
+def test_one_row_serves_all_data_sets() -> None:
+    ours, theirs = (make_config(name, "vasot", "auto") for name in ("toy", "breakfast_coffee"))
+    assert replace(ours, dataset="") == replace(theirs, dataset="")
+
+
+def test_a_study_records_the_radius_and_an_override_wins(tmp_path: Path) -> None:
+    few = {"training.frames": 32}
+    given = {**few, "hyper.transport.radius": 0.2}
+    runs = [Training("toy", "asot", "auto", epochs=1, overrides=some) for some in (few, given)]
+    rows = run_study(runs, tmp_path)
+    hypers = [json.loads((tmp_path / row["metrics"]).read_text())["config"]["hyper"] for row in rows]
+    scale = action_scale(toy())
+    assert hypers[0]["decode"]["radius"] == hypers[1]["decode"]["radius"]
+    assert hypers[0]["decode"]["radius"] == pytest.approx(RADIUS_PER_LENGTH * scale.share, abs=1e-4)
+    assert hypers[1]["transport"]["radius"] == 0.2
