@@ -20,7 +20,7 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from vasot_kit.datasets.saving import refuse_existing
+from vasot_kit.folders.saving import refuse_existing
 from vasot_lib.errors import DataError
 
 TIMEOUT = 60.0  # seconds without a byte from the server

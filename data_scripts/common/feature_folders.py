@@ -23,7 +23,7 @@ from data_scripts.common.script import (
     verify,
     write_folder,
 )
-from vasot_lib.data.folder import read_features, read_id_name_lines, read_lines, read_mapping
+from vasot_kit.folders.reading import read_features, read_id_name_lines, read_lines, read_mapping
 from vasot_lib.errors import DataError
 
 # Up to this difference CTE cuts labels and features without a message; above it stops (its Video._check_gt).

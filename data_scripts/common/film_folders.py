@@ -19,7 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_scripts.common.script import Inventory, Options, PublishedFacts, verify
-from vasot_kit.datasets.saving import refuse_existing
+from vasot_kit.folders.saving import refuse_existing
 from vasot_lib.errors import DataError
 
 DEPTH = 4  # how many folders deep files are searched below --source

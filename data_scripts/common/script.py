@@ -21,7 +21,7 @@ from tqdm import tqdm
 from data_scripts.common.download import is_archive, unpack
 from vasot_kit.cache import cache_folder
 from vasot_kit.datasets.registry import data_root
-from vasot_kit.datasets.saving import refuse_existing, save_folder
+from vasot_kit.folders.saving import refuse_existing, save_folder
 from vasot_lib.errors import DataError, VasotError
 
 FeatureRecording = tuple[str, np.ndarray, list[str]]  # "[activity/]video", features (N, D), N class names

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from vasot_lib.data import load_folder
+from vasot_kit.folders import load_folder
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from data_scripts.common.script import (
     verify,
     write_folder,
 )
-from vasot_lib.data import load_folder
+from vasot_kit.folders import load_folder
 from vasot_lib.errors import DataError
 
 FACTS = PublishedFacts(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vasot_kit.datasets.registry import DATASETS, data_root, load_dataset
-from vasot_lib.data.folder import load_folder
+from vasot_kit.folders.reading import load_folder
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import InputError
 from vasot_lib.evaluation import (

@@ -11,9 +11,9 @@ from tests.films.films import cut, make_folder, record
 from vasot_kit.films import recordings
 from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.recordings import read_recordings
+from vasot_kit.folders import load_folder
 from vasot_kit.own_films import features as module
 from vasot_kit.own_films.features import extract_features
-from vasot_lib.data import load_folder
 from vasot_lib.errors import DataError, InputError
 
 N = 30  # frames of each film, at 30 a second

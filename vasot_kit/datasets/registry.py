@@ -14,7 +14,7 @@ import torch
 
 from vasot_kit.cache import cache_folder
 from vasot_kit.datasets import mocap6, pose2sim
-from vasot_lib.data.folder import load_folder, read_mapping
+from vasot_kit.folders.reading import load_folder, read_mapping
 from vasot_lib.data.toy import toy
 from vasot_lib.data.video import Context, Dataset
 from vasot_lib.errors import DataError, InputError, unknown_name
@@ -93,7 +93,7 @@ def find_entry(name: str) -> tuple[Entry, str]:
     if is_folder(name):
         raise InputError(
             f"{name} is a path, not the name of a data set; read a folder of features with "
-            "vasot_lib.data.load_folder, and see the names with vasot data"
+            "vasot_kit.folders.load_folder, and see the names with vasot data"
         )
     if key not in DATASETS:
         raise unknown_name("data set", key, DATASETS)

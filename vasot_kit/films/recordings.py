@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 
 from vasot_kit.cache import cache_folder
 from vasot_kit.films.media import content_hash, probe, stream, video_files
-from vasot_lib.data.folder import read_lines, read_mapping, read_split
+from vasot_kit.folders.reading import read_lines, read_mapping, read_split
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.files import whole_file
@@ -251,7 +251,7 @@ def load_recordings(
     Args:
         folder: holds these subfolders.
         extractor: makes the features.
-        name, activity, background, n_actions: as in :func:`vasot_lib.data.load_folder`.
+        name, activity, background, n_actions: as in :func:`vasot_kit.folders.load_folder`.
         ordered: see :class:`vasot_lib.data.Dataset`.
         fps, size: as in :func:`read_recordings`.
 

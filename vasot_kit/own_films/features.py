@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vasot_kit.datasets.saving import refuse_existing, save_folder
 from vasot_kit.films.recordings import label_lines, labelled_films, read_recordings
+from vasot_kit.folders.reading import read_mapping
+from vasot_kit.folders.saving import refuse_existing, save_folder
 from vasot_kit.own_films.inputs import check_rate, feature_extractor, films_by_name, films_in
-from vasot_lib.data.folder import read_mapping
 
 
 def extract_features(

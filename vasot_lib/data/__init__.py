@@ -1,7 +1,6 @@
-"""Videos, data sets and batches; generated videos (toy) and labelled feature folders."""
+"""Videos, data sets and batches; generated videos (toy)."""
 
 from vasot_lib.data.batches import Batch, collate, epoch_batch_parts, epoch_batches, n_batches
-from vasot_lib.data.folder import load_folder
 from vasot_lib.data.toy import correspondence, toy
 from vasot_lib.data.video import Context, Dataset, Video
 
@@ -14,7 +13,6 @@ __all__ = [
     "correspondence",
     "epoch_batches",
     "epoch_batch_parts",
-    "load_folder",
     "n_batches",
     "toy",
 ]

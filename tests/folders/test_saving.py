@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vasot_kit.datasets.saving import save_folder
-from vasot_lib.data import load_folder
+from vasot_kit.folders import load_folder
+from vasot_kit.folders.saving import save_folder
 from vasot_lib.errors import DataError
 
 

@@ -1,4 +1,4 @@
-"""Writing a labelled feature folder, which :func:`vasot_lib.data.load_folder` reads."""
+"""Writing a labelled feature folder, which :func:`vasot_kit.folders.load_folder` reads."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from vasot_lib.data import load_folder
+from vasot_kit.folders import load_folder
 from vasot_lib.errors import DataError, InputError
 
 
