@@ -13,7 +13,9 @@ from numbers import Integral, Number, Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vasot_lib.errors import InputError, unknown_name
@@ -52,6 +54,7 @@ Radius = Annotated[float, Range(above=0, most=1)]
 Weight = Annotated[float, Range(least=1e-12, most=1e12)]
 NotNegativeWeight = Annotated[float, Range(least=0, most=1e12)]
 
+FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 # The types that are checked, with what a value has to be an instance of and how a message calls it.
 KINDS: dict[Any, tuple[type, str]] = {
     bool: (bool, "True or False"),
@@ -114,6 +117,45 @@ def check_tensors(dtypes: tuple[torch.dtype, ...], **tensors: Any) -> None:
                 f"{name} is {value.dtype} on {value.device} but {first_name} is {first.dtype} on {first.device}; "
                 "convert one of them"
             )
+
+
+def check_embeddings(dtypes: tuple[torch.dtype, ...], masks: Mapping[str, Tensor] | None = None, **xs: Tensor) -> None:
+    """Refuse embeddings, (N, D) or (B, N, D) each, of different widths, and masks of another shape than (B, N).
+
+    Args:
+        dtypes: the types that are allowed; all embeddings have the same one.
+        masks: the masks of some of the embeddings, by the name of the embeddings.
+        xs: the embeddings by name.
+
+    Raises:
+        InputError: the message names the argument.
+    """
+    check_tensors(dtypes, **xs)
+    first_name, first = next(iter(xs.items()))
+    for name, x in xs.items():
+        if x.ndim not in (2, 3) or 0 in x.shape:
+            raise InputError(f"{name} has shape {tuple(x.shape)}; expected ([batch,] frames, width), none of them 0")
+        if x.shape[-1] != first.shape[-1] or (x.ndim == first.ndim == 3 and len(x) != len(first)):
+            raise InputError(f"{name} has shape {tuple(x.shape)} and {first_name} {tuple(first.shape)}; make them fit")
+    for name, mask in (masks or {}).items():
+        check_tensors((torch.bool,), **{f"mask_{name}": mask})
+        if mask.shape != xs[name].shape[:2]:
+            raise InputError(f"mask_{name} has shape {tuple(mask.shape)}; expected {tuple(xs[name].shape[:2])}")
+        if mask.device.type == "cpu" and not bool(mask.any(1).all()):  # a GPU would have to be waited for
+            raise InputError(f"mask_{name} leaves a sample no real frame; drop that sample from the batch")
+
+
+def whole_numbers(name: str, values: Any) -> NDArray[Any]:
+    """Labels, clusters or matches as an array.
+
+    Raises:
+        InputError: anything but whole numbers, such as names or NaN.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu":
+        shown = next(iter(array.ravel().tolist()), "nothing")
+        raise InputError(f"{name} hold {array.dtype}, first {shown!r}; they must be whole numbers")
+    return array
 
 
 def check_fields(settings: Any) -> None:

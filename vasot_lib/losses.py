@@ -4,12 +4,18 @@
   ASOT, VASOT, TOT and UFSA.
 - :func:`contrastive_idm`: keeps embeddings from collapsing; an option of VAOT and VASOT. :func:`idm_per_video` is the
   same in the units of LAV, and :func:`intra_video_contrast` the variant of VAVA.
+
+They take float32 and float64, and raise an ``InputError`` for anything else, half precision included: sums over all
+pairs of frames overflow or lose their digits there.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from vasot_lib.checks import FLOATS, NotNegative, Positive, check_embeddings, check_value
+from vasot_lib.errors import InputError
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
@@ -41,6 +47,11 @@ def matching_loss(x: Tensor, y: Tensor, targets: Tensor, tau: float, mask_x: Ten
 
     Source: SPEC section 5.
     """
+    masks = {"x": mask_x} if mask_y is None else {"x": mask_x, "y": mask_y}
+    check_embeddings(FLOATS[:2], masks, x=x, y=y)
+    check_value("tau", tau, Positive)
+    if targets.shape != (*x.shape[:2], y.shape[-2]):
+        raise InputError(f"targets have shape {tuple(targets.shape)}; expected {(*x.shape[:2], y.shape[-2])}")
     scores = x @ y.transpose(-1, -2) / tau
     if mask_y is not None:
         scores = scores.masked_fill(~mask_y.unsqueeze(1), -torch.inf)
@@ -67,6 +78,7 @@ def contrastive_idm(x: Tensor, mask: Tensor, window: float = 10.0, margin: float
 
     Source: the regulariser of LAV; SPEC sections 5 and 10.
     """
+    _check(x, mask, window, margin)
     frame = torch.arange(x.shape[1], device=x.device).expand(mask.shape)
     return (idm_per_video(x, mask, frame, window, margin) / mask.sum(1) ** 2).mean()
 
@@ -108,10 +120,17 @@ def intra_video_contrast(x: Tensor, mask: Tensor, window: float, margin: float) 
 
     Source: Liu et al., CVPR 2022; SPEC section 10.
     """
+    _check(x, mask, window, margin)
     frame = torch.arange(x.shape[1], device=x.device)
     apart = (frame[:, None] - frame).abs()
     sums = _pull_and_push(x, mask, apart <= window, margin, pull=1.0 / (apart.square() + 1.0), push=1.0)
     return (sums / mask.sum(1) ** 2).mean()
+
+
+def _check(x: Tensor, mask: Tensor, window: float, margin: float) -> None:
+    check_embeddings(FLOATS[:2], {"x": mask}, x=x)
+    check_value("window", window, NotNegative)
+    check_value("margin", margin, NotNegative)
 
 
 def _pull_and_push(

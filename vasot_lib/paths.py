@@ -28,8 +28,10 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from vasot_lib.checks import Positive, check_value
-from vasot_lib.errors import InputError
+from vasot_lib.checks import FLOATS, NotNegative, Positive, check_tensors, check_value
+from vasot_lib.errors import InputError, unknown_name
+
+METRICS = ("cosine", "euclidean", "sqeuclidean", "cityblock", "correlation", "chebyshev")
 
 
 def dtw(x: np.ndarray, y: np.ndarray, metric: str = "cosine") -> np.ndarray:
@@ -42,7 +44,7 @@ def dtw(x: np.ndarray, y: np.ndarray, metric: str = "cosine") -> np.ndarray:
     Args:
         x: (N, D) features.
         y: (M, D) features.
-        metric: a metric of ``scipy.spatial.distance.cdist``. With ``cosine`` an all-zero row costs 1 everywhere.
+        metric: one of ``METRICS``, as in ``scipy.spatial.distance.cdist``. With ``cosine`` an all-zero row costs 1.
 
     Returns:
         (N,) indices into Y, non-decreasing; where a frame of X meets several frames of Y, the middle one.
@@ -54,6 +56,9 @@ def dtw(x: np.ndarray, y: np.ndarray, metric: str = "cosine") -> np.ndarray:
     >>> dtw(x, y, metric="euclidean").tolist()  # the first frame of X meets frames 0 and 1 of Y
     [0, 2, 3]
     """
+    x, y = _table("x", x), _table("y", y)
+    if metric not in METRICS:
+        raise unknown_name("metric", metric, METRICS)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or 0 in (len(x), len(y)):
         raise InputError(f"dtw needs sequences (N, D) and (M, D), got {x.shape} and {y.shape}")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
@@ -98,9 +103,13 @@ def soft_dtw(cost: Tensor, gamma: float, lengths_x: Tensor | None = None, length
     >>> soft_dtw(cost, gamma=1.0), -torch.tensor([-4.0, -4.0, -2.0]).logsumexp(0)
     (tensor([1.7605]), tensor(1.7605))
     """
+    check_tensors(FLOATS[:2], cost=cost)
     if cost.ndim != 3 or 0 in cost.shape[1:]:
         raise InputError(f"cost has shape {tuple(cost.shape)}; soft_dtw needs (B, N, M) with N, M >= 1")
     check_value("gamma", gamma, Positive)
+    for name, given, size in (("lengths_x", lengths_x, cost.shape[1]), ("lengths_y", lengths_y, cost.shape[2])):
+        if given is not None and not (given.shape == cost.shape[:1] and bool(((given > 0) & (given <= size)).all())):
+            raise InputError(f"{name} are {given.tolist()}; expected a number from 1 to {size} for each sample")
     sizes = (
         torch.full((len(cost),), size, device=cost.device) if lengths is None else lengths.to(cost.device)
         for lengths, size in ((lengths_x, cost.shape[1]), (lengths_y, cost.shape[2]))
@@ -192,11 +201,10 @@ def viterbi(scores: ArrayLike, switch: float = 0.0, order: Sequence[int] | None 
     >>> viterbi(scores).tolist(), viterbi(scores, switch=1.0).tolist(), viterbi(scores, order=[0, 1, 0]).tolist()
     ([0, 1, 0, 1], [0, 0, 0, 1], [0, 1, 0, 0])
     """
-    table = np.asarray(scores, dtype=float)
-    if table.ndim != 2 or np.isnan(table).any():
+    table = _table("scores", scores)
+    if table.ndim != 2 or 0 in table.shape or np.isnan(table).any():
         raise InputError(f"the scores have shape {table.shape}; expected (frames, actions) without NaN")
-    if not switch >= 0:
-        raise InputError(f"switch is {switch}; a change of action costs 0 or more")
+    check_value("switch", switch, NotNegative)
     n, k = table.shape
     if order is not None:
         if not 0 < len(order) <= n or not set(order) <= set(range(k)):
@@ -266,7 +274,7 @@ def mean_path(
     >>> mean_path(plan, weight=1.0).round(2).tolist()
     [0.0, 1.0, 2.0]
     """
-    matrix = np.asarray(plan, dtype=np.float64)
+    matrix = _table("the plan", plan)
     if matrix.ndim != 2 or min(matrix.shape) < 2 or not np.isfinite(matrix).all() or matrix.min() < 0:
         raise InputError(f"the plan has shape {matrix.shape}; expected (N, M), at least 2 x 2, finite and not negative")
     if not matrix.any():
@@ -289,11 +297,18 @@ def mean_path(
     return found
 
 
+def _table(name: str, given: ArrayLike) -> np.ndarray:
+    try:
+        return np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: {str(error).splitlines()[0]}; expected an array of numbers") from error
+
+
 def _mass(name: str, given: ArrayLike | None, n: int) -> np.ndarray:
     """The (n,) given masses, or uniform ones."""
     if given is None:
         return np.full(n, 1 / n)
-    mass = np.asarray(given, dtype=np.float64)
+    mass = _table(name, given)
     if mass.shape != (n,) or not ((mass > 0) & np.isfinite(mass)).all():
         raise InputError(f"{name} has shape {mass.shape}; expected ({n},) positive numbers")
     return mass

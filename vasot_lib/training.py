@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vasot_lib.checks import Count, NotNegative, Positive, Range, check_fields
+from vasot_lib.checks import Count, NotNegative, Positive, Range, Seed, check_fields
 from vasot_lib.data import Dataset, collate, epoch_batch_parts, n_batches
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.evaluation.collapse import measure_collapse
@@ -65,7 +65,7 @@ class TrainingSettings:
     frames: Annotated[int, Range(least=2)] = 256
     lr: Positive = 1e-3
     weight_decay: NotNegative = 1e-4
-    seed: int = 0
+    seed: Seed = 0
     device: Device = "cpu"
     accumulate: Count = 1
     precision: Precision = "32"

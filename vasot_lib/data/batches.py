@@ -145,6 +145,7 @@ def n_batches(dataset: Dataset, batch_size: int, paired: bool) -> int:
     Raises:
         InputError: batch_size below 1, or odd if ``paired``.
     """
+    check_value("batch_size", batch_size, int)
     if batch_size < 1 or (paired and batch_size % 2):
         raise InputError(
             f"batch_size is {batch_size}; it must be a positive{' even' if paired else ''} number of videos"
@@ -157,6 +158,9 @@ def _frame_numbers(videos: Sequence[Video], n_frames: int | None, generator: tor
     """(B, N) sampled frame numbers; see :func:`collate`."""
     if not videos:
         raise InputError("a batch needs at least one video; 0 were given")
+    widths = sorted({video.features.shape[1] for video in videos})
+    if len(widths) > 1:
+        raise InputError(f"a batch mixes features of widths {widths}; all videos need the same")
     check_value("n_frames", n_frames, Annotated[int, Range(least=2)] | None)
     width = max(len(video) for video in videos) if n_frames is None else n_frames
     return torch.stack([_sample_frames(len(video), width, generator) for video in videos])

@@ -24,7 +24,7 @@ import torch
 from scipy.stats import ortho_group
 from torch import Tensor
 
-from vasot_lib.checks import Count, NotNegative, Range, Share, check_value
+from vasot_lib.checks import Count, NotNegative, Range, Seed, Share, check_value
 from vasot_lib.data.toy_pictures import Scene, autoregressive_noise
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import InputError
@@ -111,6 +111,7 @@ def toy(
     for name, value in (("imbalance", imbalance), ("speed", speed), ("style", style), ("noise", noise)):
         check_value(name, value, NotNegative)
     # Separate generators, so that more videos, pictures or another style leave the rest of the data as it was.
+    check_value("seed", seed, Seed)
     procedure = _Procedure.draw(n_steps, dim, imbalance, np.random.default_rng([seed, 0]))
     scene = Scene.draw(n_steps, np.random.default_rng([seed, 1])) if render else None
     videos = []

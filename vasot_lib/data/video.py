@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vasot_lib.checks import Count, check_fields
+from vasot_lib.checks import Count, Range, check_fields, check_tensors, check_value
 from vasot_lib.errors import DataError, InputError
 
 TRAIN = "train"  # name of the part of a published split that is trained on, as in splits/train.txt
@@ -60,6 +61,13 @@ class Video:
     part: str = ""
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        check_tensors((torch.float32,), features=self.features)
+        for what, dtype in (("labels", torch.int64), ("position", torch.float32)):
+            if (given := getattr(self, what)) is not None:
+                check_tensors((dtype,), **{what: given})
+                if given.ndim != 1:
+                    raise DataError(f"video {self.name!r}: {what} have shape {tuple(given.shape)}; expected (frames,)")
         if self.features.ndim != 2:
             shape = tuple(self.features.shape)
             raise DataError(f"video {self.name!r}: features have shape {shape}; expected (frames, channels)")
@@ -124,6 +132,10 @@ class Dataset:
     ordered: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        check_value("n_actions", self.n_actions, Annotated[int, Range(least=0)])
+        if self.background is not None:
+            check_value("background", self.background, Annotated[int, Range(least=0, below=max(1, len(self.classes)))])
         if not self.videos:
             raise DataError(f"data set {self.name!r} has no videos; check the folder that it was read from")
         dims = {video.features.shape[1] for video in self.videos}

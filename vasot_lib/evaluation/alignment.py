@@ -14,6 +14,7 @@ from sklearn.metrics import pairwise_distances_argmin
 from sklearn.neighbors import NearestNeighbors
 from sklearn.svm import SVC
 
+from vasot_lib.checks import Count, Seed, check_value, whole_numbers
 from vasot_lib.data.video import TRAIN
 from vasot_lib.errors import InputError, unknown_name
 
@@ -92,6 +93,8 @@ def score_alignment(
     """
     if protocol not in PROTOCOLS:
         raise unknown_name("protocol", protocol, PROTOCOLS)
+    check_value("seed", seed, Seed)
+    check_value("stride", stride, Count)
     videos = _foreground(embeddings, labels, background)
     names, published = (list(given) if given is not None else [""] * len(videos) for given in (activities, parts))
     for what, given in (("activities", names), ("parts", published)):
@@ -132,7 +135,8 @@ def frame_error(matches: np.ndarray, truth: np.ndarray, n_y: int) -> dict[str, f
     Raises:
         InputError: different lengths, or no frame has both indices.
     """
-    matches, truth = np.asarray(matches), np.asarray(truth)
+    matches, truth = whole_numbers("matches", matches), whole_numbers("true partners", truth)
+    check_value("n_y", n_y, Count)
     _same_length("matches", matches, "true partners", truth)
     known = truth >= 0
     both = known & (matches >= 0)
@@ -163,7 +167,10 @@ def label_transfer(
     Raises:
         InputError: different lengths, or all frames of X are background.
     """
-    matches, labels_x, labels_y = np.asarray(matches), np.asarray(labels_x), np.asarray(labels_y)
+    matches, labels_x = whole_numbers("matches", matches), whole_numbers("labels of X", labels_x)
+    labels_y = whole_numbers("labels of Y", labels_y)
+    if len(matches) and not -1 <= matches.min() <= matches.max() < len(labels_y):
+        raise InputError(f"matches run from {matches.min()} to {matches.max()}; Y has frames 0 to {len(labels_y) - 1}")
     _same_length("matches", matches, "labels of X", labels_x)
     right = (labels_y[matches] == labels_x) & (matches >= 0)
     if background is not None:
@@ -183,9 +190,11 @@ def _foreground(
 ) -> list[_ForegroundFrames]:
     if len(embeddings) != len(labels):
         raise InputError(f"{len(embeddings)} embedded videos for {len(labels)} label lists; give one per video")
-    videos = []
+    videos: list[_ForegroundFrames] = []
     for number, (rows, names) in enumerate(zip(embeddings, labels, strict=True)):
-        rows, names = np.asarray(rows), np.asarray(names)
+        rows, names = np.asarray(rows), whole_numbers("labels", names)
+        if rows.dtype.kind != "f":
+            raise InputError(f"video {number}: embeddings are {rows.dtype}; expected floating-point numbers")
         if rows.ndim != 2 or names.shape != rows.shape[:1]:
             raise InputError(
                 f"video {number}: embeddings have shape {rows.shape} and labels {names.shape}; "
@@ -195,6 +204,9 @@ def _foreground(
             raise InputError(
                 f"video {number}: embeddings hold NaN or infinite values; training diverged, check it first"
             )
+        if videos and rows.shape[1] != videos[0].embeddings.shape[1]:
+            widths = f"{rows.shape[1]} and those of video 0 {videos[0].embeddings.shape[1]}"
+            raise InputError(f"video {number}: embeddings have width {widths}; they must be equal")
         time = np.arange(len(names)) if background is None else np.flatnonzero(names != background)
         videos.append(_ForegroundFrames(rows[time], names[time], time, len(names)))
     return videos

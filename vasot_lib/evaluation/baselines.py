@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import StandardScaler
 
+from vasot_lib.checks import Range, Seed, check_value
 from vasot_lib.data.video import Dataset
 from vasot_lib.errors import InputError
 
@@ -38,6 +40,8 @@ def kmeans_segmentation(features: Sequence[np.ndarray], k: int, seed: int) -> li
     Returns:
         (N_v,) labels of each video.
     """
+    check_value("seed", seed, Seed)
+    check_value("k", k, Annotated[int, Range(least=1, most=sum(map(len, features)))])
     found = KMeans(k, n_init=10, random_state=seed).fit_predict(np.concatenate(features))
     return np.split(found, np.cumsum([len(rows) for rows in features])[:-1])
 

@@ -17,6 +17,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import binom
 from sklearn.metrics.cluster import contingency_matrix
 
+from vasot_lib.checks import whole_numbers
 from vasot_lib.errors import InputError
 
 DRAWS = 15  # number of frames that the sampled F1 draws from each ground-truth segment
@@ -36,6 +37,7 @@ def hungarian(predicted: np.ndarray, truth: np.ndarray) -> dict[int, int]:
     Returns:
         cluster -> class, without pairs that have no frame in common.
     """
+    predicted, truth = whole_numbers("clusters", predicted), whole_numbers("classes", truth)
     clusters, classes = np.unique(predicted), np.unique(truth)
     together = contingency_matrix(predicted, truth)  # (clusters, classes), both in sorted order
     rows, columns = linear_sum_assignment(together, maximize=True)
@@ -130,7 +132,7 @@ def _foreground(
         raise InputError(f"{len(predictions)} predictions for {len(truths)} ground truths; give one per video")
     videos = []
     for number, (predicted, truth) in enumerate(zip(predictions, truths, strict=True)):
-        predicted, truth = np.asarray(predicted), np.asarray(truth)
+        predicted, truth = whole_numbers("predictions", predicted), whole_numbers("true labels", truth)
         if predicted.shape != truth.shape or truth.ndim != 1:
             raise InputError(
                 f"video {number}: predicted labels have shape {predicted.shape}, true labels {truth.shape}; "

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vasot_lib.checks import FLOATS, Count, check_embeddings, check_value
+
 
 def cosine_cost(x: Tensor, y: Tensor) -> Tensor:
     """``C_ij = 1 - cos(x_i, y_j)``, between 0 and 2.
@@ -17,6 +19,9 @@ def cosine_cost(x: Tensor, y: Tensor) -> Tensor:
     Returns:
         (B, N, M) or (N, M).
 
+    Raises:
+        InputError: no float tensors of one type and width.
+
     Source: SPEC section 2.
 
     >>> x = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0]])
@@ -25,6 +30,7 @@ def cosine_cost(x: Tensor, y: Tensor) -> Tensor:
             [1., 0.],
             [2., 1.]])
     """
+    check_embeddings(FLOATS, x=x, y=y)
     return (F.normalize(x, dim=-1) @ F.normalize(y, dim=-1).transpose(-1, -2)).neg_().add_(1.0)
 
 
@@ -55,6 +61,8 @@ def temporal_prior(
             [0.5000, 0.0000],
             [0.7500, 0.2500]])
     """
+    check_value("n", n, Count)
+    check_value("m", m, Count)
     i, j = _relative_time(n, lengths_x, device), _relative_time(m, lengths_y, device)
     return (i.unsqueeze(-1) - j.unsqueeze(-2)).abs_()
 

@@ -22,11 +22,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vasot_lib.checks import FLOATS, Range, check_embeddings, check_value
 from vasot_lib.errors import InputError
 from vasot_lib.transport.cost import cosine_cost, temporal_prior
 from vasot_lib.transport.problem import TINY
@@ -105,6 +107,9 @@ def align_long(x: Tensor, y: Tensor, recipe: Alignment, bins: int = 2000, sweeps
     """
     if recipe.dummy == "threshold":
         raise InputError("dummy is 'threshold', which looks at whole rows; align_long takes 'soft' or 'none'")
+    check_value("bins", bins, int)
+    check_value("sweeps", sweeps, Annotated[int, Range(least=0)])
+    check_embeddings(FLOATS[:2], x=x, y=y)
     if bins < 2 or not len(x) or not len(y):
         raise InputError(f"bins is {bins} for {len(x)} and {len(y)} frames; use at least 2 bins and 1 frame")
     small_x, small_y = (_bins(e, min(bins, len(e))) for e in (x, y))

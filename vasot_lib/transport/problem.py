@@ -17,12 +17,11 @@ import psutil
 import torch
 from torch import Tensor
 
-from vasot_lib.checks import Share, Weight, check_tensors, check_value
+from vasot_lib.checks import FLOATS, Share, Weight, check_tensors, check_value
 from vasot_lib.errors import InputError
 from vasot_lib.transport.structure import Operator, Structure
 
 TINY = 1e-30  # put in place of 0 before a logarithm or a division: a normal float32, far below the masses of a plan
-FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 LARGEST_COST = 1e15  # with the smallest epsilon, 1e-12, their quotient is still far from the largest float32
 
 

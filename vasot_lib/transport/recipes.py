@@ -12,7 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vasot_lib.checks import Count, NotNegativeWeight, Radius, Range, Share, Weight, check_fields
+from vasot_lib.checks import (
+    FLOATS,
+    Count,
+    NotNegativeWeight,
+    Radius,
+    Range,
+    Share,
+    Weight,
+    check_embeddings,
+    check_fields,
+)
 from vasot_lib.transport.cost import cosine_cost, temporal_prior
 from vasot_lib.transport.dummy import add_dummy, drop_dummy, dummy_marginal, keep_above
 from vasot_lib.transport.solver import Plan, Scheme, solve
@@ -93,6 +103,7 @@ class Alignment:
                 [ 0.,  0.,  0.],
                 [ 0., 89.,  0.]])
         """
+        check_embeddings(FLOATS, {"x": mask_x, "y": mask_y}, x=x, y=y)
         prior = temporal_prior(x.shape[1], y.shape[1], mask_x.sum(1), mask_y.sum(1))
         cost = cosine_cost(x, y).add_(prior, alpha=self.rho)
         mass_x = mass_y = None
@@ -160,6 +171,7 @@ class Segmentation:
                 [96.,  4.],
                 [ 1., 99.]])
         """
+        check_embeddings(FLOATS, {"x": mask}, x=x, actions=actions)
         n = mask.sum(1)
         prior = temporal_prior(x.shape[1], len(actions), n, torch.full_like(n, len(actions)))
         plan = solve(

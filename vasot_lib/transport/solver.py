@@ -16,7 +16,7 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from vasot_lib.checks import Count, check_value
+from vasot_lib.checks import Count, Positive, check_value
 from vasot_lib.errors import InputError
 from vasot_lib.transport import reference
 from vasot_lib.transport.potentials import Potentials, dual_potentials
@@ -116,6 +116,9 @@ def solve(
     check_value("scheme", scheme, Scheme)
     check_value("iterations", iterations, Count)
     check_value("sweeps", sweeps, Count)
+    check_value("tolerance", tolerance, Positive)
+    for name, flag in (("finish", finish), ("trace", trace)):
+        check_value(name, flag, bool)
     problem = make_problem(cost, structure, **options)
     schedule = Schedule(scheme, iterations, sweeps, finish, tolerance, trace)
     run, buffers = _implementation(problem, schedule)

@@ -1,0 +1,126 @@
+"""Wrong arguments of the library, as people pass them: one line that names the argument, no words of torch or NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from vasot_lib import losses
+from vasot_lib.data import Dataset, Video, collate, toy
+from vasot_lib.errors import DataError, InputError
+from vasot_lib.evaluation import (
+    baseline_segmentations,
+    frame_error,
+    hungarian,
+    label_transfer,
+    score_alignment,
+    score_segmentation,
+)
+from vasot_lib.paths import dtw, soft_dtw, viterbi
+from vasot_lib.training import TrainingSettings
+from vasot_lib.transport import Alignment, Segmentation, align_long, cosine_cost, solve, temporal_prior
+
+X, Y, A = torch.randn(1, 8, 4), torch.randn(1, 9, 4), torch.randn(3, 4)
+MASK_X, MASK_Y = torch.ones(1, 8, dtype=torch.bool), torch.ones(1, 9, dtype=torch.bool)
+TRUE = np.array([0, 0, 1, 1])
+NAN, TEXT, HALVES = np.array([0.0, np.nan, 1.0, 1.0]), np.array(list("aabb")), TRUE + 0.5
+Match = Callable[..., object]
+MATCHES: dict[str, Match] = {
+    "align": Alignment(radius=0.3).match,
+    "segment": lambda x, y, mask_x, mask_y: Segmentation(radius=0.3).match(x, y[0, :3], mask_x),
+    "cost": lambda x, y, *masks: cosine_cost(x, y),
+    "long": lambda x, y, *masks: align_long(x[0], y[0], Alignment(radius=0.3)),
+    "loss": lambda x, y, *masks: losses.matching_loss(x, y, torch.rand(1, 8, 9), 0.1, *masks),
+}
+PAIRS = {
+    "two types": (
+        (X, Y.double(), MASK_X, MASK_Y),
+        "is torch.float64 on cpu but x is torch.float32 on cpu; convert one",
+    ),
+    "integers": ((X.long(), Y.long(), MASK_X, MASK_Y), "x is torch.int64; convert it to torch.float32"),
+    "arrays": ((X.numpy(), Y.numpy(), MASK_X, MASK_Y), "x is of type numpy.ndarray; pass a torch.Tensor"),
+    "widths": ((X, Y[..., :3], MASK_X, MASK_Y), "make them fit"),
+    "no frame": ((X[:, :0], Y, MASK_X[:, :0], MASK_Y), r"x has shape \((1, )?0, 4\); expected"),
+    "flat mask": ((X, Y, MASK_X[0], MASK_Y[0]), r"mask_x has shape \(8,\); expected \(1, 8\)"),
+    "mask of numbers": ((X, Y, MASK_X.long(), MASK_Y.long()), "mask_x is torch.int64; convert it to torch.bool"),
+    "empty mask": ((X, Y, ~MASK_X, MASK_Y), "mask_x leaves a sample no real frame"),
+}
+WITHOUT_MASKS = ("cost", "long")
+
+
+@pytest.mark.parametrize("case", PAIRS)
+@pytest.mark.parametrize("name", MATCHES)
+def test_embeddings_and_masks(name: str, case: str) -> None:
+    if name in WITHOUT_MASKS and "mask" in case:
+        pytest.skip("takes no mask")
+    if (name, case) == ("segment", "arrays"):
+        pytest.skip("the same check as in align")
+    arguments, message = PAIRS[case]
+    with pytest.raises(InputError, match=message) as caught:
+        MATCHES[name](*arguments)
+    assert "\n" not in str(caught.value)
+
+
+def score(embeddings: object = None, labels: object = (TRUE, TRUE), **options: object) -> object:
+    rows = [np.random.default_rng(0).normal(size=(4, 3))] * 2
+    return score_alignment(embeddings or rows, labels, ordered=True, **options)  # type: ignore[arg-type]
+
+
+CASES: dict[str, tuple[Callable[[], object], str]] = {
+    "half loss": (lambda: losses.contrastive_idm(X.half(), MASK_X), "x is torch.float16; convert it to"),
+    "tau": (lambda: losses.matching_loss(X, Y, torch.rand(1, 8, 9), 0.0, MASK_X, MASK_Y), "tau is 0.0; it must be"),
+    "targets": (lambda: losses.matching_loss(X, Y, torch.rand(1, 9, 8), 1.0, MASK_X, MASK_Y), r"targets have shape"),
+    "window": (lambda: losses.contrastive_idm(X, MASK_X, window="a"), "window is 'a'"),  # type: ignore[arg-type]
+    **{
+        f"{what} {place}": (call, "must be whole numbers")
+        for what, bad in (("nan", NAN), ("text", TEXT), ("halves", HALVES), ("none", [None] * 4))
+        for place, call in {
+            "predictions": lambda bad=bad: score_segmentation([bad], [TRUE]),
+            "truth": lambda bad=bad: score_segmentation([TRUE], [bad]),
+            "clusters": lambda bad=bad: hungarian(bad, TRUE),
+            "labels": lambda bad=bad: score(labels=(bad, bad)),
+            "transfer": lambda bad=bad: label_transfer(TRUE, bad, TRUE),
+            "matches": lambda bad=bad: frame_error(bad, TRUE, 4),
+        }.items()
+    },
+    "match beyond": (lambda: label_transfer(np.array([0, 4]), TRUE[:2], TRUE), "matches run from 0 to 4; Y has"),
+    "no frame of Y": (lambda: frame_error(TRUE, TRUE, 0), "n_y is 0"),
+    "stride": (lambda: score(stride=0), "stride is 0; it must be a whole number of at least 1"),
+    "score seed": (lambda: score(seed=-1), "seed is -1; it must be a whole number of at least 0"),
+    "toy seed": (lambda: toy(seed=-1), "seed is -1"),
+    "k-means seed": (lambda: baseline_segmentations(toy(n_videos=2), -1), "seed is -1"),
+    "training seed": (lambda: TrainingSettings(seed=-1), "TrainingSettings.seed is -1"),
+    "epochs": (lambda: TrainingSettings(epochs="a"), "TrainingSettings.epochs is 'a'"),  # type: ignore[arg-type]
+    "widths": (lambda: score([np.zeros((4, 3)), np.zeros((4, 2))]), "video 1: embeddings have width 2 and those of"),
+    "text embeddings": (lambda: score([np.array([["a"]] * 4)] * 2), "video 0: embeddings are <U1; expected"),
+    "tolerance": (lambda: solve(torch.rand(1, 4, 4), tolerance=float("nan")), "tolerance is nan"),
+    "finish": (lambda: solve(torch.rand(1, 4, 4), finish="a"), "finish is 'a'"),  # type: ignore[arg-type]
+    "bins": (lambda: align_long(X[0], Y[0], Alignment(), bins="a"), "bins is 'a'"),  # type: ignore[arg-type]
+    "sweeps": (lambda: align_long(X[0], Y[0], Alignment(), sweeps=-1), "sweeps is -1"),
+    "prior": (lambda: temporal_prior(0, 3), "n is 0"),
+    "rho": (lambda: Alignment(rho=1e300), "Alignment.rho is 1e.300; it must be a finite number of at least 0"),
+    "collated": (lambda: collate([Video("v", torch.zeros(4, 3)), Video("w", torch.zeros(4, 2))], 4, None), "widths"),
+    "metric": (lambda: dtw(np.zeros((3, 2)), np.zeros((3, 2)), metric="cosin"), "unknown metric 'cosin' .did you mean"),
+    "lengths": (lambda: soft_dtw(torch.zeros(1, 3, 3), 1.0, torch.tensor([9])), r"lengths_x are \[9\]; expected"),
+    "no scores": (lambda: viterbi(np.zeros((0, 3))), r"the scores have shape \(0, 3\)"),
+    "text scores": (lambda: viterbi([["a"]]), "scores: could not convert string to float: 'a'; expected an array of"),
+    "switch": (lambda: viterbi(np.zeros((3, 2)), switch="a"), "switch is 'a'"),  # type: ignore[arg-type]
+    "array": (lambda: Video("v", np.zeros((4, 3))), "features is of type numpy.ndarray"),  # type: ignore[arg-type]
+    "name": (lambda: Video(3, torch.zeros(4, 3)), "Video.name is 3; it must be text"),  # type: ignore[arg-type]
+    "table of labels": (
+        lambda: Video("v", torch.zeros(4, 3), torch.zeros(4, 2, dtype=torch.int64)), r"labels have shape \(4, 2\)"
+    ),
+    "n_actions": (lambda: Dataset("d", (Video("v", torch.zeros(4, 3)),), n_actions=-1), "n_actions is -1"),
+    "background": (lambda: Dataset("d", (Video("v", torch.zeros(4, 3)),), ("a",), background=4), "background is 4"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_line_names_the_argument(case: str) -> None:
+    call, message = CASES[case]
+    with pytest.raises((InputError, DataError), match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
