@@ -89,11 +89,13 @@ def films_by_name(films: Iterable[Path]) -> dict[str, Path]:
 def refuse_still(recordings: Sequence[Recording]) -> None:
     """Refuse films in which nothing happens, before actions or matches are read from nothing.
 
+    Fewer than six frames may look alike to features of motion, which look at windows of time.
+
     Raises:
         DataError: all frames of a film have the same features.
     """
     for recording in recordings:
-        if len(recording.times) > 2 and bool((recording.features == recording.features[0]).all()):
+        if len(recording.times) > 5 and bool((recording.features == recording.features[0]).all()):
             raise DataError(
                 f"nothing moves in {recording.path}: its {len(recording.times)} frames have the same features; "
                 "leave it out, or choose other --features"
