@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,7 @@ from vasot_lib.data import Dataset
 hypothesis.settings.register_profile("kit", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.load_profile("kit")
 os.environ.setdefault("TQDM_DISABLE", "1")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with SIGINT ignored
 if not torch.cuda.is_available():  # read when triton is loaded, which lightning-fabric does; only GPU tensors reach it
     os.environ["TRITON_INTERPRET"] = "1"
 

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from vasot_kit.experiments.auto import RADIUS_PER_LENGTH, action_scale, auto_config, fit_scale
+from vasot_kit.experiments.auto import RADIUS_PER_LENGTH, action_length, segment_length
 from vasot_kit.experiments.config import build, make_config
+from vasot_kit.experiments.evaluate import baseline_rows
 from vasot_kit.runs.training import Training, run_study
 from vasot_lib.data import Dataset, Video, toy
-from vasot_lib.errors import DataError
+from vasot_lib.errors import DataError, InputError
 from vasot_lib.training import fit
+from vasot_lib.transport import Alignment
 
 
 def segments(n: int, mean: float, k: int, rng: np.random.Generator) -> np.ndarray:
@@ -44,12 +46,12 @@ def test_the_length_of_a_segment_is_found(share: float, wrong: float) -> None:
     rng = np.random.default_rng(1)
     clusters = [segments(2000, share * 2000, 8, rng) for _ in range(30)]
     clusters = [np.where(rng.random(2000) < wrong, rng.integers(8, size=2000), labels) for labels in clusters]
-    assert fit_scale(clusters).share == pytest.approx(share, rel=0.2)
+    assert segment_length(clusters) == pytest.approx(share, rel=0.2)
 
 
 @pytest.mark.parametrize("share", [0.03, 0.1])
 def test_it_is_found_in_features(share: float) -> None:
-    assert action_scale(recordings(share)).share == pytest.approx(share, rel=0.25)
+    assert action_length(recordings(share)) == pytest.approx(share, rel=0.25)
 
 
 def test_it_does_not_depend_on_the_frame_rate() -> None:
@@ -57,7 +59,7 @@ def test_it_does_not_depend_on_the_frame_rate() -> None:
     twice = replace(
         data, videos=tuple(replace(v, features=v.features.repeat_interleave(2, 0), labels=None) for v in data.videos)
     )
-    assert action_scale(twice).share == pytest.approx(action_scale(data).share, rel=0.1)
+    assert action_length(twice) == pytest.approx(action_length(data), rel=0.1)
 
 
 def test_neither_labels_nor_units_nor_levels_nor_constant_channels_matter() -> None:
@@ -67,36 +69,32 @@ def test_neither_labels_nor_units_nor_levels_nor_constant_channels_matter() -> N
         replace(v, labels=None, features=torch.cat([v.features * scale + 3 * i, torch.ones(len(v), 2)], 1))
         for i, v in enumerate(data.videos)
     ]
-    found = action_scale(replace(data, videos=tuple(changed)))
-    assert found.share == pytest.approx(action_scale(data).share, rel=0.1)
+    found = action_length(replace(data, videos=tuple(changed)))
+    assert found == pytest.approx(action_length(data), rel=0.1)
 
 
 @pytest.mark.parametrize("method", ["vaot", "asot", "vasot"])
 def test_the_radius_is_a_share_of_it(method: str) -> None:
     data = recordings(0.1)
-    config, scale = auto_config(make_config("work", method, "auto"), data)
-    assert (
-        scale is not None and 0 < scale.steady <= 1 and scale.lags.shape == scale.agreement.shape == scale.fitted.shape
-    )
+    config = make_config("work", method, "auto", recordings=data)
     stages = {
         "vaot": lambda hyper: [hyper.transport],
         "asot": lambda hyper: [hyper.transport, hyper.decode],
         "vasot": lambda hyper: [hyper.alignment.transport, hyper.segmentation.transport, hyper.segmentation.decode],
     }
     for stage in stages[method](config.hyper):
-        assert stage.radius == pytest.approx(RADIUS_PER_LENGTH * scale.share, abs=1e-4)
+        assert stage.radius == pytest.approx(RADIUS_PER_LENGTH * action_length(data), abs=1e-4)
 
 
 def test_methods_without_structural_priors_keep_their_settings() -> None:
-    config = make_config("work", "tcc", "auto")
-    assert auto_config(config, recordings(0.1, n=50)) == (config, None)
+    config = make_config("work", "tcc", "auto", recordings=recordings(0.1, n=50))
     assert config.hyper == make_config("unregistered", "tcc", "kit").hyper
 
 
 @pytest.mark.parametrize("n", [8, 50])
 def test_short_recordings_get_a_window_of_a_frame(n: int) -> None:
     data = recordings(0.01, n=n, k=3)
-    config, _ = auto_config(make_config("work", "vasot", "auto", epochs=1), data)
+    config = make_config("work", "vasot", "auto", epochs=1, recordings=data)
     model = build(config, data)
     fit(model, data, config.training, progress=False)
     assert len(model.segment(data.videos[0])) == n
@@ -105,11 +103,27 @@ def test_short_recordings_get_a_window_of_a_frame(n: int) -> None:
 def test_features_that_do_not_change_are_refused() -> None:
     still = Dataset("still", tuple(Video(name, torch.ones(40, 3)) for name in "ab"), n_actions=2)
     with pytest.raises(DataError, match="'still' has no more than 2 different frames; .*choose preset kit"):
-        auto_config(make_config("still", "asot", "auto"), still)
+        make_config("still", "asot", "auto", recordings=still)
+
+
+def test_without_recordings_there_is_no_radius() -> None:
+    with pytest.raises(InputError, match=r"reads the radius from recordings; give make_config\(recordings=...\) 'toy'"):
+        make_config("toy", "vasot", "auto")
+
+
+def test_untrained_plans_get_the_same_radius(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a method with preset auto stands its plan on raw features with a radius that was found alike."""
+    asked: list[float] = []
+    solve = Alignment.match
+    monkeypatch.setattr(Alignment, "match", lambda self, *a, **k: asked.append(self.radius) or solve(self, *a, **k))
+    data = recordings(0.1, n=100, count=3)
+    baseline_rows(data, preset="auto")
+    assert set(asked) == {make_config("work", "vaot", "auto", recordings=data).hyper.transport.radius}
 
 
 def test_one_row_serves_all_data_sets() -> None:
-    ours, theirs = (make_config(name, "vasot", "auto") for name in ("toy", "breakfast_coffee"))
+    data = recordings(0.1)
+    ours, theirs = (make_config(name, "vasot", "auto", recordings=data) for name in ("toy", "breakfast_coffee"))
     assert replace(ours, dataset="") == replace(theirs, dataset="")
 
 
@@ -119,7 +133,6 @@ def test_a_study_records_the_radius_and_an_override_wins(tmp_path: Path) -> None
     runs = [Training("toy", "asot", "auto", epochs=1, overrides=some) for some in (few, given)]
     rows = run_study(runs, tmp_path)
     hypers = [json.loads((tmp_path / row["metrics"]).read_text())["config"]["hyper"] for row in rows]
-    scale = action_scale(toy())
     assert hypers[0]["decode"]["radius"] == hypers[1]["decode"]["radius"]
-    assert hypers[0]["decode"]["radius"] == pytest.approx(RADIUS_PER_LENGTH * scale.share, abs=1e-4)
+    assert hypers[0]["decode"]["radius"] == pytest.approx(RADIUS_PER_LENGTH * action_length(toy()), abs=1e-4)
     assert hypers[1]["transport"]["radius"] == 0.2

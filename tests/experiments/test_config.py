@@ -17,7 +17,7 @@ from vasot_lib.methods import METHODS
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("method", METHODS)
 def test_every_preset_of_every_method_builds(preset: str, method: str) -> None:
-    config = make_config("mocap6", method, preset)
+    config = make_config("mocap6", method, preset, recordings=toy(n_videos=2))
     assert (config.dataset, config.method, config.preset) == ("mocap6", method, preset)
     assert build(config, toy(n_videos=2)).n_actions > 1
 
@@ -25,9 +25,10 @@ def test_every_preset_of_every_method_builds(preset: str, method: str) -> None:
 @pytest.mark.parametrize("dataset", [*DATASETS, "breakfast/tea", "unregistered"])
 def test_every_data_set_has_values_for_every_method_and_preset(dataset: str) -> None:
     """VASOT reads every value of the row of a data set; building it is the same for all features."""
+    recordings = toy(n_videos=2)
     for method in METHODS:
         for preset in PRESETS:
-            config = make_config(dataset, method, preset)
+            config = make_config(dataset, method, preset, recordings=recordings)
             assert isinstance(config.encoder, Pixels) == trains_on_pixels(dataset)
             assert config.training.epochs > 0
     if not trains_on_pixels(dataset):

@@ -118,7 +118,7 @@ def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
 
     Args:
         name: a key of ``DATASETS``, or ``key/activity`` where its entry has activities, or the path of a folder as
-            :func:`vasot_lib.data.load_folder` reads it.
+            :func:`vasot_kit.folders.load_folder` reads it.
         root: the data root; see ``data_root``.
 
     Raises:

@@ -17,89 +17,51 @@ recording, where labels say .217.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.optimize import least_squares
 from sklearn.cluster import KMeans
 
-from vasot_kit.experiments.config import Config, with_overrides
 from vasot_kit.experiments.presets import ALIGNMENT_PREFIX, SEGMENTATION_PREFIX
-from vasot_lib.data import Dataset, Video
+from vasot_lib.data import Dataset
 from vasot_lib.errors import DataError
 
-# Radius per length of an action. VASOT's MoF / F1 with .25, .30, .35: mocap6 .70 / .53, .72 / .53, .73 / .53;
-# a quarter of the class scores of 50 Salads .66 / .73, .66 / .70, .63 / .69; toy .69 / .67, .70 / .70, .62 / .63.
+# Radius per length of an action. VASOT's MoF / F1 with .25, .30, .35: on mocap6 .70 / .53, .72 / .53, .73 / .53, on a
+# quarter of the class scores of 50 Salads .66 / .73, .66 / .70, .63 / .69, on toy .69 / .67, .70 / .70, .62 / .63.
 RADIUS_PER_LENGTH = 0.3
 MOST_FRAMES = 2000  # of a recording that are clustered
 MOST_RECORDINGS = 60
 CLUSTERS = 12  # where the number of actions is not known
 
 
-@dataclass(frozen=True)
-class ActionScale:
-    """How long an action lasts, and the curve that says so.
-
-    Attributes:
-        share: L, mean length of a segment as a share of its recording.
-        lags: (n,) time between two frames, as shares of the recording.
-        agreement: (n,) how much more often than by chance two frames at that distance share a cluster; 1 for always, 0
-            as often as by chance.
-        steady: a, weight of the decay over L; the rest decays over ``flicker``, because clusters change within actions.
-        flicker: f, share of the recording.
-    """
-
-    share: float
-    lags: np.ndarray
-    agreement: np.ndarray
-    steady: float
-    flicker: float
-
-    @property
-    def fitted(self) -> np.ndarray:
-        """(n,) the curve that was fitted to ``agreement``: ``(1 - a) exp(-lag / f) + a exp(-lag / L)`` minus its own
-        mean over all pairs of frames, which the count of chance contains, and divided by 1 minus that."""
-        return _two_decays(self.lags, self.steady, self.flicker, self.share)
-
-
-def auto_config(config: Config, dataset: Dataset) -> tuple[Config, ActionScale | None]:
-    """The configuration with radii read from the recordings, and the scale that they follow from.
+def auto_radii(dataset: Dataset, method: str, frames: int, seed: int = 0) -> dict[str, float]:
+    """The radii of a method by dotted name; none for a method without structural priors.
 
     Args:
-        config: with any radii; the seed is that of K-means.
         dataset: with features; its labels are not looked at.
-
-    Returns:
-        A method without structural priors keeps its configuration, and has no scale.
+        method: its name.
+        frames: that are sampled from a recording in training, where the window must reach one of them.
+        seed: of K-means.
 
     Raises:
         DataError: the features of the recordings hardly ever change.
     """
-    segmentation, alignment = SEGMENTATION_PREFIX.get(config.method), ALIGNMENT_PREFIX.get(config.method)
+    segmentation, alignment = SEGMENTATION_PREFIX.get(method), ALIGNMENT_PREFIX.get(method)
     if segmentation is None and alignment is None:
-        return config, None
-    scale = action_scale(dataset, config.training.seed)
+        return {}
+    wanted = round(RADIUS_PER_LENGTH * action_length(dataset, seed), 4)
     shortest = min(len(video) for video in dataset.videos)
-    # The window must reach a frame, in training one of the frames that are sampled from a recording.
-    training = radius(scale, min(shortest, config.training.frames))
-    values = {f"{alignment}transport.radius": training} if alignment is not None else {}
-    if segmentation is not None:
-        values |= {f"{segmentation}transport.radius": training, f"{segmentation}decode.radius": radius(scale, shortest)}
-    return with_overrides(config, values), scale
+    training, decoding = max(wanted, 1 / min(shortest, frames)), max(wanted, 1 / shortest)
+    radii = {f"{prefix}transport.radius": training for prefix in (segmentation, alignment) if prefix is not None}
+    return radii if segmentation is None else radii | {f"{segmentation}decode.radius": decoding}
 
 
-def radius(scale: ActionScale, n_frames: int) -> float:
-    """r for recordings of at least so many frames: a share of an action's length, but no less than one frame."""
-    return max(round(RADIUS_PER_LENGTH * scale.share, 4), 1 / n_frames)
-
-
-def action_scale(dataset: Dataset, seed: int = 0) -> ActionScale:
-    """How long an action lasts, as a share of its recording, from features alone.
+def action_length(dataset: Dataset, seed: int = 0) -> float:
+    """Mean length of a segment as a share of its recording, at most a half, from features alone.
 
     Features are standardised within each recording and scaled to unit length, so that neither the level of a recording
-    nor the size of a frame decides its cluster. Where the length of segments is distributed exponentially and actions
-    follow one another at random, two frames at distance d lie in one segment with probability ``exp(-d / L)``.
+    nor the size of a frame decides its cluster.
 
     Args:
         dataset: K-means looks for its ``n_actions`` clusters, or for 12 where that is not known.
@@ -109,7 +71,11 @@ def action_scale(dataset: Dataset, seed: int = 0) -> ActionScale:
         DataError: the features of the recordings hardly ever change.
     """
     k = dataset.n_actions if dataset.n_actions > 1 else CLUSTERS
-    frames = [_standardised(video) for video in dataset.train_part.videos[:MOST_RECORDINGS]]
+    frames = []
+    for video in dataset.train_part.videos[:MOST_RECORDINGS]:
+        rows = np.linspace(0, len(video) - 1, min(len(video), MOST_FRAMES)).round().astype(int)
+        x = standardised(video.features[torch.from_numpy(rows)].double().numpy())
+        frames.append(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
     together = np.concatenate(frames)
     if len(np.unique(together.round(6), axis=0)) <= k:
         raise DataError(
@@ -117,44 +83,38 @@ def action_scale(dataset: Dataset, seed: int = 0) -> ActionScale:
             "action lasts: choose preset kit, or give the radius"
         )
     clusters = KMeans(k, n_init=3, random_state=seed).fit(together).labels_
-    return fit_scale(np.split(clusters, np.cumsum([len(x) for x in frames])[:-1]))
+    return segment_length(np.split(clusters, np.cumsum([len(x) for x in frames])[:-1]))
 
 
-def fit_scale(clusters: Sequence[np.ndarray]) -> ActionScale:
-    """The scale of the segments in a sequence of labels.
+def standardised(x: np.ndarray) -> np.ndarray:
+    """(n, D) features of one recording with mean 0 and deviation 1; constant channels become 0."""
+    deviation = x.std(0)
+    changes = deviation > 1e-6 * np.abs(x).max(0)  # less is the rounding of float32
+    return (x - x.mean(0)) / np.where(changes, deviation, np.inf)
+
+
+def segment_length(clusters: Sequence[np.ndarray]) -> float:
+    """Mean length L of the segments in noisy labels, as a share of the recording, at most a half.
+
+    Where the length of segments is distributed exponentially and actions follow one another at random, two frames at
+    distance d lie in one segment with probability ``exp(-d / L)``. Where clusters also change within segments, a share
+    of the pairs agrees only over a shorter scale. The sum of both decays is fitted to the agreement beyond chance.
 
     Args:
         clusters: (N,) cluster of each frame, per recording.
-
-    >>> rng = np.random.default_rng(0)
-    >>> jumps = rng.random(20000) < 1 / 500  # a new segment every 500 frames: a fortieth of the recording
-    >>> round(fit_scale([np.cumsum(jumps) * 7 % 12]).share, 3)
-    0.021
     """
     lags = np.unique(np.geomspace(1, 1000, 60).round()) / 2000
     same = np.mean([[_same(labels, lag) for lag in lags] for labels in clusters], axis=0)
     chance = float(np.mean([np.square(np.bincount(labels) / len(labels)).sum() for labels in clusters]))
     agreement = (same - chance) / max(1 - chance, 1e-9)
     fits = [
-        least_squares(lambda p: _two_decays(lags, *_unpacked(p)) - agreement, [1.0, np.log(flicker), np.log(share)])
-        for flicker in (0.002, 0.01)
-        for share in (0.03, 0.1, 0.3)
+        least_squares(lambda p: _two_decays(lags, *_unpacked(p)) - agreement, [1.0, np.log(short), np.log(long)])
+        for short in (0.002, 0.01)
+        for long in (0.03, 0.1, 0.3)
     ]
-    steady, flicker, share = _unpacked(min(fits, key=lambda fitted: fitted.cost).x)
-    if steady < 0.2 or flicker > share:  # one decay describes the curve, and the other is free to be anything
-        steady, flicker, share = 1 - steady, share, flicker
-    return ActionScale(float(share), lags, agreement, float(steady), float(flicker))
-
-
-def _standardised(video: Video) -> np.ndarray:
-    """(n, D) features of at most 2,000 frames, evenly spread, of mean 0 and deviation 1, then of unit length."""
-    rows = np.linspace(0, len(video) - 1, min(len(video), MOST_FRAMES)).round().astype(int)
-    x = video.features[torch.from_numpy(rows)].double().numpy()
-    size = np.abs(x).max(0)
-    x -= x.mean(0)
-    deviation = x.std(0)
-    x /= np.where(deviation > 1e-6 * size, deviation, np.inf)  # a constant channel says nothing
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    weight, short, long = _unpacked(min(fits, key=lambda fitted: fitted.cost).x)
+    # Where one decay describes the curve, the other is free to be anything.
+    return short if weight < 0.2 or short > long else long
 
 
 def _same(labels: np.ndarray, lag: float) -> float:
@@ -162,16 +122,19 @@ def _same(labels: np.ndarray, lag: float) -> float:
     return float((labels[distance:] == labels[:-distance]).mean())
 
 
-def _two_decays(lags: np.ndarray, steady: float, flicker: float, share: float) -> np.ndarray:
-    """(n,) what :class:`ActionScale` fits. Chance is counted over all pairs of frames of a recording, those of one
-    segment among them; the decays lie above that by as much as their own mean over all pairs is taken off."""
-    scales, weights = np.array([flicker, share]), np.array([1 - steady, steady])
+def _two_decays(lags: np.ndarray, weight: float, short: float, long: float) -> np.ndarray:
+    """(n,) agreement beyond chance of two frames at each lag; ``weight`` is that of the long decay.
+
+    Chance is counted over all pairs of frames of a recording, also those of one segment. The decays therefore lie above
+    it by less than their values: their own mean over all pairs is taken off.
+    """
+    scales, weights = np.array([short, long]), np.array([1 - weight, weight])
     decays = np.exp(-lags[:, None] / scales) @ weights
     over_all_pairs = float(2 * scales * (1 - scales * (1 - np.exp(-1 / scales))) @ weights)
     return (decays - over_all_pairs) / (1 - over_all_pairs)
 
 
 def _unpacked(parameters: np.ndarray) -> tuple[float, float, float]:
-    """Weight of the slow decay, and both scales, from numbers without bounds."""
-    weight, flicker, share = np.clip(parameters, (-20, -12, -9), (20, -0.7, -0.7))  # at most half a recording
-    return 1 / (1 + np.exp(-weight)), float(np.exp(flicker)), float(np.exp(share))
+    """Weight of the long decay, and both scales, from numbers without bounds."""
+    weight, short, long = np.clip(parameters, (-20, -12, -9), (20, -0.7, -0.7))  # at most half a recording
+    return float(1 / (1 + np.exp(-weight))), float(np.exp(short)), float(np.exp(long))

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import torch
 
+from vasot_kit.experiments.auto import auto_radii
 from vasot_kit.experiments.presets import preset_values, trains_on_pixels
 from vasot_lib.checks import Count, Range, check_fields, check_value, field_types
 from vasot_lib.data import Dataset
@@ -81,6 +82,7 @@ def make_config(
     epochs: int | None = None,
     overrides: Mapping[str, Any] | None = None,
     pixels: bool | None = None,
+    recordings: Dataset | None = None,
 ) -> Config:
     """A configuration from a preset, changed where asked.
 
@@ -88,23 +90,33 @@ def make_config(
         dataset: name of the data set; presets differ between data sets.
         method: name of the method.
         preset: ``paper`` (what the text says), ``release`` (what the released code runs), ``kit`` (what we measured to
-            work best on toy and mocap6) or ``auto``, whose radius is not known before the recordings: see
-            :func:`vasot_kit.experiments.auto.auto_config`.
+            work best on toy and mocap6) or ``auto`` (the same with the radius that suits the recordings).
         seed: all randomness follows from it.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         epochs: instead of the preset's; stages of a method that are counted in epochs are scaled with them.
         overrides: single values by dotted name, e.g. ``{"training.lr": 3e-4, "hyper.transport.alpha": 0.5}``.
         pixels: whether the encoder takes pictures instead of features; where None, as the data set of that name does.
+        recordings: the data set itself, from which ``auto`` reads the radius; other presets do not look at it.
 
     Raises:
-        InputError: an unknown method or preset, or an override that :func:`with_overrides` refuses.
+        InputError: an unknown method or preset, ``auto`` without recordings, or an override that
+            :func:`with_overrides` refuses.
+        DataError: see :func:`vasot_kit.experiments.auto.auto_radii`.
     """
     pixels = trains_on_pixels(dataset) if pixels is None else pixels
     encoder = Pixels() if pixels else Encoder()
     config = Config(dataset, method, preset, TrainingSettings(), encoder, find_method(method).Hyper())
     values = preset_values(preset, dataset, method, epochs, pixels)
     values |= {"training.seed": seed, "training.device": device}
-    return with_overrides(config, {**values, **(overrides or {})})
+    config = with_overrides(config, {**values, **(overrides or {})})
+    if preset != "auto":
+        return config
+    if recordings is None:
+        raise InputError(
+            f"the preset auto reads the radius from recordings; give make_config(recordings=...) {dataset!r} itself"
+        )
+    radii = auto_radii(recordings, method, config.training.frames, seed)
+    return with_overrides(config, {**radii, **(overrides or {})})
 
 
 def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:

@@ -24,7 +24,9 @@ from vasot_lib.evaluation import (
     uniform_label_transfer,
 )
 from vasot_lib.methods import Method
+from vasot_lib.methods.asot import SegmentationTerm
 from vasot_lib.methods.base import ActionEmbeddings
+from vasot_lib.methods.vaot import AlignmentTerm
 from vasot_lib.paths import dtw
 from vasot_lib.transport import Alignment, Segmentation
 
@@ -93,7 +95,11 @@ def baseline_rows(dataset: Dataset, seed: int = 0, preset: str = "kit") -> list[
     """
     tested = dataset.test_part
     raw = _with_features(tested, [torch.from_numpy(rows) for rows in baseline_embeddings(tested)["raw"]])
-    segmentations = {**baseline_segmentations(tested, seed), "asot_raw": _untrained_asot(raw, seed, preset)}
+    hyper = {
+        method: make_config(dataset.name, method, preset, seed=seed, recordings=dataset).hyper
+        for method in ("asot", "vaot")
+    }
+    segmentations = {**baseline_segmentations(tested, seed), "asot_raw": _untrained_asot(raw, seed, hyper["asot"])}
     rows = [
         {"method": name, **score_segmentation(predictions, _labels(tested), dataset.background)}
         for name, predictions in segmentations.items()
@@ -105,7 +111,7 @@ def baseline_rows(dataset: Dataset, seed: int = 0, preset: str = "kit") -> list[
     rows += [
         {"method": "dtw", **_score_matches(lambda x, y: dtw(x.features.numpy(), y.features.numpy()), tested)},
         {"method": "dtw_unit", **{score: value for score, value in by_dtw.items() if value is not None}},
-        {"method": "vaot_raw", **_score_matches(_untrained_vaot(raw, preset), raw)},
+        {"method": "vaot_raw", **_score_matches(_untrained_vaot(raw, hyper["vaot"]), raw)},
         {"method": "straight_line", **_score_matches(lambda x, y: straight_line(len(x), len(y)), tested)},
     ]
     uniform = [uniform_label_transfer(_labels_of(x), _labels_of(y), dataset.background) for x, y in _pairs(tested)]
@@ -124,16 +130,14 @@ READINGS: dict[str, Matcher] = {
 }
 
 
-def _untrained_vaot(raw: Dataset, preset: str) -> Matcher:
+def _untrained_vaot(raw: Dataset, term: AlignmentTerm) -> Matcher:
     """The matches of VAOT's plan between the features of two videos."""
-    term = make_config(raw.name, "vaot", preset).hyper
     term = replace(term, transport=_with_neighbours(term.transport, raw))
     return lambda x, y: term.align(x.features, y.features).numpy()
 
 
-def _untrained_asot(raw: Dataset, seed: int, preset: str) -> list[np.ndarray]:
+def _untrained_asot(raw: Dataset, seed: int, term: SegmentationTerm) -> list[np.ndarray]:
     """(N_v,) actions of each video by ASOT's decoding plan, with K-means centres of the features as actions."""
-    term = make_config(raw.name, "asot", preset).hyper
     decode = _with_neighbours(term.decode, raw)
     with torch.random.fork_rng(devices=[]):  # what is drawn here shall not change what a notebook draws afterwards
         actions = ActionEmbeddings(raw.n_actions, raw.feature_dim)

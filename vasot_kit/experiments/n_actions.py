@@ -7,10 +7,10 @@ its F1. Too few classes are easy to predict by chance. The *gain*, mean F1 over 
 with the same frequencies, is therefore largest in between. Source: CLaP (Ermshaus, Schäfer, Leser 2024), which merges
 states by the same score; here with Ward's clustering and linear discriminants in place of its time series classifier.
 
-How far to trust it: found and true K are 11 and 12 on mocap6, 10 and 10 on the class scores of 50 Salads, 7 and 6 on
-toy, and 8 and 4, 11 and 8, 11 and 12, 6 and 20 on generated data sets; these were used to choose the method. Run once
-afterwards, it found 4 on HAPT (12 classes, six of them short transitions) and 13 on Breakfast coffee (7 classes). The
-curve is often flat, and one recording alone gives too many actions: look at the curve and at the plausible range.
+It is a proposal and not to be trusted blindly. With the length of ``vasot_kit.experiments.auto.action_length`` found and
+true K are 9 and 10 on the class scores of 50 Salads and 7 and 7 on Breakfast coffee, but 7 and 12 on mocap6, 5 and 12 on
+HAPT, 12 and 6 on toy, and 13 and 4, 24 and 8, 20 and 12, 12 and 20 on generated data sets. The curve is often flat, and
+one recording alone gives too many actions: look at the curve and at the plausible range.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from scipy.ndimage import uniform_filter1d
 from scipy.sparse import diags_array
 from sklearn.cluster import AgglomerativeClustering
 
+from vasot_kit.experiments.auto import standardised
 from vasot_lib.data import Dataset
 from vasot_lib.errors import DataError, InputError
 
@@ -96,7 +97,7 @@ def _represented(dataset: Dataset, share: float, seed: int) -> list[np.ndarray]:
     if len(videos) > MOST_RECORDINGS:
         chosen = np.random.default_rng(seed).choice(len(videos), MOST_RECORDINGS, replace=False)
         videos = tuple(videos[i] for i in sorted(chosen))
-    frames = [_standardised(video.features.numpy().astype(float)) for video in videos]
+    frames = [standardised(video.features.numpy().astype(float)[:: -(-len(video) // MOST_FRAMES)]) for video in videos]
     together = np.concatenate(frames)
     if not together.any():
         raise DataError(f"the features of data set {dataset.name!r} never change; nothing can be told apart")
@@ -109,14 +110,6 @@ def _represented(dataset: Dataset, share: float, seed: int) -> list[np.ndarray]:
         x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
         found.append(uniform_filter1d(x, max(1, round(SMOOTHING * share * len(x))), axis=0, mode="nearest"))
     return found
-
-
-def _standardised(features: np.ndarray) -> np.ndarray:
-    """(n, D) features with mean 0 and deviation 1 in the recording, thinned; constant channels become 0."""
-    x = features[:: -(-len(features) // MOST_FRAMES)]
-    deviation = x.std(0)
-    changes = deviation > 1e-6 * np.abs(x).max(0)  # less is the rounding of float32
-    return (x - x.mean(0)) / np.where(changes, deviation, np.inf)
 
 
 def _cut(recording: np.ndarray, wanted: int) -> np.ndarray:

@@ -172,6 +172,6 @@ def plot_action_count(count: ActionCount, title: str = "") -> Figure:
     axes.set_ylabel("F1 on other recordings\nabove that of guesses")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(title, fontsize=11)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    axes.legend(frameon=False, fontsize=9)
     despine(axes)
     return figure

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from vasot_kit.experiments.auto import auto_config
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.figures import plot_timelines
 from vasot_kit.films.recordings import Recording, make_dataset, read_recordings
@@ -76,13 +75,15 @@ def segment_films(
     fps = sampling_rate(films, MAX_FRAMES) if fps is None else fps
     if epochs is None and len(films) < ENOUGH:
         epochs = 0
-    config = make_config("own", "vasot", "auto", seed=seed, device=device, epochs=epochs)
+    settings: dict[str, Any] = {"seed": seed, "device": device, "epochs": epochs}
+    # What is known before the films are read: all but the radius.
+    known = {k: v for k, v in make_config("own", "vasot", "kit", **settings).as_dict().items() if k != "hyper"}
     wanted = {"command": "segment", "actions": n_actions, "features": extractor.name, "fps": fps}
-    outputs = Outputs(out, {**wanted, **config.as_dict()}, films)
+    outputs = Outputs(out, {**wanted, **known, "preset": "auto"}, films)
     recordings = read_recordings(films, extractor, fps=fps, progress=progress)
     refuse_still(recordings)
     dataset = make_dataset("own", recordings, n_actions).standardised()
-    config, _ = auto_config(config, dataset)
+    config = make_config("own", "vasot", "auto", recordings=dataset, **settings)
     labels = _segment(config, dataset, progress)
     _write(outputs, recordings, labels, n_actions)
     return labels

@@ -20,8 +20,7 @@ import torch
 from tqdm.auto import tqdm
 
 from vasot_kit.datasets import load_dataset
-from vasot_kit.experiments.auto import auto_config
-from vasot_kit.experiments.config import Config, build, make_config, with_overrides
+from vasot_kit.experiments.config import Config, build, make_config
 from vasot_kit.experiments.defects import with_defect
 from vasot_kit.experiments.evaluate import Scores, baseline_rows, evaluate
 from vasot_kit.runs.engine import Run, held, once
@@ -61,15 +60,17 @@ class Training:
     n_actions: int | None = None
     defect: str = ""
 
-    def config(self, device: str) -> tuple[Config, str]:
-        """Its configuration, and the protocol that the alignment is scored by.
+    def config(self, device: str, data: Dataset) -> tuple[Config, str]:
+        """Its configuration for a data set, and the protocol that the alignment is scored by.
 
         Raises:
             InputError: a bad name or value.
+            DataError: recordings from which the preset ``auto`` cannot read the radius.
         """
         config = make_config(
             self.dataset, self.method, self.preset,
             seed=self.seed, device=device, epochs=self.epochs, overrides=self.overrides,
+            recordings=data,
         )  # fmt: skip
         return with_defect(config, self.defect)
 
@@ -98,8 +99,8 @@ def train_and_score(training: Training, out: Path, device: str = "cpu") -> Path 
         InputError: a bad name or value, or the weights in ``out`` come from more epochs than asked for.
         DataError: the data set is absent, or ``out`` holds another configuration's weights.
     """
-    training.config(device)
     data = load_dataset(training.dataset)
+    training.config(device, data)
     if is_first_process():
         out.mkdir(parents=True, exist_ok=True)
     with held(out) if is_first_process() else nullcontext():
@@ -139,7 +140,7 @@ def run_study(
     missing = {run.folder: (one, run) for one, run in zip(trainings, runs, strict=True) if not run.is_finished()}
     for one, _ in missing.values():
         if one.method != BASELINES:
-            one.config(device)
+            one.config(device, data[one.dataset])
     if missing:
         from vasot_kit.runs.workers import run_many  # which takes a second: a single training does without it
 
@@ -180,9 +181,7 @@ def _compute(
         data = replace(data, n_actions=training.n_actions)
     if training.method == BASELINES:
         return baseline_rows(data, training.seed, training.preset), asdict(training)
-    config, protocol = training.config(device)
-    if config.preset == "auto":
-        config = with_overrides(auto_config(config, data)[0], training.overrides)
+    config, protocol = training.config(device, data)
     model = build(config, data)
     start = time.perf_counter()
     history = fit(model, data, config.training, checkpoint=checkpoint, progress=checkpoint is not None)
