@@ -7,10 +7,10 @@ its F1. Too few classes are easy to predict by chance. The *gain*, mean F1 over 
 with the same frequencies, is therefore largest in between. Source: CLaP (Ermshaus, Schäfer, Leser 2024), which merges
 states by the same score; here with Ward's clustering and linear discriminants in place of its time series classifier.
 
-It is a proposal and not to be trusted blindly. With the length of ``vasot_kit.experiments.auto.action_length`` found and
-true K are 9 and 10 on the class scores of 50 Salads and 7 and 7 on Breakfast coffee, but 7 and 12 on mocap6, 5 and 12 on
-HAPT, 12 and 6 on toy, and 13 and 4, 24 and 8, 20 and 12, 12 and 20 on generated data sets. The curve is often flat, and
-one recording alone gives too many actions: look at the curve and at the plausible range.
+It is a proposal and not to be trusted blindly. With the length that ``vasot_kit.experiments.auto.action_length`` finds,
+found and true K are 9 and 10 on the class scores of 50 Salads and 7 and 7 on Breakfast coffee, but 7 and 12 on mocap6,
+5 and 12 on HAPT, 12 and 6 on toy, and 13 and 4, 24 and 8, 20 and 12, 12 and 20 on generated data sets. The curve is
+often flat, and one recording alone gives too many actions: look at the curve and at the plausible range.
 """
 
 from __future__ import annotations
