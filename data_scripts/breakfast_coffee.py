@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from data_scripts.common.script import FeatureRecording, Inventory, Options, PublishedFacts, Script, run, write_folder
-from vasot_kit.folders.reading import read_features, read_lines, read_mapping
+from vasot_kit.folders.files import read_features, read_lines, read_mapping
 from vasot_lib.errors import DataError
 
 FRAMES = {

@@ -29,7 +29,7 @@ from data_scripts.common.script import (
     verify,
     write_folder,
 )
-from vasot_kit.folders.reading import read_features
+from vasot_kit.folders.files import read_features
 from vasot_lib.errors import DataError
 
 WINDOW = 25  # samples at 50 Hz: half a second

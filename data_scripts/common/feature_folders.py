@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +22,11 @@ from data_scripts.common.script import (
     verify,
     write_folder,
 )
-from vasot_kit.folders.reading import read_features, read_id_name_lines, read_lines, read_mapping
+from vasot_kit.folders.files import read_features, read_id_name_lines, read_labels, read_mapping
 from vasot_lib.errors import DataError
 
 # Up to this difference CTE cuts labels and features without a message; above it stops (its Video._check_gt).
 TRIM_LIMIT = 50
-SEGMENT = re.compile(r"(\d+)-(\d+)\s+(\S+)")
 
 
 @dataclass(frozen=True)
@@ -86,32 +84,6 @@ def convert(source: Path, target: Path, options: Options, layout: Layout) -> Inv
     written = write_folder(target, recordings(), classes, layout.facts, options, extra=variants, total=len(names))
     written.notes = list(dict.fromkeys([*found.notes, *written.notes]))
     return written
-
-
-def read_labels(file: Path) -> list[str]:
-    """The class name of every frame, from one name per line or from segments ``first-last name`` that count from 1.
-
-    Raises:
-        DataError: empty, not text, or segments that overlap or leave a gap.
-    """
-    lines = read_lines(file)
-    if not lines:
-        raise DataError(f"{file} is empty; copy it again")
-    if not SEGMENT.fullmatch(lines[0]):
-        return lines
-    labels: list[str] = []
-    for number, line in enumerate(lines, start=1):
-        match = SEGMENT.fullmatch(line)
-        if match is None:
-            raise DataError(f"{file} line {number} reads {line!r}; expected 'first-last name' as in the lines before")
-        first, last, name = int(match[1]), int(match[2]), match[3]
-        if first != len(labels) + 1 or last < first:
-            raise DataError(
-                f"{file} line {number} reads {line!r}; expected a segment that begins with frame {len(labels) + 1}, "
-                "correct it by hand"
-            )
-        labels += [name] * (last - first + 1)
-    return labels
 
 
 def _files(source: Path, folder: str, suffixes: tuple[str, ...]) -> dict[str, Path]:

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_scripts.common.feature_folders import read_labels
 from data_scripts.common.script import PublishedFacts
 from vasot_kit.datasets import load_dataset
 from vasot_kit.folders import load_folder
-from vasot_kit.folders.reading import read_merged_mapping
+from vasot_kit.folders.files import read_labels, read_merged_mapping
 from vasot_lib.errors import DataError
 
 MID = [

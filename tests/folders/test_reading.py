@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from vasot_kit.folders import load_folder
+from vasot_lib.data import Dataset
 from vasot_lib.errors import DataError, InputError
 
 
@@ -273,3 +274,141 @@ def test_a_split_with_gaps_is_refused(folder, train, message):
     (folder / "splits" / "val.txt").write_text("tea/a_short\n")
     with pytest.raises(DataError, match=message):
         load_folder(folder)
+
+
+# ---- as people have them
+
+
+def same(folder: Path, expected: Dataset, **options: object) -> None:
+    found = load_folder(folder, **options)
+    assert found.classes == expected.classes and [v.name for v in found.videos] == [v.name for v in expected.videos]
+    for video, other in zip(found.videos, expected.videos, strict=True):
+        assert torch.equal(video.features, other.features) and torch.equal(video.labels, other.labels)
+
+
+def test_the_mark_that_notepad_writes_is_no_part_of_a_name(folder):
+    expected = load_folder(folder)
+    for file in (folder / "mapping/mapping.txt", folder / "groundTruth/b_long", folder / "features/tea/a_short.txt"):
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    (folder / "splits").mkdir()
+    (folder / "splits" / "train.txt").write_bytes(b"\xef\xbb\xbftea/b_long\ntea/a_short\n")
+    same(folder, expected)
+
+
+def test_labels_may_end_in_txt_and_lie_in_folders_of_activities(folder):
+    expected = load_folder(folder)
+    (folder / "groundTruth" / "a_short").rename(folder / "groundTruth" / "a_short.txt")
+    (folder / "groundTruth" / "tea").mkdir()
+    (folder / "groundTruth" / "b_long").rename(folder / "groundTruth" / "tea" / "b_long.txt")
+    same(folder, expected)
+
+
+def test_channels_first_is_turned_round_and_never_cut_that_way(folder):
+    expected = load_folder(folder)
+    files = [folder / "features" / "tea" / name for name in ("a_short.txt", "b_long.npy")]
+    np.savetxt(files[0], np.ones((3, 4)))
+    np.save(files[1], np.arange(18.0).reshape(6, 3).T)
+    same(folder, expected)
+    same(folder, expected, trim=True)
+    for part in ("groundTruth", "mapping"):
+        shutil.rmtree(folder / part)
+    assert [tuple(video.features.shape) for video in load_folder(folder).videos] == [(4, 3), (6, 3)]
+
+
+def test_one_video_of_another_shape_turns_nothing_round(folder):
+    np.save(folder / "features" / "tea" / "b_long.npy", np.zeros((3, 6)))
+    with pytest.raises(DataError, match=r"b_long has 6 labels but b_long.npy has 3 feature rows"):
+        load_folder(folder)
+
+
+def test_features_of_every_tenth_frame(folder):
+    (folder / "groundTruth" / "b_long").write_text("".join(f"{name}\n" * 10 for name in ("idle", *["pour"] * 5)))
+    with pytest.raises(DataError, match=r"60 labels but .* 6 feature rows .*every 10th frame\? then pass stride=10"):
+        load_folder(folder)
+    (folder / "groundTruth" / "a_short").write_text("pour\n" * 31)  # the last sample began, but was not kept
+    (folder / "features" / "tea" / "a_short.txt").write_text("1 1 1\n" * 3)
+    dataset = load_folder(folder, stride=10)
+    assert [len(video) for video in dataset.videos] == [3, 6]
+    assert dataset.videos[1].labels.tolist() == [0, 1, 1, 1, 1, 1]
+    (folder / "groundTruth" / "a_short").write_text("pour\n" * 3)
+    (folder / "groundTruth" / "b_long").write_text("pour\n" * 15)
+    with pytest.raises(DataError, match=r"difference \+9, 2.50 times as many: another video, or another frame rate"):
+        load_folder(folder)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "1-1 idle,2-3 pour,4-5 stir,6-6 idle", "1 1 idle,2 3 pour,4 5 stir,6 6 idle",
+        "0 1 idle,1 3 pour,3 5 stir,5 6 idle",
+        "0;1;idle,1;3;pour,3;5;stir,5;6;idle", "0:1 idle,1:3 pour,3:5 stir,5:6 idle",
+    ],
+)  # fmt: skip
+def test_labels_may_be_segments(folder, lines):
+    expected = load_folder(folder)
+    (folder / "groundTruth" / "b_long").write_text(lines.replace(",", "\n"))
+    same(folder, expected)
+
+
+def test_segments_with_commas_and_times_in_seconds(folder):
+    truth = folder / "groundTruth" / "b_long"
+    expected = load_folder(folder)
+    truth.write_text("0,0,idle\n1,2,pour\n3,4,stir\n5,6,idle\n")
+    same(folder, expected)
+    truth.write_text("0.0 1.5 idle\n1.5 6.0 pour\n")
+    with pytest.raises(DataError, match=r"line 1 reads '0.0 1.5 idle', a time interval; give its first and last frame"):
+        load_folder(folder)
+    truth.write_text("1-900000000000 idle\n")
+    with pytest.raises(DataError, match="more than 100000000 frames"):
+        load_folder(folder)
+
+
+def test_a_class_may_be_called_like_a_segment(folder):
+    (folder / "mapping" / "mapping.txt").write_text("-1 idle\n3 stir\n7 1 2 go\n12 pour\n")
+    (folder / "groundTruth" / "b_long").write_text("1 2 go\n" * 6)
+    assert load_folder(folder).classes == ("stir", "1 2 go", "pour")
+
+
+@pytest.mark.parametrize(
+    ("separator", "decimal"), [(",", "."), (";", "."), (";", ","), (", ", "."), ("\t", "."), (" ; ", ",")]
+)
+def test_text_features_with_any_separator(folder, separator, decimal):
+    rows = np.arange(12.0).reshape(4, 3) / 4
+    text = "".join(separator.join(f"{x:.2f}".replace(".", decimal) for x in row) + "\n" for row in rows)
+    (folder / "features" / "tea" / "a_short.txt").write_text(text)
+    assert np.array_equal(load_folder(folder).videos[0].features.numpy(), rows.astype(np.float32))
+    (folder / "features" / "tea" / "a_short.txt").rename(folder / "features" / "tea" / "a_short.CSV")
+    assert np.array_equal(load_folder(folder).videos[0].features.numpy(), rows.astype(np.float32))
+
+
+def test_hidden_files_are_no_recordings(folder):
+    expected = load_folder(folder)
+    (folder / "features" / "tea" / "._b_long.npy").write_bytes(b"Mac OS X")
+    (folder / "features" / ".DS_Store").write_bytes(b"\0")
+    (folder / "features" / ".hidden").mkdir()
+    np.save(folder / "features" / ".hidden" / "c.npy", np.zeros((3, 3)))
+    (folder / "splits").mkdir()
+    (folder / "splits" / "._train.txt").write_bytes(b"\xff\xfe")
+    same(folder, expected)
+    with pytest.raises(InputError, match=r"unknown activity 'coffee'; known: tea$"):
+        load_folder(folder, activity="coffee")
+
+
+def test_npz_and_capitals(folder):
+    expected = load_folder(folder)
+    rows = np.load(folder / "features" / "tea" / "b_long.npy")
+    (folder / "features" / "tea" / "b_long.npy").unlink()
+    np.savez(folder / "features" / "tea" / "b_long.npz", features=rows)
+    same(folder, expected)
+    np.savez(folder / "features" / "tea" / "b_long.npz", features=rows, fps=30)
+    with pytest.raises(DataError, match=r"b_long.npz holds 2 arrays \(features, fps\); keep only the features in it"):
+        load_folder(folder)
+    (folder / "features" / "tea" / "b_long.npz").unlink()
+    np.save(folder / "features" / "tea" / "b.npy", rows)
+    (folder / "features" / "tea" / "b.npy").rename(folder / "features" / "tea" / "b_long.NPY")
+    same(folder, expected)
+
+
+def test_no_actions_are_refused(folder):
+    with pytest.raises(InputError, match="n_actions is 0; it must be a whole number of at least 1, or None"):
+        load_folder(folder, n_actions=0)

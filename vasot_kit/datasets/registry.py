@@ -14,7 +14,8 @@ import torch
 
 from vasot_kit.cache import cache_folder
 from vasot_kit.datasets import mocap6, pose2sim
-from vasot_kit.folders.reading import load_folder, read_mapping
+from vasot_kit.folders.files import read_mapping
+from vasot_kit.folders.reading import load_folder
 from vasot_lib.data.toy import toy
 from vasot_lib.data.video import Context, Dataset
 from vasot_lib.errors import DataError, InputError, unknown_name

@@ -25,7 +25,8 @@ from tqdm.auto import tqdm
 
 from vasot_kit.cache import cache_folder
 from vasot_kit.films.media import content_hash, probe, stream, video_files
-from vasot_kit.folders.reading import read_lines, read_mapping, read_split
+from vasot_kit.folders.files import read_labels, read_mapping
+from vasot_kit.folders.reading import read_split
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.files import whole_file
@@ -326,7 +327,7 @@ def label_lines(
     file = next((p for p in (*stems, *(stem.with_name(f"{stem.name}.txt") for stem in stems)) if p.is_file()), None)
     if file is None:
         raise DataError(f"{truth / key} is missing; add the labels of {recording.path.name} or remove that recording")
-    labels = read_lines(file)
+    labels = read_labels(file, names)
     unknown = next((label for label in labels if label not in names), None)
     if unknown is not None:
         raise DataError(f"label {unknown!r} in {file} is not in the mapping; add it there or correct the label")

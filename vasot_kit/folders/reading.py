@@ -1,20 +1,28 @@
 """Labelled feature folders, the layout of the ASOT, CTE and MS-TCN family (SPEC section 8).
 
-<path>/features/[<activity>/]<video>.npy | .txt     (N, D), one row per frame
-<path>/groundTruth/[<activity>/]<video>[.txt]       one class name per line
+<path>/features/[<activity>/]<video>.npy | .npz | .txt | .csv    (N, D), one row per frame; or all (D, N), as MS-TCN's
+<path>/groundTruth/[<activity>/]<video>[.txt]       one class name per line, or "first last name" per segment in frames
 <path>/mapping/mapping.txt                          one "id name" per line
 <path>/splits/<part>.txt                            one "[<activity>/]<video>" per line, where a split is published
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from vasot_kit.folders.files import (
+    ARRAYS,
+    TEXT,
+    read_features,
+    read_labels,
+    read_lines,
+    read_mapping,
+    read_merged_mapping,
+)
+from vasot_lib.checks import Count, check_value
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import DataError, unknown_name
 
@@ -29,6 +37,7 @@ def load_folder(
     mapping: str = "mapping/mapping.txt",
     merge: bool = False,
     trim: bool = False,
+    stride: int = 1,
 ) -> Dataset:
     """Read a labelled feature folder, with the videos sorted by file name.
 
@@ -44,6 +53,10 @@ def load_folder(
         merge: read names that share an id in the mapping as one class, as level Eval of 50 Salads needs; see
             :func:`read_merged_mapping`.
         trim: if features and labels of a video differ in length, cut both to the shorter instead of refusing it.
+        stride: features are of every stride-th frame; only the labels of these frames are used.
+
+    Features are turned round where they fit their labels in all videos only as (channels, frames), or, without labels,
+    where all videos have as many rows and differ in the number of columns.
 
     Returns:
         Dataset whose ``classes`` are those that occur, and the background, in the order of the mapping file.
@@ -52,6 +65,8 @@ def load_folder(
         DataError: a file is missing, empty, damaged or pickled, lengths differ, or a label is not in the mapping.
         InputError: ``activity`` or ``background`` does not exist.
     """
+    check_value("n_actions", n_actions, Count | None)
+    check_value("stride", stride, Count)
     root = Path(path)
     file = root / mapping
     if background is None and not file.exists() and not (root / "groundTruth").exists():
@@ -59,9 +74,17 @@ def load_folder(
     names = read_merged_mapping(file) if merge else {label: label for label in read_mapping(file)}
     if background is not None and background not in names.values():
         raise unknown_name("background class", background, names.values())
+    files = _feature_files(root / "features", activity)
+    truths = [_truth_file(each, root) for each in files]
+    tables = [read_features(each) for each in files]
+    labelled = [_known_labels(truth, names, file)[::stride] for truth in truths]
     recordings = [
-        _read_video(features, root, names, file, trim) for features in _feature_files(root / "features", activity)
+        (each, *_fitted(each, features, truth, labels, trim, stride))
+        for each, features, truth, labels in zip(
+            files, _turned(tables, [len(labels) for labels in labelled]), truths, labelled, strict=True
+        )
     ]
+    recordings = [(each, features, [names[label] for label in labels]) for each, features, labels in recordings]
     # A mapping may list more classes: that of Breakfast has 48, of which the coffee videos show 5.
     seen = {label for _, _, labels in recordings for label in labels} | {background}
     classes = tuple(label for label in dict.fromkeys(names.values()) if label in seen)
@@ -105,7 +128,7 @@ def read_split(root: Path, keys: Sequence[str]) -> list[str]:
         DataError: a recording is listed in two parts or in none.
     """
     parts: dict[str, str] = {}
-    files = sorted((root / "splits").glob("*.txt"))
+    files = sorted(file for file in (root / "splits").glob("*.txt") if not file.name.startswith("."))
     for file in files:
         for key in filter(None, read_lines(file)):
             if key in parts:
@@ -120,71 +143,69 @@ def read_split(root: Path, keys: Sequence[str]) -> list[str]:
 def _unlabelled(root: Path, name: str | None, activity: str | None, n_actions: int) -> Dataset:
     files = _feature_files(root / "features", activity)
     videos = tuple(
-        Video(file.stem, read_features(file), activity=_activity(file, root), part=part)
-        for file, part in zip(files, _parts(root, files), strict=True)
+        Video(file.stem, features, activity=_activity(file, root), part=part)
+        for file, features, part in zip(
+            files, _turned([read_features(file) for file in files], None), _parts(root, files), strict=True
+        )
     )
     return Dataset(name or root.resolve().name, videos, n_actions=n_actions)
 
 
-def read_features(file: Path) -> torch.Tensor:
-    """Read (N, D) float32 features from a ``.npy`` or ``.txt`` file.
-
-    Raises:
-        DataError: the file is empty, damaged, pickled, or not a table of numbers.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # "input contained no data", which raises a DataError below
-            array = np.load(file, allow_pickle=False) if file.suffix == ".npy" else np.loadtxt(file, ndmin=2)
-        table = np.asarray(array, dtype=np.float32)
-    except (ValueError, TypeError, EOFError, OSError) as error:
-        if "allow_pickle" in str(error) or "pickled" in str(error):
-            raise DataError(
-                f"{file} holds pickled objects, which are not read because they can run code; "
-                "save it as a plain float array"
-            ) from error
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{file} is damaged or not a table of numbers ({reason}); copy it again") from error
-    if table.size == 0:
-        raise DataError(f"{file} holds no frames; copy it again or remove it together with its ground truth")
-    if table.ndim != 2:
-        raise DataError(f"{file} has shape {table.shape}; expected (frames, channels)")
-    return torch.from_numpy(table)
+def _turned(tables: list[torch.Tensor], lengths: list[int] | None) -> list[torch.Tensor]:
+    """The features of all videos as (frames, channels), turned round where they can only be (channels, frames)."""
+    rows, columns = ([table.shape[axis] for table in tables] for axis in (0, 1))
+    if lengths is None:
+        turn = len(set(rows)) == 1 and len(set(columns)) > 1
+    else:
+        turn = rows != lengths and len(set(rows)) == 1 and all(map(_about, columns, lengths))
+    return [table.T.contiguous() for table in tables] if turn else tables
 
 
-def _read_video(
-    file: Path, root: Path, names: Mapping[str, str], mapping: Path, trim: bool
-) -> tuple[Path, torch.Tensor, list[str]]:
-    truth = _truth_file(file, root)
-    features, labels = read_features(file), read_lines(truth)
-    if not labels:
-        raise DataError(f"{truth} is empty; copy it again or remove it together with {file.name}")
+def _about(frames: int, labels: int) -> bool:
+    """Whether a video's numbers of frames and labels are equal up to the rounding of another decoder."""
+    return abs(frames - labels) <= 0.02 * labels
+
+
+def _known_labels(truth: Path, names: Mapping[str, str], mapping: Path) -> list[str]:
+    labels = read_labels(truth, names)
     unknown = next((label for label in labels if label not in names), None)
     if unknown is not None:
         raise DataError(f"label {unknown!r} in {truth} is not in {mapping}; add it there or correct the label")
-    if len(labels) != len(features):
-        shorter = min(len(labels), len(features))
-        if not trim:
-            raise DataError(
-                f"{truth} has {len(labels)} labels but {file.name} has {len(features)} feature rows "
-                f"(difference {len(labels) - len(features):+d}); "
-                f"correct one of them or pass trim=True to cut to {shorter}"
-            )
-        features, labels = features[:shorter], labels[:shorter]
-    return file, features, [names[label] for label in labels]
+    return labels
+
+
+def _fitted(
+    file: Path, features: torch.Tensor, truth: Path, labels: list[str], trim: bool, stride: int
+) -> tuple[torch.Tensor, list[str]]:
+    """Features and labels of one video, cut to one length where that is allowed."""
+    n, m = len(features), len(labels)
+    shorter = min(n, m)
+    # With a stride the last frame may be there or not, as its extraction rounded.
+    if n != m and not trim and not (stride > 1 and abs(n - m) <= 1):
+        said = f"{truth} has {m} labels but {file.name} has {n} feature rows (difference {m - n:+d}"
+        ratio = round(m / n)
+        if stride == 1 and ratio > 1 and abs(m - ratio * n) < ratio:
+            raise DataError(f"{said}); features of every {ratio}th frame? then pass stride={ratio}")
+        if max(n, m) > 1.1 * shorter:
+            said += f", {max(n, m) / shorter:.2f} times as many: another video, or another frame rate"
+        raise DataError(f"{said}); correct one of them or pass trim=True to cut to {shorter}")
+    return features[:shorter], labels[:shorter]
 
 
 def _feature_files(folder: Path, activity: str | None) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"{folder} is missing; expected features/, groundTruth/ and mapping/ (SPEC section 8)")
     if activity is not None:
-        activities = [entry.name for entry in folder.iterdir() if entry.is_dir()]
+        activities = [entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
         if activity not in activities:
             raise unknown_name("activity", activity, activities)
         folder = folder / activity
-    files = sorted(file for file in (*folder.glob("*"), *folder.glob("*/*")) if file.suffix in (".npy", ".txt"))
+    # Hidden files are notes of macOS and others, such as ._video.npy, and hold no features.
+    shown = [file for file in folder.iterdir() if not file.name.startswith((".", "__"))]
+    seen = [file for each in shown for file in ([each] if each.is_file() else each.glob("[!.]*"))]
+    files = sorted(file for file in seen if file.suffix.lower() in (*ARRAYS, *TEXT) and file.is_file())
     if not files:
-        raise DataError(f"{folder} holds no .npy or .txt feature files; copy them there")
+        raise DataError(f"{folder} holds no .npy or .txt feature files (or .npz, .csv); copy them there")
     stems = [file.stem for file in files]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
@@ -200,75 +221,3 @@ def _truth_file(file: Path, root: Path) -> Path:
     if found is None:
         raise DataError(f"{places[0]} is missing; add the ground truth of {file.name} or remove that feature file")
     return found
-
-
-def read_mapping(file: Path) -> list[str]:
-    """Class names in the order of the lines ``id name`` of a mapping file.
-
-    Raises:
-        DataError: the file is missing or empty, a line has another form, or an id or a name occurs twice.
-    """
-    pairs = read_id_name_lines(file)
-    for number, (identity, name) in enumerate(pairs, start=1):
-        before = pairs[: number - 1]
-        if any(identity == other or name == named for other, named in before):
-            line = f"{identity} {name}"
-            raise DataError(f"{file} line {number} repeats an id or a name ({line!r}); every class needs its own")
-    return [name for _, name in pairs]
-
-
-def read_merged_mapping(file: Path) -> dict[str, str]:
-    """Name -> class, in the order of the lines ``id name`` of a mapping file; names with the same id are one class.
-
-    If the names of a class start with the same word and those of no other class do, the class is called by this word
-    (``cut_tomato``, ``cut_cheese`` -> ``cut``); otherwise by all its names, joined by ``|``.
-
-    Raises:
-        DataError: the file is missing or empty, a line has another form, or a name occurs twice.
-    """
-    pairs = read_id_name_lines(file)
-    groups: dict[str, list[str]] = {}
-    for identity, name in pairs:
-        groups.setdefault(identity, []).append(name)
-    twice = next((name for _, name in pairs if [other for _, other in pairs].count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"{file} gives {twice!r} more than one id; keep one of them")
-    first = {name: name.split("_")[0] for _, name in pairs}
-    titles = {}
-    for identity, group in groups.items():
-        words = {first[name] for name in group}
-        shared = len(words) == 1 and not any(first[name] in words for _, name in pairs if name not in group)
-        titles[identity] = group[0] if len(group) == 1 else words.pop() if shared else "|".join(group)
-    return {name: titles[identity] for identity, name in pairs}
-
-
-def read_id_name_lines(file: Path) -> list[tuple[str, str]]:
-    """The ids and names of the lines ``id name`` of a mapping file.
-
-    Raises:
-        DataError: the file is missing or empty, or a line has another form.
-    """
-    if not file.is_file():
-        raise DataError(f"{file} is missing; write one line 'id name' per class")
-    pairs = []
-    for number, line in enumerate(read_lines(file), start=1):
-        parts = line.split(maxsplit=1)
-        if len(parts) != 2 or not parts[0].lstrip("-").isdigit():
-            raise DataError(f"{file} line {number} reads {line!r}; expected 'id name'")
-        pairs.append((parts[0], parts[1]))
-    if not pairs:
-        raise DataError(f"{file} is empty; write one line 'id name' per class")
-    return pairs
-
-
-def read_lines(file: Path) -> list[str]:
-    """The lines of a text file without surrounding white space and without blank lines at the end.
-
-    Raises:
-        DataError: the file is not text in UTF-8.
-    """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not a text file; copy it again") from error
-    return [line.strip() for line in text.rstrip().splitlines()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vasot_kit.films.recordings import label_lines, labelled_films, read_recordings
-from vasot_kit.folders.reading import read_mapping
+from vasot_kit.folders.files import read_mapping
 from vasot_kit.folders.saving import refuse_existing, save_folder
 from vasot_kit.own_films.inputs import check_rate, feature_extractor, films_by_name, films_in
 
