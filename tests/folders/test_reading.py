@@ -315,6 +315,17 @@ def test_channels_first_is_turned_round_and_never_cut_that_way(folder):
     assert [tuple(video.features.shape) for video in load_folder(folder).videos] == [(4, 3), (6, 3)]
 
 
+def test_channels_first_is_seen_where_labels_are_of_another_length(folder):
+    (folder / "features" / "tea" / "a_short.txt").unlink()
+    np.save(folder / "features" / "tea" / "a_short.npy", np.arange(12.0).reshape(4, 3).T)
+    np.save(folder / "features" / "tea" / "b_long.npy", np.arange(24.0).reshape(8, 3).T)
+    with pytest.raises(DataError, match=r"b_long has 6 labels but b_long.npy has 8 feature rows"):
+        load_folder(folder)
+    videos = load_folder(folder, trim=True).videos
+    assert [tuple(video.features.shape) for video in videos] == [(4, 3), (6, 3)]
+    assert torch.equal(videos[1].features, torch.arange(18.0).reshape(6, 3))
+
+
 def test_one_video_of_another_shape_turns_nothing_round(folder):
     np.save(folder / "features" / "tea" / "b_long.npy", np.zeros((3, 6)))
     with pytest.raises(DataError, match=r"b_long has 6 labels but b_long.npy has 3 feature rows"):
@@ -353,7 +364,7 @@ def test_labels_may_be_segments(folder, lines):
 def test_segments_with_commas_and_times_in_seconds(folder):
     truth = folder / "groundTruth" / "b_long"
     expected = load_folder(folder)
-    truth.write_text("0,0,idle\n1,2,pour\n3,4,stir\n5,6,idle\n")
+    truth.write_text("0,0,idle\n1,2,pour\n3,4,stir\n5,5,idle\n")
     same(folder, expected)
     truth.write_text("0.0 1.5 idle\n1.5 6.0 pour\n")
     with pytest.raises(DataError, match=r"line 1 reads '0.0 1.5 idle', a time interval; give its first and last frame"):

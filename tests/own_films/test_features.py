@@ -59,6 +59,22 @@ def test_labels_are_those_of_the_frames_that_were_taken(labelled: Path, tmp_path
         assert [dataset.classes[label] for label in video.labels] == [name_of(frame) for frame in taken]
 
 
+def test_labels_as_people_have_them(labelled: Path, tmp_path: Path) -> None:
+    expected = load_folder(extract(labelled, tmp_path / "out"))
+    (labelled / "groundTruth" / "one").unlink()
+    segments = "".join(f"{at} {min(at + 4, N)} {name_of(at)}\n" for at in range(0, N, 4))
+    (labelled / "groundTruth" / "one.txt").write_text(segments, encoding="utf-8-sig")
+    (labelled / "mapping" / "mapping.txt").write_text("0 never\r\n1 wait\r\n2 pour\r\n3 stir\r\n", encoding="utf-8-sig")
+    (labelled / "videos" / "tea" / "._one.mp4").write_bytes(b"Mac OS X")
+    (labelled / "splits").mkdir()
+    (labelled / "splits" / "._all.txt").write_bytes(b"\xff\xfe")
+    (labelled / "splits" / "all.txt").write_text("tea/one\ntea/two.b\n", encoding="utf-8-sig")
+    found = load_folder(extract(labelled, tmp_path / "again"))
+    assert found.classes == expected.classes
+    for video, other in zip(found.videos, expected.videos, strict=True):
+        assert np.array_equal(video.features, other.features) and np.array_equal(video.labels, other.labels)
+
+
 def test_films_without_labels_become_features_alone(tmp_path: Path) -> None:
     folder = tmp_path / "films"
     folder.mkdir()

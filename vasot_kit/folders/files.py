@@ -7,6 +7,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Container
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,8 @@ def _read_text_table(file: Path) -> np.ndarray:
 def read_labels(file: Path, known: Container[str] = ()) -> list[str]:
     """The class name of every frame, from one name per line or from segments ``first last name`` in frames.
 
-    Segments count from 1 and include their last frame, or count from 0 and end before the first frame of the next one.
+    Segments count from 1 and include their last frame, or count from 0 and end before the first frame of the next one;
+    from 0 they include their last frame where each begins one frame after the end of the one before.
     Numbers and name are separated by a dash, comma, semicolon, colon or white space.
 
     Args:
@@ -102,6 +104,9 @@ def read_labels(file: Path, known: Container[str] = ()) -> list[str]:
         return lines
     labels: list[str] = []
     from_zero = float(found[0][1]) == 0
+    # Counted from 0 with the last frame included, as 0-9, 10-14.
+    pairs = [(each, following) for each, following in pairwise(found) if each and following]
+    included = from_zero and bool(pairs) and all(float(b[1]) == float(a[2]) + 1 for a, b in pairs)
     for number, (line, match) in enumerate(zip(lines, found, strict=True), start=1):
         if match is None:
             raise DataError(f"{file} line {number} reads {line!r}; expected 'first-last name' as in the lines before")
@@ -110,10 +115,7 @@ def read_labels(file: Path, known: Container[str] = ()) -> list[str]:
                 f"{file} line {number} reads {line!r}, a time interval; give its first and last frame, "
                 "or one class name per line and frame"
             )
-        first, last = int(match[1]) - (not from_zero), int(match[2])
-        following = found[number] if number < len(found) else None
-        if from_zero and following is not None and following[1] == str(last + 1):
-            last += 1  # counted from 0 with the last frame included
+        first, last = int(match[1]) - (not from_zero), int(match[2]) + included
         if first != len(labels) or last <= first:
             raise DataError(
                 f"{file} line {number} reads {line!r}; expected a segment that begins with frame "

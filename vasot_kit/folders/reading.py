@@ -55,8 +55,8 @@ def load_folder(
         trim: if features and labels of a video differ in length, cut both to the shorter instead of refusing it.
         stride: features are of every stride-th frame; only the labels of these frames are used.
 
-    Features are turned round where they fit their labels in all videos only as (channels, frames), or, without labels,
-    where all videos have as many rows and differ in the number of columns.
+    Features are turned round where they can only be (channels, frames): all videos have as many rows, which are not as
+    many as their labels, and differ in the number of columns or have about as many columns as labels.
 
     Returns:
         Dataset whose ``classes`` are those that occur, and the background, in the order of the mapping file.
@@ -117,6 +117,11 @@ def _parts(root: Path, files: Sequence[Path]) -> list[str]:
     return read_split(root, ["/".join(filter(None, (_activity(file, root), file.stem))) for file in files])
 
 
+def split_files(root: Path) -> list[Path]:
+    """The files of a published split, one per part."""
+    return sorted(file for file in (root / "splits").glob("*.txt") if not file.name.startswith("."))
+
+
 def read_split(root: Path, keys: Sequence[str]) -> list[str]:
     """The part of each recording in the split that ``<root>/splits`` lists; empty strings if there is no split.
 
@@ -128,7 +133,7 @@ def read_split(root: Path, keys: Sequence[str]) -> list[str]:
         DataError: a recording is listed in two parts or in none.
     """
     parts: dict[str, str] = {}
-    files = sorted(file for file in (root / "splits").glob("*.txt") if not file.name.startswith("."))
+    files = split_files(root)
     for file in files:
         for key in filter(None, read_lines(file)):
             if key in parts:
@@ -157,7 +162,8 @@ def _turned(tables: list[torch.Tensor], lengths: list[int] | None) -> list[torch
     if lengths is None:
         turn = len(set(rows)) == 1 and len(set(columns)) > 1
     else:
-        turn = rows != lengths and len(set(rows)) == 1 and all(map(_about, columns, lengths))
+        fit = len(set(columns)) > 1 or all(map(_about, columns, lengths))
+        turn = rows != lengths and len(set(rows)) == 1 and fit
     return [table.T.contiguous() for table in tables] if turn else tables
 
 
@@ -185,7 +191,10 @@ def _fitted(
         said = f"{truth} has {m} labels but {file.name} has {n} feature rows (difference {m - n:+d}"
         ratio = round(m / n)
         if stride == 1 and ratio > 1 and abs(m - ratio * n) < ratio:
-            raise DataError(f"{said}); features of every {ratio}th frame? then pass stride={ratio}")
+            raise DataError(
+                f"{said}); features of every {ratio}th frame? then pass stride={ratio} to load_folder, or keep the "
+                "labels of these frames only"
+            )
         if max(n, m) > 1.1 * shorter:
             said += f", {max(n, m) / shorter:.2f} times as many: another video, or another frame rate"
         raise DataError(f"{said}); correct one of them or pass trim=True to cut to {shorter}")
@@ -201,7 +210,7 @@ def _feature_files(folder: Path, activity: str | None) -> list[Path]:
             raise unknown_name("activity", activity, activities)
         folder = folder / activity
     # Hidden files are notes of macOS and others, such as ._video.npy, and hold no features.
-    shown = [file for file in folder.iterdir() if not file.name.startswith((".", "__"))]
+    shown = [file for file in folder.iterdir() if not file.name.startswith(".") and file.name != "__MACOSX"]
     seen = [file for each in shown for file in ([each] if each.is_file() else each.glob("[!.]*"))]
     files = sorted(file for file in seen if file.suffix.lower() in (*ARRAYS, *TEXT) and file.is_file())
     if not files:

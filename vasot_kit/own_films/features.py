@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from vasot_kit.films.recordings import label_lines, labelled_films, read_recordings
-from vasot_kit.folders.files import read_mapping
+from vasot_kit.folders.files import read_lines, read_mapping
+from vasot_kit.folders.reading import split_files
 from vasot_kit.folders.saving import refuse_existing, save_folder
 from vasot_kit.own_films.inputs import check_rate, feature_extractor, films_by_name, films_in
 
@@ -51,6 +52,6 @@ def extract_features(
     for key, recording in zip(films, recordings, strict=True):
         labels = label_lines(folder, key, recording, names, fps, trim) if labelled else None
         rows[key] = (recording.features.numpy()[: None if labels is None else len(labels)], labels)
-    splits = sorted((folder / "splits").glob("*.txt")) if labelled else []
-    save_folder(out, rows, names, {f"splits/{file.name}": file.read_text(encoding="utf-8") for file in splits})
+    splits = split_files(folder) if labelled else []
+    save_folder(out, rows, names, {f"splits/{file.name}": "\n".join([*read_lines(file), ""]) for file in splits})
     return out
