@@ -266,6 +266,25 @@ def segment(folder: Path, actions: int, out: Path, **options: Any) -> None:
     print(f"wrote {out}")
 
 
+@command("vasot apply segmented new_take.mp4 --out applied --reference films/take_1.mp4")
+@click.argument("run", type=PATH)
+@click.argument("new")
+@out_option("Folder of the results.", required=True)
+@click.option("--reference", metavar="FILE", help="A film or feature file to align with. Default: no alignment.")
+@click.option("--features", metavar="NAME", help="Only for a network with weights of your own: library:model@FILE.")
+@click.option("--device", default="cpu", metavar="NAME", help="Where a network describes films: cpu or cuda.")
+def apply(run: Path, out: Path, **options: Any) -> None:
+    """Segment and align new recordings by a trained model, without training.
+
+    RUN is the folder of a `vasot train` or `vasot segment`. NEW is a film, a feature file, a folder of either, a
+    labelled feature folder or the name of a data set, of the kind that the model was trained on.
+    """
+    from vasot_kit.own_films.apply import apply_model
+
+    apply_model(run, options.pop("new"), out, **options)
+    print(f"wrote {out}")
+
+
 @command("vasot features FOLDER --features torchvision:resnet50 --fps 10 --out described")
 @click.argument("folder", type=PATH)
 @film_options("torchvision:resnet50")

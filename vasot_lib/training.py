@@ -244,12 +244,12 @@ def _fingerprint(method: Method, dataset: Dataset, settings: TrainingSettings) -
 def save_checkpoint(
     path: Path,
     method: Method,
-    optimiser: torch.optim.Optimizer,
+    optimiser: torch.optim.Optimizer | None,
     history: History,
     fingerprint: str,
     before: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write weights, optimiser state and history to one safetensors file, atomically.
+    """Write weights, history and, where given, optimiser state to one safetensors file, atomically.
 
     What ``method.finalise`` changed is also written as it was ``before``, for a training that goes on from the file.
     """
@@ -257,7 +257,7 @@ def save_checkpoint(
     for name, value in (before or {}).items():
         if not torch.equal(value, tensors[f"method.{name}"].to(value.device)):
             tensors[f"before.{name}"] = value.contiguous()
-    for index, state in optimiser.state_dict()["state"].items():
+    for index, state in (optimiser.state_dict()["state"] if optimiser is not None else {}).items():
         tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as beside:

@@ -70,6 +70,8 @@ def test_every_result_is_there_and_names_the_configuration(segmented: Segmented)
     names = [film.stem for film in segmented.films]
     files = [
         "config.json",
+        "model.json",
+        "weights.safetensors",
         "segments.csv",
         "timelines.png",
         *(f"{name}.{kind}" for name in names for kind in ("csv", "eaf")),
@@ -82,7 +84,8 @@ def test_every_result_is_there_and_names_the_configuration(segmented: Segmented)
         "vasot",
         0,
     )
-    marks = {row["config"] for file in segmented.out.glob("*.csv") for row in rows(file)}
+    marks = {json.loads((segmented.out / "model.json").read_text())["mark"]}
+    marks |= {row["config"] for file in segmented.out.glob("*.csv") for row in rows(file)}
     with Image.open(segmented.out / "timelines.png") as image:
         marks.add(image.info["Description"].removeprefix("config "))
         assert image.size[0] > image.size[1] > 100

@@ -159,14 +159,24 @@ def build(config: Config, dataset: Dataset) -> Method:
             f"{kinds[takes_pictures]}; use make_config(..., pixels={has_pictures}) or Dataset.as_pictures"
         )
     torch.manual_seed(config.training.seed)
+    return new_method(config, dataset.n_actions, dataset.feature_dim)
+
+
+def new_method(config: Config, n_actions: int, feature_dim: int) -> Method:
+    """A method with random weights: K actions, and an encoder of pictures, or of features of that width.
+
+    Raises:
+        DataError: pretrained weights that cannot be downloaded.
+    """
+    cls, settings = find_method(config.method), config.encoder
     if isinstance(settings, Pixels):
         encoder: MLPEncoder | PixelEncoder = PixelEncoder(
             settings.trunk, settings.weights, settings.hidden, settings.out, settings.dropout, settings.flip,
             settings.jitter, cls.unit_length,
         )  # fmt: skip
     else:
-        encoder = MLPEncoder(dataset.feature_dim, settings.hidden, settings.out, cls.unit_length)
-    return cls(encoder, dataset.n_actions, config.hyper)
+        encoder = MLPEncoder(feature_dim, settings.hidden, settings.out, cls.unit_length)
+    return cls(encoder, n_actions, config.hyper)
 
 
 def known_parameters(settings: Any, prefix: str = "") -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -34,7 +34,9 @@ Recipe = TypeVar("Recipe", Alignment, Segmentation)
 Scores = dict[str, Any]
 
 
-def evaluate(method: Method, dataset: Dataset, protocol: str = "split") -> Scores:
+def evaluate(
+    method: Method, dataset: Dataset, protocol: str = "split", predictions: Mapping[str, np.ndarray] | None = None
+) -> Scores:
     """All scores of the tasks that a trained method is made for; keys as in ``vasot_lib.evaluation``.
 
     - Segmentation: scores per activity and per video. A method whose actions have no meaning across videos gets only
@@ -52,6 +54,7 @@ def evaluate(method: Method, dataset: Dataset, protocol: str = "split") -> Score
         method: trained, on any device.
         dataset: with labels. Where it has a published split, segmentations and matches are scored on its test videos.
         protocol: of the scores from embeddings, see ``score_alignment``.
+        predictions: name of the video -> (N_v,) actions, where the videos were segmented before.
 
     Raises:
         DataError: a video without labels.
@@ -59,18 +62,25 @@ def evaluate(method: Method, dataset: Dataset, protocol: str = "split") -> Score
     scores: Scores = {}
     tested = dataset.test_part
     if "segmentation" in method.tasks:
-        predictions = [method.segment(video).cpu().numpy() for video in tested.videos]
-        found = score_segmentation(predictions, _labels(tested), dataset.background)
-        # A method that clusters each video by itself has no names for its actions across videos.
-        scores |= {
-            k: value for k, value in found.items() if method.shared_actions or k.endswith("_video") or k == "jsd"
-        }
+        scores |= segmentation_scores(method, dataset, predictions)
     if "alignment" in method.tasks:
         embeddings = [method.embed(video).cpu().numpy() for video in dataset.videos]
         scores |= _score_embeddings(embeddings, dataset, protocol)
         scores |= _score_readings(_with_features(dataset, [torch.from_numpy(rows) for rows in embeddings]).test_part)
         scores |= _score_matches(lambda x, y: method.align(x, y).cpu().numpy(), tested)
     return scores
+
+
+def segmentation_scores(
+    method: Method, dataset: Dataset, predictions: Mapping[str, np.ndarray] | None = None
+) -> Scores:
+    """The scores of :func:`evaluate` that a segmentation gets; arguments as there."""
+    tested = dataset.test_part
+    if predictions is None:
+        predictions = {video.name: method.segment(video).cpu().numpy() for video in tested.videos}
+    found = score_segmentation([predictions[v.name] for v in tested.videos], _labels(tested), dataset.background)
+    # A method that clusters each video by itself has no names for its actions across videos.
+    return {k: value for k, value in found.items() if method.shared_actions or k.endswith("_video") or k == "jsd"}
 
 
 def baseline_rows(dataset: Dataset, seed: int = 0, preset: str = "kit") -> list[Scores]:

@@ -6,11 +6,27 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import ArrayLike
+from torch import Tensor
+from torch.nn.functional import one_hot
 
+from vasot_lib.data import Video
 from vasot_lib.errors import InputError
+from vasot_lib.methods import Method
+from vasot_lib.transport import AlignmentTargets
 
 TINY = 1e-30  # a row with less mass counts as empty
+
+
+def match_matrix(method: Method, x: Video, y: Video) -> Tensor:
+    """(N, M) where each frame of X goes: row i of the transport plan, or a single 1 for a method without a plan."""
+    term = getattr(method.hyper, "alignment", method.hyper)
+    if not hasattr(term, "transport"):
+        return one_hot(method.align(x, y), len(y)).float()
+    everything = [torch.ones(1, len(video), dtype=torch.bool) for video in (x, y)]
+    targets: AlignmentTargets = term.transport.match(method.embed(x)[None], method.embed(y)[None], *everything)
+    return targets.x_to_y[0]
 
 
 def plan_report(

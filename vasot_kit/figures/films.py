@@ -15,13 +15,16 @@ from vasot_lib.errors import InputError
 SHOWN = 7  # pairs of pictures beside a plan
 
 
-def plot_timelines(rows: Mapping[str, tuple[ArrayLike, ArrayLike]], actions: Sequence[str]) -> Figure:
+def plot_timelines(
+    rows: Mapping[str, tuple[ArrayLike, ArrayLike]], actions: Sequence[str], unit: str = "seconds"
+) -> Figure:
     """One bar of actions per film, on one time axis.
 
     Args:
-        rows: name of the film -> (N + 1,) seconds, of which i and i + 1 are the start and the end of frame i, and (N,)
+        rows: name of the film -> (N + 1,) times, of which i and i + 1 are the start and the end of frame i, and (N,)
             actions from 0.
         actions: names of the actions.
+        unit: of the times.
 
     Raises:
         InputError: no films, or seconds and actions whose lengths do not fit.
@@ -38,7 +41,7 @@ def plot_timelines(rows: Mapping[str, tuple[ArrayLike, ArrayLike]], actions: Seq
         draw_label_bar(axes, labels, place, None, numbered=True, edges=edges)
         seen |= set(labels.tolist())
         longest = max(longest, float(edges[-1]))
-    axes.set(xlim=(0, longest), ylim=(len(rows) - 0.5, -0.5), xlabel="seconds")
+    axes.set(xlim=(0, longest), ylim=(len(rows) - 0.5, -0.5), xlabel=unit)
     axes.set_yticks(range(len(rows)), names)
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set_visible(False)

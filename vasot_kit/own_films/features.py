@@ -9,6 +9,8 @@ from vasot_kit.folders.files import read_lines, read_mapping
 from vasot_kit.folders.reading import split_files
 from vasot_kit.folders.saving import refuse_existing, save_folder
 from vasot_kit.own_films.inputs import check_rate, feature_extractor, films_by_name, films_in
+from vasot_kit.runs.models import DESCRIBED
+from vasot_kit.runs.records import to_json
 
 
 def extract_features(
@@ -46,12 +48,14 @@ def extract_features(
     labelled = (folder / "groundTruth").is_dir()
     films = labelled_films(folder) if labelled else films_in(folder)
     films_by_name(films.values())  # raises where two films have one name
-    recordings = read_recordings(list(films.values()), feature_extractor(features, device), fps=fps, progress=progress)
+    extractor = feature_extractor(features, device)
+    recordings = read_recordings(list(films.values()), extractor, fps=fps, progress=progress)
     names = read_mapping(folder / "mapping" / "mapping.txt") if labelled else []
     rows = {}
     for key, recording in zip(films, recordings, strict=True):
         labels = label_lines(folder, key, recording, names, fps, trim) if labelled else None
         rows[key] = (recording.features.numpy()[: None if labels is None else len(labels)], labels)
     splits = split_files(folder) if labelled else []
-    save_folder(out, rows, names, {f"splits/{file.name}": "\n".join([*read_lines(file), ""]) for file in splits})
+    extra = {f"splits/{file.name}": "\n".join([*read_lines(file), ""]) for file in splits}
+    save_folder(out, rows, names, extra | {DESCRIBED: to_json({"features": extractor.name, "fps": fps})})
     return out

@@ -112,7 +112,7 @@ def check_rate(fps: float | None) -> None:
         raise InputError(f"fps is {fps}; give a positive number of frames per second, or leave it out")
 
 
-def sampling_rate(films: Sequence[Path], most: int) -> float | None:
+def sampling_rate(films: Sequence[Path], most: float) -> float | None:
     """Samples per second at which no film gives more than ``most`` frames; None, every frame, where none has more.
 
     If the frames of a film come at uneven times, all films are sampled at its rate: motion is measured between

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from pympi.Elan import Eaf
 
+from vasot_kit.figures import plot_timelines
 from vasot_kit.films.media import VIDEO_SUFFIXES, content_hash, probe, stream, write_video
 from vasot_kit.films.recordings import Recording
 from vasot_kit.runs.records import to_json, versions, write_text
@@ -22,6 +23,7 @@ from vasot_lib.evaluation import segments
 from vasot_lib.files import whole_file
 
 CONFIG = "config.json"
+TABLE = "segments"  # name of the table of all recordings; each also has a table of its own
 HEIGHT = 360  # pixels of the pictures in a side-by-side film; less where a film has fewer
 GAP = 4  # white pixels between the two pictures
 
@@ -52,7 +54,7 @@ class Outputs:
             raise DataError(f"{folder} holds {found}; choose another folder for {self.mark}, or remove it")
         self._config: str | None = to_json({"config": self.mark, **everything, "versions": versions()})
 
-    def _place(self, name: str) -> Path:
+    def place(self, name: str) -> Path:
         """The path of a file to write. The configuration comes just before the first, so a failure leaves no folder."""
         if self._config is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -75,21 +77,21 @@ class Outputs:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*columns, "config"])
         writer.writerows([*row, self.mark] for row in rows)
-        target = self._place(name)
+        target = self.place(name)
         write_text(target, text.getvalue())
         return target
 
     def figure(self, name: str, figure: Figure) -> Path:
         """Write a PNG file; the mark stands in its corner and in its metadata."""
         figure.text(0.995, 0.005, f"config {self.mark}", ha="right", va="bottom", fontsize=7, color="#777777")
-        target = self._place(name)
+        target = self.place(name)
         with whole_file(target) as beside:
             figure.savefig(beside, dpi=130, format="png", metadata={"Description": f"config {self.mark}"})
         return target
 
     def arrays(self, name: str, **arrays: np.ndarray) -> Path:
         """Write an NPZ file; its array ``config`` is the mark."""
-        target = self._place(name)
+        target = self.place(name)
         with whole_file(target) as beside, beside.open("wb") as file:
             np.savez_compressed(file, **{"config": np.array(self.mark), **arrays})  # type: ignore[arg-type]
         return target
@@ -101,7 +103,7 @@ class Outputs:
             matches: (N,) frames of Y, which must not decrease.
         """
         rate = (len(x.times) - 1) / float(x.times[-1] - x.times[0])
-        return write_video(self._place(name), _pairs(x, y, matches), rate, f"config {self.mark}", quality=24)
+        return write_video(self.place(name), _pairs(x, y, matches), rate, f"config {self.mark}", quality=24)
 
     def elan(self, name: str, recording: Recording, labels: np.ndarray, actions: Sequence[str]) -> Path:
         """Write an annotation file of ELAN with one tier: which action happens from when to when, in milliseconds.
@@ -120,10 +122,44 @@ class Outputs:
             document.add_annotation(
                 "actions", *(round(1000 * (recording.start + at)) for at in (start, end)), actions[action]
             )
-        target = self._place(name)
+        target = self.place(name)
         with whole_file(target) as beside:
             document.to_file(str(beside))
         return target
+
+
+def write_segments(
+    outputs: Outputs,
+    recordings: Sequence[Recording],
+    labels: Sequence[np.ndarray],
+    actions: Sequence[int | str],
+    in_seconds: bool = True,
+) -> None:
+    """Write the actions of recordings: a table of frames each, one of all segments, timelines, and files for ELAN.
+
+    Args:
+        outputs: the folder.
+        recordings: what was segmented.
+        labels: (N,) actions of each recording, from 0.
+        actions: what tables call them: numbers, which figures and ELAN show as ``action 1``, or names.
+        in_seconds: whether the recordings are films. Features from files have no seconds, and no film for ELAN.
+    """
+    names = [each if isinstance(each, str) else f"action {each}" for each in actions]
+    unit, shown = ("seconds", "{:.4f}".format) if in_seconds else ("frame", "{:.0f}".format)
+    rows = []
+    for recording, found in zip(recordings, labels, strict=True):
+        frames = zip(recording.index.tolist(), recording.times.tolist(), found.tolist(), strict=True)
+        if in_seconds:
+            table = [(i, shown(t), actions[a]) for i, t, a in frames]
+            outputs.table(f"{recording.name}.csv", ("frame", "seconds", "action"), table)
+            outputs.elan(f"{recording.name}.eaf", recording, found, names)
+        else:
+            outputs.table(f"{recording.name}.csv", ("frame", "action"), [(i, actions[a]) for i, _, a in frames])
+        times = segment_times(recording, found)
+        rows += [(recording.name, actions[action], shown(start), shown(end)) for action, start, end in times]
+    outputs.table(f"{TABLE}.csv", ("recording", "action", f"start_{unit}", f"end_{unit}"), rows)
+    bars = {each.name: (frame_edges(each), found) for each, found in zip(recordings, labels, strict=True)}
+    outputs.figure("timelines.png", plot_timelines(bars, names, "seconds" if in_seconds else "frames"))
 
 
 def frame_edges(recording: Recording) -> np.ndarray:

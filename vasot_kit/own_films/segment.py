@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from vasot_kit.experiments.config import build, make_config
-from vasot_kit.figures import plot_timelines
-from vasot_kit.films.recordings import Recording, make_dataset, read_recordings
+from vasot_kit.films.recordings import make_dataset, read_recordings
 from vasot_kit.own_films.inputs import (
     MAX_FRAMES,
     check_rate,
@@ -19,12 +18,13 @@ from vasot_kit.own_films.inputs import (
     refuse_still,
     sampling_rate,
 )
-from vasot_kit.own_films.outputs import Outputs, frame_edges, segment_times
+from vasot_kit.own_films.outputs import TABLE, Outputs, write_segments
+from vasot_kit.runs.models import WEIGHTS, Inputs, write_model
 from vasot_lib.data import Dataset
 from vasot_lib.errors import DataError, InputError
-from vasot_lib.training import fit
+from vasot_lib.methods import Method
+from vasot_lib.training import fit, save_checkpoint
 
-TABLE = "segments"  # name of the table of all films; each film also has a table of its own
 ENOUGH = 3  # with fewer films no encoder is trained: two do not show which steps the activity has
 
 
@@ -49,8 +49,8 @@ def segment_films(
     Args:
         films: files, or folders of pictures.
         n_actions: K.
-        out: folder for ``segments.csv``, per film ``<name>.csv`` and ``<name>.eaf`` (ELAN), ``timelines.png`` and
-            ``config.json``.
+        out: folder for ``segments.csv``, per film ``<name>.csv`` and ``<name>.eaf`` (ELAN), ``timelines.png``,
+            ``config.json`` and the model for ``vasot apply``, ``weights.safetensors`` and ``model.json``.
         features: see :func:`vasot_kit.own_films.inputs.feature_extractor`.
         fps: samples per second; by default every frame, or fewer where a film would give more than 2000.
         epochs: epochs of training; those of the preset by default, 0 for an untrained encoder.
@@ -84,34 +84,25 @@ def segment_films(
     refuse_still(recordings)
     dataset = make_dataset("own", recordings, n_actions).standardised()
     config = make_config("own", "vasot", "auto", recordings=dataset, **settings)
-    labels = _segment(config, dataset, progress)
-    _write(outputs, recordings, labels, n_actions)
+    method = build(config, dataset)
+    history = fit(method, dataset, config.training, progress=progress)
+    labels, order = _segment(method, dataset)
+    actions = range(1, n_actions + 1)
+    write_segments(outputs, recordings, labels, actions)
+    save_checkpoint(outputs.place(WEIGHTS), method, None, history, outputs.mark)
+    write_model(out, method, config, Inputs.of(dataset, extractor.name, fps), actions, order, mark=outputs.mark)
     return labels
 
 
-def _segment(config: Any, dataset: Dataset, progress: bool) -> list[np.ndarray]:
-    """Train and segment; actions are numbered by the mean time at which they happen, as a share of the film."""
-    method = build(config, dataset)
-    fit(method, dataset, config.training, progress=progress)
+def _segment(method: Method, dataset: Dataset) -> tuple[list[np.ndarray], list[int]]:
+    """Actions of each film, numbered by the mean time at which they happen, and the number of each of the K actions.
+
+    Time is the share of the film that has passed. Actions that do not happen come last.
+    """
     labels = [method.segment(video).cpu().numpy() for video in dataset.videos]
     time = np.concatenate([np.arange(len(each)) / len(each) for each in labels])
     together = np.concatenate(labels)
-    found = np.unique(together)
-    order = {int(k): rank for rank, k in enumerate(sorted(found, key=lambda k: time[together == k].mean()))}
-    return [np.array([order[int(k)] for k in each]) for each in labels]
-
-
-def _write(outputs: Outputs, recordings: Sequence[Recording], labels: Sequence[np.ndarray], k: int) -> None:
-    actions = [f"action {number + 1}" for number in range(k)]
-    rows = []
-    for recording, found in zip(recordings, labels, strict=True):
-        frames = zip(recording.index.tolist(), recording.times.tolist(), found.tolist(), strict=True)
-        outputs.table(
-            f"{recording.name}.csv", ("frame", "seconds", "action"), ((i, f"{t:.4f}", a + 1) for i, t, a in frames)
-        )
-        outputs.elan(f"{recording.name}.eaf", recording, found, actions)
-        times = segment_times(recording, found)
-        rows += [(recording.name, action + 1, f"{start:.4f}", f"{end:.4f}") for action, start, end in times]
-    outputs.table(f"{TABLE}.csv", ("recording", "action", "start_seconds", "end_seconds"), rows)
-    bars = {each.name: (frame_edges(each), found) for each, found in zip(recordings, labels, strict=True)}
-    outputs.figure("timelines.png", plot_timelines(bars, actions))
+    mean = {int(k): time[together == k].mean() for k in np.unique(together)}
+    ranked = sorted(range(method.n_actions), key=lambda k: (mean.get(k, 1.0), k))
+    order = [ranked.index(k) for k in range(method.n_actions)]
+    return [np.array(order)[each] for each in labels], order

@@ -20,10 +20,12 @@ import torch
 from tqdm.auto import tqdm
 
 from vasot_kit.datasets import load_dataset
+from vasot_kit.datasets.registry import is_folder
 from vasot_kit.experiments.config import Config, build, make_config
 from vasot_kit.experiments.defects import with_defect
 from vasot_kit.experiments.evaluate import Scores, baseline_rows, evaluate
 from vasot_kit.runs.engine import Run, held, once
+from vasot_kit.runs.models import WEIGHTS, Inputs, how_described, name_actions, write_model
 from vasot_kit.runs.records import read_metrics, record, to_json, versions
 from vasot_lib.data import Dataset, n_batches
 from vasot_lib.errors import InputError
@@ -31,7 +33,6 @@ from vasot_lib.methods import find_method
 from vasot_lib.training import History, fit, is_first_process
 
 BASELINES = "baselines"  # the method of a training that scores all answers that need no learning
-WEIGHTS = "weights.safetensors"
 ROOT = Path(__file__).resolve().parents[2]
 # The rooms of the kit that scores come from, besides the whole library: this file too, which trains and scores.
 KIT = ("datasets", "experiments", "films", "runs")
@@ -81,7 +82,7 @@ class Training:
 
 
 def train_and_score(training: Training, out: Path, device: str = "cpu") -> Path | None:
-    """Train, score and record: ``out`` gets ``weights.safetensors`` and ``metrics.json``, as from notebook 40_train.
+    """Train, score and record: ``out`` gets ``weights.safetensors``, ``model.json`` and ``metrics.json``.
 
     The weights are written after every epoch and a run goes on from them, on as many processes as it is started with
     then. A finished run is scored again, or goes on where more epochs are asked for (except UFSA's: its stages are
@@ -195,6 +196,12 @@ def _compute(
     if not is_first_process():
         return [], {}
     row = score_row(evaluate(model, data, protocol), data, config, history, training.changes())
+    if checkpoint:
+        source = how_described(Path(training.dataset).expanduser()) if is_folder(training.dataset) else ("", None)
+        background = "" if data.background is None else data.classes[data.background]
+        write_model(
+            checkpoint.parent, model, config, Inputs.of(data, *source), *name_actions(model, data), background
+        )  # fmt: skip
     return [row | timed], config.as_dict()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from vasot_lib.checks import Count, Range, check_fields, check_tensors, check_value
 from vasot_lib.errors import DataError, InputError
 
+Scaling = Literal["none", "standardised", "shrunk"]
 TRAIN = "train"  # name of the part of a published split that is trained on, as in splits/train.txt
 
 
@@ -122,6 +123,7 @@ class Dataset:
         background: index of the class that scores leave out, or None.
         ordered: whether every video shows the same steps once and in the same order. Kendall's tau and phase
             progression are defined only then.
+        scaling: what was done to the features of each video by :meth:`standardised`; another recording needs the same.
     """
 
     name: str
@@ -130,6 +132,7 @@ class Dataset:
     n_actions: int = 0
     background: int | None = None
     ordered: bool = False
+    scaling: Scaling = "none"
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -201,7 +204,8 @@ class Dataset:
             shrink: also divide by sqrt(D), as ASOT's preprocessing of Breakfast (SPEC section 7).
         """
         width = self.feature_dim**0.5 if shrink else 1.0
-        return replace(self, videos=tuple(replace(v, features=standardise(v.features) / width) for v in self.videos))
+        videos = tuple(replace(v, features=standardise(v.features) / width) for v in self.videos)
+        return replace(self, videos=videos, scaling="shrunk" if shrink else "standardised")
 
     def as_pictures(self, context: Context) -> Dataset:
         """The same data set with pictures instead of features as the input of encoders.

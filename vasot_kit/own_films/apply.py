@@ -1,0 +1,144 @@
+"""Segment and align new recordings by a model that was trained before: the command ``vasot apply``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from vasot_kit.experiments.evaluate import Scores, evaluate, segmentation_scores
+from vasot_kit.experiments.plan_report import match_matrix
+from vasot_kit.figures import plot_plan
+from vasot_kit.own_films.outputs import TABLE, Outputs, write_segments
+from vasot_kit.own_films.unseen import Unseen, read_unseen
+from vasot_kit.runs.models import Model, read_model
+from vasot_kit.runs.records import record
+from vasot_lib.data import Dataset
+from vasot_lib.errors import DataError, InputError
+
+
+def apply_model(
+    run: Path,
+    new: str,
+    out: Path,
+    *,
+    reference: str | None = None,
+    features: str | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> dict[str, np.ndarray]:
+    """Segment new recordings, and align them with a reference, by the model of a run; nothing is trained.
+
+    All that the training fixed comes from the run: radii, temporal prior, K, action embeddings, decoding, how features
+    are made and scaled. A radius is a share of the recording, so its window grows with the recording's length.
+
+    Args:
+        run: folder of ``vasot train`` or ``vasot segment``.
+        new: a film, a feature file, a folder of either, a labelled feature folder, or the name of a data set.
+        out: folder for ``config.json``; of a method that segments ``segments.csv``, per recording ``<name>.csv`` and
+            (films) ``<name>.eaf``, and ``timelines.png``; with a reference per recording ``<name>-correspondence.csv``
+            and ``<name>-alignment.png``; where there are labels ``metrics.json``.
+        reference: a film or feature file, such as one of those trained on; None for no alignment.
+        features: the extractor of films, where its network has weights from a file.
+        device: where a network that describes films runs.
+        progress: show progress bars.
+
+    Returns:
+        Name of the recording -> (N,) places of its actions in the order of the figures; none if the method finds none.
+
+    Raises:
+        InputError: a run whose method learns nothing, recordings of another kind or width than it was trained on, a
+            reference for a method that does not align, or none for one that only aligns.
+        DataError: no finished run, recordings that cannot be read, or ``out`` holds something else.
+    """
+    model = read_model(run)
+    tasks = model.method.tasks
+    if reference and "alignment" not in tasks:
+        raise InputError(f"method {model.config.method!r} does not align; leave the reference out")
+    if not reference and not model.actions:
+        raise InputError(f"method {model.config.method!r} finds no actions of its own; name a recording to align with: "
+                         "--reference FILE")  # fmt: skip
+    unseen = read_unseen(new, model.inputs, model.background, features, device, progress)
+    other = read_unseen(reference, model.inputs, "", features, device, progress) if reference else None
+    _check_names(unseen, other)
+    config = {"command": "apply", "weights": model.weights[:16], "inputs": asdict(model.inputs)}
+    data = {"data": unseen.dataset.checksum(), "reference": other.dataset.checksum() if other else ""}
+    outputs = Outputs(out, config | data | {"trained": model.config.as_dict()}, unseen.films)
+    found = {}
+    if model.actions:
+        place = np.array(model.order)
+        found = {video.name: model.suited(len(video)).segment(video).numpy() for video in unseen.dataset.videos}
+        labels = [place[clusters] for clusters in found.values()]
+        write_segments(outputs, unseen.recordings, labels, model.actions, bool(unseen.films))
+    if other is not None:
+        _align(outputs, model, unseen, other)
+    if all(video.labels is not None for video in unseen.dataset.videos):
+        _record(outputs, model, unseen.dataset, found)
+    return {name: np.array(model.order)[clusters] for name, clusters in found.items()}
+
+
+def _check_names(unseen: Unseen, other: Unseen | None) -> None:
+    if any(video.name == TABLE for video in unseen.dataset.videos):
+        raise DataError(f"a recording is called {TABLE!r}, as is the table of all recordings; rename it")
+    if other is not None and len(other.recordings) > 1:
+        raise InputError(f"the reference holds {len(other.recordings)} recordings; name one of them")
+
+
+def _align(outputs: Outputs, model: Model, unseen: Unseen, other: Unseen) -> None:
+    """For each recording a table with the match of every frame in the reference, and a figure of the plan."""
+    (y,), (there,) = other.dataset.videos, other.recordings
+    in_seconds = bool(unseen.films)
+    columns = ("frame_x", "seconds_x", "frame_y", "seconds_y") if in_seconds else ("frame_x", "frame_y")
+    for x, here in zip(unseen.dataset.videos, unseen.recordings, strict=True):
+        method = model.suited(min(len(x), len(y)))
+        matches, share = method.align(x, y).numpy(), method.dummy_share(x, y).numpy()
+        rows = []
+        for i, (j, unmatched) in enumerate(zip(matches.tolist(), share.tolist(), strict=True)):
+            pair: list[object] = []
+            for side, k in ((here, i), (there, j)):
+                frame = [int(side.index[k]), f"{side.times[k]:.4f}"] if k >= 0 else ["", ""]
+                pair += frame if in_seconds else frame[:1]
+            rows.append((*pair, f"{unmatched:.4f}"))
+        outputs.table(f"{x.name}-correspondence.csv", (*columns, "share_without_partner"), rows)
+        labels = [None, None]
+        if model.actions:
+            labels = [np.array(model.order)[model.suited(len(v)).segment(v).numpy()] for v in (x, y)]
+        figure = plot_plan(
+            match_matrix(model.suited(min(len(x), len(y))), x, y), labels_x=labels[0], labels_y=labels[1],
+            matches={"match": matches}, title=f"X: {x.name}   Y: {y.name}",
+        )  # fmt: skip
+        outputs.figure(f"{x.name}-alignment.png", figure)
+
+
+def _record(outputs: Outputs, model: Model, dataset: Dataset, found: Mapping[str, np.ndarray]) -> None:
+    """Write the scores of labelled recordings; alignment is scored where every activity has two of them."""
+    method = model.suited(min(len(video) for video in dataset.videos))
+    several = min(Counter(video.activity for video in dataset.videos).values()) > 1
+    scores: Scores = {}
+    if several or "alignment" not in method.tasks:
+        scores = evaluate(method, dataset, predictions=found or None)
+    elif found:
+        scores = segmentation_scores(method, dataset, found)
+    if found and model.actions:
+        scores["mof_named"] = _named(model, dataset, found)
+    names = {"method": model.config.method, "preset": model.config.preset, "seed": model.config.training.seed}
+    row = {"dataset": dataset.name, **names, **scores}
+    checksums = {dataset.name: dataset.checksum()}
+    about = {"config": outputs.mark, **model.config.as_dict()}
+    record([row], about, dataset_checksums=checksums, notebook="apply", folder=outputs.folder)
+
+
+def _named(model: Model, dataset: Dataset, found: Mapping[str, np.ndarray]) -> float:
+    """The share of frames whose action carries the name of their class, by the names that the run gave its actions."""
+    right, scored = 0, 0
+    for video in dataset.test_part.videos:
+        assert video.labels is not None
+        labels = video.labels.numpy()
+        kept = labels != dataset.background
+        names = np.array([str(model.actions[place]) for place in model.order])[found[video.name][kept]]
+        right += int((names == np.array(dataset.classes)[labels[kept]]).sum())
+        scored += int(kept.sum())
+    return right / max(scored, 1)
