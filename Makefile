@@ -19,12 +19,14 @@ tutorial: $(READY)  ## runs every notebook, leaves outputs/tutorial/index.html
 # As many tests at a time as there are cores, with one thread each: more threads would only wait for each other.
 # (Where OMP_NUM_THREADS is set, nproc would give that number.)
 WORKERS ?= $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2)
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/tests/quick:$$PYTHONPATH $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# Some containers set this; then every one of the hundred processes that the tests start compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 STORED := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg -p tests.notebooks.wrong_answers
-# The core, whose lines must all but be covered by its own tests.
-CORE := tests/transport tests/paths tests/methods/test_losses.py
+# The core, whose lines must all but be covered by its own tests (CORE in tests/conftest.py).
+COVERED := $(addprefix --cov=vasot_lib.,transport paths losses) --cov-report=term-missing --cov-fail-under=95
 # What takes longest comes first, so that both workers end together.
-LONG := notebooks tests/notebooks tests/browser tests/runs tests/training tests/benchmarks tests/own_films
+LONG := notebooks tests/notebooks tests/browser tests/transport tests/runs tests/training tests/benchmarks tests/own_films
 
 check: $(COMPILED)  ## style, types and the fast tests: before every commit, a minute
 	$(BIN)/ruff check .
@@ -33,8 +35,7 @@ check: $(COMPILED)  ## style, types and the fast tests: before every commit, a m
 	$(PYTEST) -m "not slow" tests
 
 test: $(COMPILED)  ## the whole suite and the stored outputs of the notebooks, a quarter of an hour on two cores
-	$(PYTEST) -rs --cov=vasot_lib.transport --cov=vasot_lib.paths --cov=vasot_lib.losses --cov-report=term-missing --cov-fail-under=95 $(CORE)
-	$(PYTEST) -rs $(STORED) $(LONG) tests $(addprefix --ignore=,$(CORE))
+	$(PYTEST) -rs $(STORED) $(COVERED) $(LONG) tests
 
 lab: $(READY)  ## opens JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

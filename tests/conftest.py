@@ -6,23 +6,39 @@ import importlib.util
 import os
 import signal
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-import hypothesis
-import numpy as np
 import pytest
-import torch
 
-from vasot_kit.datasets import data_root, find_entry, load_dataset
-from vasot_lib.data import Dataset
+if TYPE_CHECKING:
+    from vasot_lib.data import Dataset
 
-hypothesis.settings.register_profile("kit", deadline=None, derandomize=True, max_examples=25)
-hypothesis.settings.load_profile("kit")
 os.environ.setdefault("TQDM_DISABLE", "1")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with SIGINT ignored
-if not torch.cuda.is_available():  # read when triton is loaded, which lightning-fabric does; only GPU tensors reach it
-    os.environ["TRITON_INTERPRET"] = "1"
+# The core: what `make test` measures the coverage of, by these tests alone.
+CORE = ("tests/transport/", "tests/paths/", "tests/methods/test_losses.py")
+MEASURES_CHILDREN = "COVERAGE_PROCESS_CONFIG"  # the variable by which coverage measures processes that tests start
+children = pytest.StashKey[dict[str, str]]()
+
+
+@cache
+def prepare() -> None:
+    """Settings that need imports of seconds, which the process that only hands out the tests does without."""
+    import hypothesis
+    import torch
+
+    hypothesis.settings.register_profile("kit", deadline=None, derandomize=True, max_examples=25)
+    hypothesis.settings.load_profile("kit")
+    # Read when triton is loaded, which lightning-fabric does; only GPU tensors reach it.
+    if not torch.cuda.is_available():
+        os.environ["TRITON_INTERPRET"] = "1"
+
+
+def pytest_collectstart() -> None:
+    prepare()
 
 
 # What `make check` leaves out, with the reason why it takes its time; the rest takes about half a minute.
@@ -54,17 +70,34 @@ SLOW = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    config.option.cov_source = None  # coverage has begun; nbval would measure its kernels too
     for item in items:
         if item.nodeid.startswith(tuple(SLOW)):
             item.add_marker(pytest.mark.slow)
-        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        if item.get_closest_marker("gpu") and os.environ.get("TRITON_INTERPRET"):
             item.add_marker(pytest.mark.skip(reason="this machine has no CUDA device"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Measure the coverage by the tests of the core, and let all others run at full speed."""
+    plugin = item.config.pluginmanager.getplugin("_cov")
+    measured, core = getattr(plugin, "cov_controller", None), item.nodeid.startswith(CORE)
+    if measured is None or measured.started == core:
+        return
+    if core:
+        measured.resume()
+        os.environ.update(item.config.stash[children])
+    else:
+        measured.pause()
+        item.config.stash[children] = {name: os.environ.pop(name) for name in [MEASURES_CHILDREN] if name in os.environ}
 
 
 @pytest.fixture(scope="session")
 def recorded() -> Callable[[str], Dataset]:
     """Load a registered data set, or skip with the command that brings it."""
+    from vasot_kit.datasets import data_root, find_entry, load_dataset
 
     def load(name: str) -> Dataset:
         entry, _ = find_entry(name)
@@ -93,6 +126,8 @@ def script() -> Callable[[str], ModuleType]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two videos of 6 and 4 frames, 3 channels; ids begin at -1 and have gaps, class ``never`` does not occur."""
+    import numpy as np
+
     root = tmp_path / "kitchen"
     for part in ("features/tea", "groundTruth", "mapping"):
         (root / part).mkdir(parents=True)

@@ -72,10 +72,7 @@ def write_grid(folder: Path, text: str, parameters: str = PARAMETERS) -> Path:
 def start(folder: Path, *options: str) -> subprocess.Popen[str]:
     """``vasot sweep grid.yaml`` as a process group of its own, as a shell starts it."""
     command = [sys.executable, "-m", "vasot_kit.cli", "sweep", "grid.yaml", *options]
-    # Where nbformat is imported, this grammar of addresses takes two seconds; jsonschema does without it.
-    (folder / "light").mkdir(exist_ok=True)
-    (folder / "light" / "rfc3987_syntax.py").write_text("raise ImportError")
-    path = os.pathsep.join([str(folder / "light"), str(ROOT)])
+    path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(ROOT)])
     environment = {**os.environ, "PYTHONPATH": path, "TQDM_DISABLE": ""}
     pipe = subprocess.PIPE
     return subprocess.Popen(

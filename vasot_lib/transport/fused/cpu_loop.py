@@ -72,7 +72,7 @@ def solve(cost, plan, kernel, z, vectors, coefficients, alpha, x, y, sizes, scra
         if structured:  # the last argument too: a constant True would make Numba compile `blur` again
             kernels.blur(kernel, a, b, z, scratch.rows, scratch.running, y, sizes, structured)
         if last:
-            a_before[:], b_before[:] = a, b
+            a_before, b_before = a.copy(), b.copy()
         # The last kernel is written over log T: the kernel before it is needed to see how much mass moved.
         kernels.move(
             cost, plan, kernel, last, z, p, a, vectors.shift, vectors.keep, vectors.rate, alpha, x, sizes,
