@@ -96,7 +96,8 @@ def fit(
         progress: show a progress bar (in the first process).
 
     Returns:
-        one dict per epoch, equal in all processes: ``epoch``; the mean over the steps of ``loss`` and its terms; and
+        one dict per epoch, equal in all processes: ``epoch``; the mean over the steps of ``loss`` and its terms, and of
+        the share of plans that met the solver's tolerance (``converged_alignment``, ``converged_segmentation``); and
         ``mean_cosine`` and ``effective_rank`` of the frame embeddings, which reveal a collapse
         (:func:`vasot_lib.evaluation.measure_collapse`). Empty for a method without training.
 

@@ -195,6 +195,14 @@ def test_history_shows_every_term_and_both_meters() -> None:
     assert cosine.get_ylim()[1] == 1  # the value of collapse is always in sight
 
 
+def test_history_shows_the_shares_of_converged_plans_where_a_method_has_plans() -> None:
+    shares = [{"converged_alignment": 0.1 * e, "converged_segmentation": 0.3 * e} for e in range(4)]
+    loss, *_, converged = plot_history([a | b for a, b in zip(HISTORY, shares, strict=True)]).axes
+    assert len(loss.lines) == 3
+    drawn = {line.get_label(): list(line.get_ydata()) for line in converged.lines}
+    assert drawn == {name: [e[f"converged_{name}"] for e in shares] for name in ("alignment", "segmentation")}
+
+
 def test_scores_show_mean_and_spread_and_put_baselines_below() -> None:
     figure = plot_scores(
         TABLE, {"mof": "MoF", "f1": "F1", "miou": "mIoU"}, baselines=["equal_split"], published={"vasot": {"mof": 0.9}}

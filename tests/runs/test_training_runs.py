@@ -175,7 +175,7 @@ def test_train_records_what_the_library_computes_and_goes_on(
     row, *others = collect(tmp_path)
     # 12 videos in batches of 2, twice.
     expected = {"dataset": "toy", "method": "asot", "preset": "kit", "seed": 1, "steps": 12, **evaluate(method, data)}
-    expected |= {name: history[-1][name] for name in ("mean_cosine", "effective_rank")}
+    expected |= {name: history[-1][name] for name in ("mean_cosine", "effective_rank", "converged_segmentation")}
     expected |= {"changes": json.dumps({**CHANGED, "training.epochs": 2}), "notebook": "train", "run": "run"}
     assert row == expected
     assert [other["method"] for other in others] == [baseline["method"] for baseline in baselines]

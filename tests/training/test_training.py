@@ -14,11 +14,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vasot_kit.experiments.config import Config, build, make_config
+from vasot_kit.experiments.config import Config, build, make_config, with_overrides
 from vasot_lib.data import Dataset, toy
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.methods import METHODS, Method
 from vasot_lib.training import History, TrainingSettings, fit, load_checkpoint
+from vasot_lib.transport import Alignment, Segmentation
 
 
 def config(method: str = "vasot", epochs: int = 3, seed: int = 0) -> Config:
@@ -45,6 +46,34 @@ def test_the_loss_goes_down(method: str, dataset: Dataset) -> None:
     _, history = train(config(method, epochs=12), dataset)
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
     assert {"epoch", "loss", "mean_cosine", "effective_rank"} <= history[0].keys()
+    shares = {name: [epoch[name] for epoch in history] for name in history[0] if name.startswith("converged_")}
+    wanted = {"converged_segmentation"} if method == "asot" else {"converged_alignment", "converged_segmentation"}
+    assert shares.keys() == wanted and all(0 <= share <= 1 for each in shares.values() for share in each)
+    if method == "vasot":  # a share is no term of the loss
+        assert history[0]["loss"] == pytest.approx(history[0]["alignment"] + history[0]["segmentation"], rel=1e-5)
+
+
+def test_the_share_of_converged_plans_is_that_of_the_plans(dataset: Dataset) -> None:
+    """One epoch of one pair: the share of both terms is that of the plans which the first step solved."""
+    cfg = config("vasot")
+    cfg = with_overrides(cfg, {"training.epochs": 1, "hyper.segmentation.transport.iterations": 500})
+    pair = replace(dataset, videos=dataset.videos[:2])
+    solved: dict[str, list[torch.Tensor]] = {"Alignment": [], "Segmentation": []}
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (Alignment, Segmentation):
+            match = kind.match
+
+            def watched(self, *given, match=match, name=kind.__name__, **named):
+                found = match(self, *given, **named)
+                plan = found[1] if name == "Segmentation" else found.plan
+                solved[name].append(plan.converged.float())
+                return found
+
+            patch.setattr(kind, "match", watched)
+        _, (epoch,) = train(cfg, pair)
+    assert epoch["converged_alignment"] == pytest.approx(float(torch.cat(solved["Alignment"]).mean()))
+    assert epoch["converged_segmentation"] == pytest.approx(float(torch.cat(solved["Segmentation"]).mean()))
+    assert epoch["converged_alignment"] < epoch["converged_segmentation"] == 1
 
 
 def test_the_seed_decides_everything(dataset: Dataset) -> None:

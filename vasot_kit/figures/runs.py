@@ -29,6 +29,7 @@ from vasot_kit.figures.style import (
 from vasot_lib.errors import InputError
 
 PANELS = 4  # panels in a row
+CONVERGED = "converged_"  # with the name of the plan behind it, in a history
 METER = {"mean_cosine": "mean cosine (1: collapsed)", "effective_rank": "effective rank (1: collapsed)"}
 
 
@@ -64,7 +65,7 @@ def plot_segmentations(
 
 
 def plot_history(history: Sequence[Mapping[str, float]]) -> Figure:
-    """The terms of the loss, and two measures of a collapse of the embeddings, over the epochs.
+    """The terms of the loss, two measures of a collapse and the shares of converged plans, over the epochs.
 
     Args:
         history: as :func:`vasot_lib.training.fit` returns it.
@@ -75,14 +76,21 @@ def plot_history(history: Sequence[Mapping[str, float]]) -> Figure:
     if not history:
         raise InputError("the history is empty; train for at least one epoch")
     table = pd.DataFrame(history).set_index("epoch")
-    figure = Figure(figsize=(7.6, 2.6), layout="constrained")
-    loss, *meters = figure.subplots(1, 3, sharex=True)
-    styles = zip((INK, ACCENT, "#CC6677", "#117733"), ("-", "--", "-.", ":"), strict=True)
-    for name, (colour, style) in zip(table.columns.drop(list(METER)), styles, strict=False):
+    converged = [name for name in table.columns if name.startswith(CONVERGED)]
+    panels = 4 if converged else 3
+    figure = Figure(figsize=(2.53 * panels, 2.6), layout="constrained")
+    loss, *meters = figure.subplots(1, panels, sharex=True)
+    styles = list(zip((INK, ACCENT, "#CC6677", "#117733"), ("-", "--", "-.", ":"), strict=True))
+    for name, (colour, style) in zip(table.columns.drop([*METER, *converged]), styles, strict=False):
         loss.plot(table.index, table[name], style, color=colour, label="all terms" if name == "loss" else name)
     loss.legend(fontsize=9, frameon=False)
     loss.set_title("loss (nats)", fontsize=11)
-    for axes, (name, title) in zip(meters, METER.items(), strict=True):
+    for name, (colour, style) in zip(converged, styles[1:], strict=False):
+        meters[2].plot(table.index, table[name], style, color=colour, label=name.removeprefix(CONVERGED))
+        meters[2].set_title("converged plans (share)", fontsize=11)
+        meters[2].set_ylim(-0.03, 1.03)
+        meters[2].legend(fontsize=9, frameon=False)
+    for axes, (name, title) in zip(meters, METER.items(), strict=False):
         axes.plot(table.index, table[name], color=INK)
         axes.set_title(title, fontsize=11)
     for axes in (loss, *meters):

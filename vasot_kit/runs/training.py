@@ -33,6 +33,7 @@ from vasot_lib.methods import find_method
 from vasot_lib.training import History, fit, is_first_process
 
 BASELINES = "baselines"  # the method of a training that scores all answers that need no learning
+METER = ("mean_cosine", "effective_rank")
 ROOT = Path(__file__).resolve().parents[2]
 # The rooms of the kit that scores come from, besides the whole library: this file too, which trains and scores.
 KIT = ("datasets", "experiments", "films", "runs")
@@ -206,7 +207,9 @@ def _compute(
 
 
 def score_row(scores: Scores, dataset: Dataset, config: Config, history: History, changes: Mapping[str, Any]) -> Scores:
-    """The row of a trained method in ``metrics.json``: names, seed, optimiser steps, scores, collapse meter.
+    """The row of a trained method in ``metrics.json``: names, seed, optimiser steps, scores.
+
+    Of the last epoch also the collapse meter and the share of plans that converged.
 
     Args:
         scores: of ``evaluate``.
@@ -218,7 +221,8 @@ def score_row(scores: Scores, dataset: Dataset, config: Config, history: History
     row = {"dataset": dataset.name, "method": config.method, "preset": config.preset, "seed": config.training.seed}
     per_epoch = n_batches(dataset.train_part, config.training.batch_size, find_method(config.method).paired)
     row |= {"steps": per_epoch * len(history), **scores}
-    row |= {name: history[-1][name] for name in ("mean_cosine", "effective_rank") if history}
+    last = history[-1] if history else {}
+    row |= {name: last[name] for name in last if name in METER or name.startswith("converged_")}
     return row | ({"changes": json.dumps(dict(changes))} if changes else {})
 
 

@@ -46,11 +46,11 @@ class SegmentationTerm:
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def loss(self, x: Tensor, actions: Tensor, mask: Tensor) -> Tensor:
-        """Scalar, from (B, N, D) frame and (K, D) action embeddings."""
+    def loss(self, x: Tensor, actions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The scalar loss, from (B, N, D) frame and (K, D) action embeddings, and the share of converged plans."""
         with torch.no_grad():
-            targets, _ = self.transport.match(x, actions, mask)
-        return matching_loss(x, actions, targets, self.tau, mask, None)
+            targets, plan = self.transport.match(x, actions, mask)
+        return matching_loss(x, actions, targets, self.tau, mask, None), plan.converged.float().mean()
 
 
 class ASOT(Method):
@@ -79,7 +79,8 @@ class ASOT(Method):
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Segmentation loss of the videos in the batch."""
         self.actions.renormalise()
-        return {"loss": self.segmentation.loss(embedded, self.actions.weight, batch.mask)}
+        loss, converged = self.segmentation.loss(embedded, self.actions.weight, batch.mask)
+        return {"loss": loss, "converged_segmentation": converged}
 
     @torch.no_grad()
     def segment(self, video: Video) -> Tensor:

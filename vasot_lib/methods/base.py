@@ -98,7 +98,9 @@ class Method(nn.Module):
             return self.loss_terms(embedded, batch)
 
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Scalar terms of the loss by name, with their sum as ``"loss"``.
+        """Scalar terms of the loss by name, with their sum as ``"loss"``; and the share of converged plans.
+
+        That share is called ``converged_alignment`` or ``converged_segmentation`` and is not part of the sum.
 
         Every term must be a mean over the videos (or pairs) of the batch, and every parameter must take part in the
         loss: only then can several processes compute one step, each on a part of the batch.

@@ -42,8 +42,8 @@ class AlignmentTerm:
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def loss(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> dict[str, Tensor]:
-        """The scalar loss terms ``alignment`` and, if it has a weight, ``contrast``.
+    def loss(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """The scalar loss terms ``alignment`` and, if it has a weight, ``contrast``; and the share of converged plans.
 
         Args:
             x: (B, N, D) unit-length embeddings of the frames of X.
@@ -59,7 +59,7 @@ class AlignmentTerm:
         terms = {"alignment": loss}
         if self.contrast:
             terms["contrast"] = self.contrast * (contrastive_idm(x, mask_x) + contrastive_idm(y, mask_y))
-        return terms
+        return terms, targets.plan.converged.float().mean()
 
     def align(self, x: Tensor, y: Tensor) -> Tensor:
         """(N,) frame of Y with the largest entry in each row of the plan; -1 if most of the mass went to the dummy.
@@ -93,8 +93,8 @@ class VAOT(Method):
 
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Alignment loss of the pairs in the batch."""
-        terms = self.hyper.loss(embedded[0::2], embedded[1::2], batch.mask[0::2], batch.mask[1::2])
-        return {"loss": sum(terms.values()), **terms}
+        terms, converged = self.hyper.loss(embedded[0::2], embedded[1::2], batch.mask[0::2], batch.mask[1::2])
+        return {"loss": sum(terms.values()), **terms, "converged_alignment": converged}
 
     @torch.no_grad()
     def align(self, x: Video, y: Video) -> Tensor:

@@ -56,12 +56,14 @@ class VASOT(ASOT):
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Both losses of the pairs in the batch. One call of the solver gives the plans of L_xa and of L_ya."""
         self.actions.renormalise()
-        terms = self.hyper.alignment.loss(embedded[0::2], embedded[1::2], batch.mask[0::2], batch.mask[1::2])
+        x, y, mask_x, mask_y = (rows[side::2] for rows in (embedded, batch.mask) for side in (0, 1))
+        terms, aligned = self.hyper.alignment.loss(x, y, mask_x, mask_y)
         terms = {name: self.hyper.w_align * value for name, value in terms.items()}
         # segmentation.loss averages over all 2B videos, X and Y alike, which is (L_xa + L_ya) / 2.
-        segmentation = 2.0 * self.segmentation.loss(embedded, self.actions.weight, batch.mask)
-        terms["segmentation"] = self.hyper.w_seg * segmentation
-        return {"loss": sum(terms.values()), **terms}
+        segmentation, segmented = self.segmentation.loss(embedded, self.actions.weight, batch.mask)
+        terms["segmentation"] = self.hyper.w_seg * 2.0 * segmentation
+        shares = {"converged_alignment": aligned, "converged_segmentation": segmented}
+        return {"loss": sum(terms.values()), **terms, **shares}
 
     @torch.no_grad()
     def align(self, x: Video, y: Video) -> Tensor:
