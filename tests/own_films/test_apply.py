@@ -45,10 +45,10 @@ def save(folder: Path, dataset: Dataset) -> Path:
     return folder
 
 
-def trained(out: Path, dataset: str, method: str) -> Path:
+def trained(out: Path, dataset: str, method: str, **overrides: int) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "baseline_rows", lambda *_: [])
-        train_and_score(Training(dataset, method, "kit", epochs=1, overrides=SMALL), out)
+        train_and_score(Training(dataset, method, "kit", epochs=1, overrides=SMALL | overrides), out)
     return out
 
 
@@ -84,6 +84,14 @@ def test_on_its_own_recordings_it_has_the_scores_of_the_training(run: Path, data
     scores = {k: v for k, v in of_run.items() if k not in others and not k.startswith("converged_")}
     assert {name: applied[name] for name in scores} == scores
     assert applied["mof_named"] == applied["mof"]  # the names are those that match these recordings best
+
+
+def test_restarts_are_applied_together(data: Path, tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", str(data), "asot", restarts=2)
+    apply(run, data, tmp_path / "out")
+    (of_run,), (applied,) = (json.loads((f / "metrics.json").read_text())["rows"] for f in (run, tmp_path / "out"))
+    assert len(read_model(run).method.members) == 2
+    assert (applied["mof"], applied["agreement"]) == (of_run["mof"], of_run["agreement"])
 
 
 def test_a_recording_gets_the_same_alone_and_named_actions(run: Path, data: Path, tmp_path: Path) -> None:

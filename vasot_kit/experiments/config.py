@@ -16,6 +16,7 @@ from vasot_lib.data import Dataset
 from vasot_lib.encoders import MLPEncoder, PixelEncoder
 from vasot_lib.errors import InputError, unknown_name
 from vasot_lib.methods import Method, find_method
+from vasot_lib.restarts import restarts
 from vasot_lib.training import TrainingSettings
 
 
@@ -55,6 +56,7 @@ class Config:
         training: epochs, batch size, learning rate and so on.
         encoder: settings of the encoder of features or of pictures.
         hyper: the method's own hyper-parameters, an instance of its class ``Hyper``.
+        restarts: from how many first weights the method is trained; see :mod:`vasot_lib.restarts`.
     """
 
     dataset: str
@@ -63,6 +65,10 @@ class Config:
     training: TrainingSettings
     encoder: Encoder | Pixels
     hyper: Any
+    restarts: Count = 1
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def as_dict(self) -> dict[str, Any]:
         """Nested plain values, for JSON and for printing."""
@@ -166,17 +172,24 @@ def new_method(config: Config, n_actions: int, feature_dim: int) -> Method:
     """A method with random weights: K actions, and an encoder of pictures, or of features of that width.
 
     Raises:
+        InputError: restarts of a method that :func:`vasot_lib.restarts.restarts` refuses.
         DataError: pretrained weights that cannot be downloaded.
     """
-    cls, settings = find_method(config.method), config.encoder
+    cls = find_method(config.method)
+    members = [
+        cls(_encoder(config.encoder, feature_dim, cls.unit_length), n_actions, config.hyper)
+        for _ in range(config.restarts)
+    ]
+    return members[0] if len(members) == 1 else restarts(members)
+
+
+def _encoder(settings: Encoder | Pixels, feature_dim: int, unit_length: bool) -> MLPEncoder | PixelEncoder:
     if isinstance(settings, Pixels):
-        encoder: MLPEncoder | PixelEncoder = PixelEncoder(
+        return PixelEncoder(
             settings.trunk, settings.weights, settings.hidden, settings.out, settings.dropout, settings.flip,
-            settings.jitter, cls.unit_length,
+            settings.jitter, unit_length,
         )  # fmt: skip
-    else:
-        encoder = MLPEncoder(feature_dim, settings.hidden, settings.out, cls.unit_length)
-    return cls(encoder, n_actions, config.hyper)
+    return MLPEncoder(feature_dim, settings.hidden, settings.out, unit_length)
 
 
 def known_parameters(settings: Any, prefix: str = "") -> list[str]:

@@ -28,6 +28,7 @@ from vasot_lib.methods.asot import SegmentationTerm
 from vasot_lib.methods.base import ActionEmbeddings
 from vasot_lib.methods.vaot import AlignmentTerm
 from vasot_lib.paths import dtw
+from vasot_lib.restarts import Restarts
 from vasot_lib.transport import Alignment, Segmentation
 
 Recipe = TypeVar("Recipe", Alignment, Segmentation)
@@ -49,6 +50,7 @@ def evaluate(
       ``matched`` is the share of frames, without those of the background, that have a partner. Methods read
       their matches in different ways. ``transfer_nearest`` and ``frame_error_nearest`` are those of the nearest
       neighbours of all embeddings, ``transfer_dtw`` and ``frame_error_dtw`` those of dynamic time warping on them.
+    - ``agreement`` of a method with restarts, see :class:`vasot_lib.restarts.Restarts`. It needs no labels.
 
     Args:
         method: trained, on any device.
@@ -80,7 +82,8 @@ def segmentation_scores(
         predictions = {video.name: method.segment(video).cpu().numpy() for video in tested.videos}
     found = score_segmentation([predictions[v.name] for v in tested.videos], _labels(tested), dataset.background)
     # A method that clusters each video by itself has no names for its actions across videos.
-    return {k: value for k, value in found.items() if method.shared_actions or k.endswith("_video") or k == "jsd"}
+    scores = {k: value for k, value in found.items() if method.shared_actions or k.endswith("_video") or k == "jsd"}
+    return scores | ({"agreement": float(method.agreement)} if isinstance(method, Restarts) else {})
 
 
 def baseline_rows(dataset: Dataset, seed: int = 0, preset: str = "kit") -> list[Scores]:

@@ -218,7 +218,7 @@ def _config(plain: Mapping[str, Any]) -> Config:
     encoder = Pixels() if "trunk" in plain["encoder"] else Encoder()
     hyper = find_method(plain["method"]).Hyper()
     config = Config(plain["dataset"], plain["method"], plain["preset"], TrainingSettings(), encoder, hyper)
-    settings = {name: plain[name] for name in ("training", "encoder", "hyper")}
+    settings = {name: plain[name] for name in ("training", "encoder", "hyper", "restarts")}
     elsewhere = {"training.device": "cpu"} | ({"encoder.weights": ""} if isinstance(encoder, Pixels) else {})
     try:
         return with_overrides(config, _flat(settings) | elsewhere)

@@ -1,0 +1,134 @@
+"""Several trainings of one method from different first weights, and the segmentation that they agree on.
+
+K-means on an untrained encoder may put two actions into one cluster and cut another in two, and training seldom mends
+that. Other first weights go wrong elsewhere, so what most restarts agree on is right more often than what one says. The
+actions of all restarts are matched to those of the restart that agrees best with the others, and every frame gets the
+action that most of them give it, which is the bagged clustering of Dudoit and Fridlyand (2003).
+
+The restarts then decide together. The embedding of a frame is that of all restarts side by side, so that the cosine of
+two frames is the mean of the cosines that the restarts find, and an action embedding is the mean over the frames that
+the restarts agree to give to that action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import adjusted_rand_score
+from torch import Tensor, nn
+
+from vasot_lib.data import Batch, Dataset
+from vasot_lib.errors import InputError
+from vasot_lib.methods.base import ActionEmbeddings, Method
+
+
+class Restarts(Method):
+    """What :func:`restarts` adds to a method's class.
+
+    Attributes:
+        members: the method R times, each with weights of its own.
+        actions: where the method has action embeddings, those of the consensus, (K, R D).
+        agreement: () mean adjusted Rand index of the segmentations of the training videos by any two members; 1 where
+            all agree, 0 where they agree by chance. NaN before the end of the training, and without actions.
+    """
+
+    members: Any  # an nn.ModuleList, whose elements are modules without further knowledge to a type checker
+    actions: ActionEmbeddings
+    agreement: Tensor
+
+    def __init__(self, members: Sequence[Method]):
+        nn.Module.__init__(self)
+        first = members[0]
+        self.epoch = self.step = 0
+        self.n_actions, self.hyper = first.n_actions, first.hyper
+        self.members = nn.ModuleList(members)
+        self.register_buffer("agreement", torch.tensor(torch.nan))
+        if hasattr(first, "actions"):
+            self.actions = ActionEmbeddings(self.n_actions, sum(member.encoder.n_out for member in members))
+            self.actions.requires_grad_(False)  # they are set at the end, no loss moves them
+
+    def initialise(self, dataset: Dataset, n_frames: int, generator: torch.Generator) -> None:
+        """Initialise the members one after another, each with random numbers of its own."""
+        for member in self.members:
+            member.initialise(dataset, n_frames, generator)
+
+    def embed_frames(self, features: Tensor, mask: Tensor) -> Tensor:
+        """(B, N, R D) embeddings of all members side by side, over the root of R, which keeps unit lengths."""
+        embedded = [member.embed_frames(features, mask) for member in self.members]
+        return torch.cat(embedded, -1) / len(embedded) ** 0.5
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The sum of the members' losses, so that none has a part in another's, and the means of all other terms."""
+        found = []
+        for member in self.members:
+            member.epoch, member.step = self.epoch, self.step
+            found.append(member(batch))
+        terms = {name: torch.stack([each[name] for each in found]).mean(0) for name in found[0]}
+        return terms | {"loss": sum(each["loss"] for each in found)}
+
+    @torch.no_grad()
+    def finalise(self, dataset: Dataset, generator: torch.Generator) -> None:
+        """Set the action embeddings to the means of the frames of each action that the members agree on."""
+        if not hasattr(self, "actions"):
+            return
+        labels = [np.concatenate([member.segment(video) for video in dataset.videos]) for member in self.members]
+        consensus, matched, agreement = agree(labels, self.n_actions)
+        self.agreement.fill_(agreement)
+        frames = torch.cat([self.embed(video) for video in dataset.videos])
+        sums = torch.zeros_like(self.actions.weight).index_add_(0, torch.from_numpy(consensus), frames)
+        learnt = torch.cat([m.actions.weight[order] for m, order in zip(self.members, matched, strict=True)], 1)
+        sums = torch.where(sums.any(1, keepdim=True), sums, learnt)  # an action that no frame was left with
+        self.actions.weight.copy_(F.normalize(sums, dim=1))
+
+
+def restarts(members: Sequence[Method]) -> Method:
+    """One method from several of one class, which are trained together and then decide together.
+
+    Args:
+        members: at least two, built with the same configuration but other random numbers.
+
+    Raises:
+        InputError: fewer than two members, or a method that keeps more than an encoder and action embeddings.
+    """
+    first = members[0]
+    others = sorted({name for name, _ in first.named_children()} - {"encoder", "actions"})
+    others += sorted({name for name, _ in first.named_buffers(recurse=False)})
+    if len(members) < 2 or others or not first.learns:
+        raise InputError(
+            f"{len(members)} restarts of {first.name!r}; give at least 2, of a method that learns an encoder and "
+            "action embeddings alone, such as vaot, asot or vasot"
+        )
+    # A class of its own: it aligns and segments as the members do, with the embeddings of all of them.
+    together: Any = type(f"{type(first).__name__}Restarts", (Restarts, type(first)), {})
+    return together(members)
+
+
+def agree(labels: Sequence[np.ndarray], k: int) -> tuple[np.ndarray, list[np.ndarray], float]:
+    """The majority of several segmentations whose actions are numbered differently.
+
+    Args:
+        labels: R times (n,) actions 0 to K - 1 of the same frames.
+        k: K.
+
+    Returns:
+        (n,) actions of the consensus, numbered as in the segmentation that agrees best with the others; for each
+        segmentation (K,) its action that is matched to each of these; the mean adjusted Rand index of two of them.
+    """
+    n = len(labels)
+    pairwise = np.array([[adjusted_rand_score(one, other) for other in labels] for one in labels])
+    centre = int(pairwise.sum(1).argmax())
+    votes = np.zeros((len(labels[0]), k))
+    matched = []
+    for number, found in enumerate(labels):
+        together = np.zeros((k, k))  # frames by action of the centre and action of this one
+        np.add.at(together, (labels[centre], found), 1)
+        order = linear_sum_assignment(-together)[1]
+        matched.append(order)
+        # Half a vote more for the centre, which decides where the others are divided.
+        votes[np.arange(len(found)), np.argsort(order)[found]] += 1.5 if number == centre else 1
+    return votes.argmax(1), matched, float((pairwise.sum() - n) / (n * (n - 1)))
