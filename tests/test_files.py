@@ -6,11 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from vasot_lib.files import HOST, whole_file
+from data_scripts.common.download import unpack
+from data_scripts.common.script import unpacked_source
+from vasot_kit.folders import save_folder
+from vasot_lib.files import HOST, whole_file, whole_folder
 
 
 def test_a_file_is_in_its_place_only_when_all_of_it_was_written(tmp_path: Path) -> None:
@@ -82,3 +87,56 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
     with whole_file(target) as beside:
         beside.write_text("whole")
     assert sorted(tmp_path.iterdir()) == sorted([*left[1:], alive, target])
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "above" / "folder"
+    with pytest.raises(KeyboardInterrupt), whole_folder(target) as beside:
+        (beside / "half").touch()
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+    with whole_folder(target) as beside:
+        (beside / "whole").touch()
+        assert not target.exists() and beside.parent == target.parent and beside.name.startswith(".")
+    assert list(tmp_path.rglob("*")) == [target.parent, target, target / "whole"]
+
+
+def test_folders_of_killed_processes_are_removed_by_the_next(tmp_path: Path) -> None:
+    dead = 2**22 + 1  # above every process number of Linux
+    left = tmp_path / f".data.{HOST}.{dead}"
+    mine = tmp_path / f".data.{HOST}.{os.getpid()}"  # of an earlier process with the number of this one
+    old = tmp_path / f".data.{HOST}.{os.getppid()}"  # it ended before the process that has its number now
+    for folder in (left, mine, old):
+        (folder / "features").mkdir(parents=True)
+    os.utime(old, (0, 0))
+    save_folder(tmp_path / "data", {"x": (np.zeros((2, 2)), None)}, [])
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
+
+
+SAVING = """
+import os, signal, sys
+import numpy as np
+from vasot_kit.folders import save_folder
+def recordings():
+    yield "one", (np.zeros((2, 2)), None)
+    os.kill(os.getpid(), signal.SIGKILL)
+save_folder(sys.argv[1], recordings(), [])
+"""
+
+
+def test_what_save_folder_left_when_it_was_killed_is_removed_by_the_next_call(tmp_path: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", SAVING, str(tmp_path / "data")], cwd=Path(__file__).parents[1])
+    assert killed.returncode == -signal.SIGKILL and len(list(tmp_path.iterdir())) == 1
+    save_folder(tmp_path / "data", {"x": (np.zeros((2, 2)), None)}, [])
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
+
+
+def test_archives_are_unpacked_over_what_a_killed_process_left(tmp_path: Path) -> None:
+    for folder in (".unpacked", ".data"):
+        (tmp_path / f"{folder}.{HOST}.{2**22 + 1}").mkdir()
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as pack:
+        pack.writestr("x.txt", "1")
+    with unpacked_source(tmp_path / "data.zip") as folder:
+        assert (folder / "data" / "x.txt").read_text() == "1"
+    unpack(tmp_path / "data.zip", tmp_path / "data")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["data", "data.zip"]

@@ -8,20 +8,33 @@ import numpy as np
 import pytest
 import torch
 
+from vasot_kit.experiments.config import make_config
 from vasot_lib import losses
 from vasot_lib.data import Dataset, Video, collate, toy
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.evaluation import (
     baseline_segmentations,
+    equal_split,
     frame_error,
     hungarian,
     label_transfer,
     score_alignment,
     score_segmentation,
+    straight_line,
+    uniform_label_transfer,
 )
 from vasot_lib.paths import dtw, soft_dtw, viterbi
 from vasot_lib.training import TrainingSettings
-from vasot_lib.transport import Alignment, Segmentation, align_long, cosine_cost, solve, temporal_prior
+from vasot_lib.transport import (
+    Alignment,
+    Segmentation,
+    add_dummy,
+    align_long,
+    cosine_cost,
+    dummy_marginal,
+    solve,
+    temporal_prior,
+)
 
 X, Y, A = torch.randn(1, 8, 4), torch.randn(1, 9, 4), torch.randn(3, 4)
 MASK_X, MASK_Y = torch.ones(1, 8, dtype=torch.bool), torch.ones(1, 9, dtype=torch.bool)
@@ -114,6 +127,21 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: Video("v", torch.zeros(4, 3), torch.zeros(4, 2, dtype=torch.int64)), r"labels have shape \(4, 2\)"
     ),
     "n_actions": (lambda: Dataset("d", (Video("v", torch.zeros(4, 3)),), n_actions=-1), "n_actions is -1"),
+    "parts": (lambda: equal_split((), 3), r"n_frames is \(\); it must be"),  # type: ignore[arg-type]
+    "line": (lambda: straight_line(17, 0), "m is 0; it must be a whole number of at least 1"),
+    "one label": (lambda: label_transfer(TRUE, 3, TRUE), r"labels of X have shape \(\); they must be \(frames,\)"),
+    "labels of two kinds": (lambda: uniform_label_transfer([1, "a"], TRUE), "labels of X hold <U21, first '1'"),
+    "uneven labels": (lambda: hungarian([[1], [1, 2]], TRUE), "clusters are no array .*; give whole numbers"),
+    "order": (lambda: viterbi(np.zeros((3, 2)), order=0.5), r"order hold float64"),  # type: ignore[arg-type]
+    "huge": (lambda: dtw(np.full((3, 2), 1e300), np.zeros((3, 2))), "beyond 1e.100"),
+    "gamma": (lambda: soft_dtw(torch.zeros(1, 3, 3), 1e39), "gamma is 1e.39; .* at most 1000000000000"),
+    "tiny tau": (lambda: losses.matching_loss(X, Y, torch.rand(1, 8, 9), 1e-46, MASK_X, MASK_Y), "tau is 1e-46"),
+    "no targets": (lambda: losses.matching_loss(X, Y, None, 0.1, MASK_X, None), "targets is of type"),  # type: ignore[arg-type]
+    "dummy mask": (lambda: dummy_marginal(~MASK_X, None), "a real frame in every sample"),
+    "no dummy mask": (lambda: dummy_marginal(None, None), "mask is of type NoneType"),  # type: ignore[arg-type]
+    "zeta": (lambda: add_dummy(X, float("nan")), "zeta is nan"),
+    "no real frame": (lambda: temporal_prior(3, 2, torch.tensor([0])), r"lengths are \[0\]; every sample needs a real"),
+    "data set": (lambda: make_config(0.5, "vasot"), "dataset is 0.5; it must be text"),  # type: ignore[arg-type]
     "background": (lambda: Dataset("d", (Video("v", torch.zeros(4, 3)),), ("a",), background=4), "background is 4"),
 }  # fmt: skip
 

@@ -146,15 +146,20 @@ def check_embeddings(dtypes: tuple[torch.dtype, ...], masks: Mapping[str, Tensor
 
 
 def whole_numbers(name: str, values: Any) -> NDArray[Any]:
-    """Labels, clusters or matches as an array.
+    """Labels, clusters or matches of the frames of a video, as an array.
 
     Raises:
-        InputError: anything but whole numbers, such as names or NaN.
+        InputError: anything but one list of whole numbers, such as names, NaN or a table.
     """
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:  # lists of different lengths, tensors on a GPU
+        raise InputError(f"{name} are no array ({str(error).splitlines()[0]}); give whole numbers") from error
     if array.dtype.kind not in "iu":
         shown = next(iter(array.ravel().tolist()), "nothing")
         raise InputError(f"{name} hold {array.dtype}, first {shown!r}; they must be whole numbers")
+    if array.ndim != 1:
+        raise InputError(f"{name} have shape {array.shape}; they must be (frames,)")
     return array
 
 

@@ -1,17 +1,21 @@
-"""Writing a file so that a reader, or a run that was killed, never finds half of it."""
+"""Writing a file or a folder so that a reader, or a run that was killed, never finds half of it."""
 
 from __future__ import annotations
 
+import glob
 import os
 import platform
 import re
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 HOST = re.sub(r"[^\w-]", "", platform.node())[:20]  # a process number says nothing about another machine's processes
+TEMPORARY = f".vasot.{HOST}."  # of folders in the temporary folder; the number of the process follows
+CLOCKS_DIFFER = 60  # seconds by which the clock of a file system may be wrong
 
 
 @contextmanager
@@ -30,10 +34,51 @@ def whole_file(target: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """The same for a folder, which must not exist or be empty. Folders above it are made if needed."""
+    made = [folder for folder in target.parents if not folder.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with scratch_folder(target.parent, target.name) as beside:
+            yield beside
+            beside.replace(target)
+    finally:
+        with suppress(OSError):  # rmdir refuses folders that are not empty
+            for folder in made:
+                folder.rmdir()
+
+
+@contextmanager
+def scratch_folder(place: Path, name: str) -> Iterator[Path]:
+    """Give a hidden folder in ``place``, removed at the end; what killed processes have left is removed first."""
+    remove_left(place, f".{name}.{HOST}.")
+    folder = place / f".{name}.{HOST}.{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier process of the same number
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def remove_left(folder: Path, prefix: str) -> None:
-    """Remove the files of a folder named ``prefix`` and the number of a process that has ended."""
-    if folder.is_dir():
-        for file in folder.iterdir():
-            number = file.name.removeprefix(prefix)
-            if file.name != number and number.isdecimal() and not psutil.pid_exists(int(number)):
-                file.unlink(missing_ok=True)
+    """Remove what is named ``prefix``, the number of a process that has ended, and perhaps a dash and more."""
+    for left in folder.glob(f"{glob.escape(prefix)}*"):
+        number = left.name.removeprefix(prefix).split("-")[0]
+        with suppress(OSError):  # someone else's, or removed meanwhile
+            if number.isdecimal() and _ended(int(number), left.stat().st_mtime):
+                if left.is_dir():
+                    shutil.rmtree(left)
+                else:
+                    left.unlink()
+
+
+def _ended(number: int, written: float) -> bool:
+    """Whether the process that wrote something at that time has ended, even if another one has its number now."""
+    try:
+        return psutil.Process(number).create_time() > written + CLOCKS_DIFFER
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vasot_lib.checks import FLOATS, NotNegative, Positive, check_embeddings, check_value
+from vasot_lib.checks import FLOATS, NotNegativeWeight, Weight, check_embeddings, check_tensors, check_value
 from vasot_lib.errors import InputError
 
 
@@ -49,7 +49,8 @@ def matching_loss(x: Tensor, y: Tensor, targets: Tensor, tau: float, mask_x: Ten
     """
     masks = {"x": mask_x} if mask_y is None else {"x": mask_x, "y": mask_y}
     check_embeddings(FLOATS[:2], masks, x=x, y=y)
-    check_value("tau", tau, Positive)
+    check_value("tau", tau, Weight)
+    check_tensors(FLOATS[:2], targets=targets)
     if targets.shape != (*x.shape[:2], y.shape[-2]):
         raise InputError(f"targets have shape {tuple(targets.shape)}; expected {(*x.shape[:2], y.shape[-2])}")
     scores = x @ y.transpose(-1, -2) / tau
@@ -129,8 +130,8 @@ def intra_video_contrast(x: Tensor, mask: Tensor, window: float, margin: float) 
 
 def _check(x: Tensor, mask: Tensor, window: float, margin: float) -> None:
     check_embeddings(FLOATS[:2], {"x": mask}, x=x)
-    check_value("window", window, NotNegative)
-    check_value("margin", margin, NotNegative)
+    check_value("window", window, NotNegativeWeight)
+    check_value("margin", margin, NotNegativeWeight)
 
 
 def _pull_and_push(

@@ -28,9 +28,10 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from vasot_lib.checks import FLOATS, NotNegative, Positive, check_tensors, check_value
+from vasot_lib.checks import FLOATS, NotNegative, Positive, Weight, check_tensors, check_value, whole_numbers
 from vasot_lib.errors import InputError, unknown_name
 
+LARGEST = 1e100  # feature whose squares still add up
 METRICS = ("cosine", "euclidean", "sqeuclidean", "cityblock", "correlation", "chebyshev")
 
 
@@ -61,8 +62,8 @@ def dtw(x: np.ndarray, y: np.ndarray, metric: str = "cosine") -> np.ndarray:
         raise unknown_name("metric", metric, METRICS)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or 0 in (len(x), len(y)):
         raise InputError(f"dtw needs sequences (N, D) and (M, D), got {x.shape} and {y.shape}")
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise InputError("dtw got NaN or infinite features; clean or drop those frames")
+    if not max(np.abs(x).max(initial=0), np.abs(y).max(initial=0)) <= LARGEST:  # false for NaN
+        raise InputError(f"dtw got NaN, infinite features or some beyond {LARGEST:g}; clean or drop those frames")
     cost = np.nan_to_num(cdist(x, y, metric), nan=1.0)
     n, m = cost.shape
     total = np.empty((n, m))
@@ -106,7 +107,7 @@ def soft_dtw(cost: Tensor, gamma: float, lengths_x: Tensor | None = None, length
     check_tensors(FLOATS[:2], cost=cost)
     if cost.ndim != 3 or 0 in cost.shape[1:]:
         raise InputError(f"cost has shape {tuple(cost.shape)}; soft_dtw needs (B, N, M) with N, M >= 1")
-    check_value("gamma", gamma, Positive)
+    check_value("gamma", gamma, Weight)
     for name, given, size in (("lengths_x", lengths_x, cost.shape[1]), ("lengths_y", lengths_y, cost.shape[2])):
         if given is not None and not (given.shape == cost.shape[:1] and bool(((given > 0) & (given <= size)).all())):
             raise InputError(f"{name} are {given.tolist()}; expected a number from 1 to {size} for each sample")
@@ -207,9 +208,10 @@ def viterbi(scores: ArrayLike, switch: float = 0.0, order: Sequence[int] | None 
     check_value("switch", switch, NotNegative)
     n, k = table.shape
     if order is not None:
+        order = whole_numbers("order", order).tolist()
         if not 0 < len(order) <= n or not set(order) <= set(range(k)):
-            raise InputError(f"order has {len(order)} actions {list(order)}; expected 1 to {n} numbers below {k}")
-        path = _best_path(table[:, list(order)], switch, in_order=True)
+            raise InputError(f"order has {len(order)} actions {order}; expected 1 to {n} numbers below {k}")
+        path = _best_path(table[:, order], switch, in_order=True)
         return np.asarray(order)[path]
     return _best_path(table, switch, in_order=False)
 

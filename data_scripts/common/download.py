@@ -10,7 +10,6 @@ import shutil
 import stat
 import sys
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from vasot_kit.folders.saving import refuse_existing
 from vasot_lib.errors import DataError
+from vasot_lib.files import whole_folder
 
 TIMEOUT = 60.0  # seconds without a byte from the server
 # More than this is not unpacked where it is also more than so many times the archive: labels, which are packed best,
@@ -187,18 +187,11 @@ def unpack(archive: str | Path, folder: str | Path) -> Path:
         raise DataError(f"{source} is missing; download it first")
     refuse_existing(target)
     _refuse_foreign(source, target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        with _damage_as_data_error(source):
-            if tarfile.is_tarfile(source):
-                _unpack_tar(source, scratch)
-            else:
-                _unpack_zip(source, scratch)
-        scratch.chmod(0o755)  # mkdtemp makes folders that only their owner can read
-        scratch.replace(target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with whole_folder(target) as scratch, _damage_as_data_error(source):
+        if tarfile.is_tarfile(source):
+            _unpack_tar(source, scratch)
+        else:
+            _unpack_zip(source, scratch)
     return target
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from tqdm import tqdm
 from data_scripts.common.script import Inventory, Options, PublishedFacts, verify
 from vasot_kit.folders.saving import refuse_existing
 from vasot_lib.errors import DataError
+from vasot_lib.files import whole_folder
 
 DEPTH = 4  # how many folders deep files are searched below --source
 
@@ -118,10 +118,8 @@ def write_recordings(
             error of ``recordings`` or ``verify``; nothing is left behind.
     """
     refuse_existing(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     found, names, parts = Inventory(classes=classes or None), set[str](), dict[str, list[str]]()
-    try:
+    with whole_folder(target) as scratch:
         for recording in tqdm(recordings, desc=target.name, total=total, unit="video", disable=None):
             _check(recording, names, classes)
             _write(scratch, recording)
@@ -132,10 +130,6 @@ def write_recordings(
             _write_lines(scratch / "mapping" / "mapping.txt", [f"{k} {name}" for k, name in enumerate(classes)])
         for part in sorted(filter(None, parts)):
             _write_lines(scratch / "splits" / f"{part}.txt", parts[part])
-        scratch.chmod(0o755)  # mkdtemp makes folders that only their owner can read
-        scratch.replace(target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return found
 
 

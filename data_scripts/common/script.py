@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from vasot_kit.cache import cache_folder
 from vasot_kit.datasets.registry import data_root
 from vasot_kit.folders.saving import refuse_existing, save_folder
 from vasot_lib.errors import DataError, VasotError
+from vasot_lib.files import scratch_folder
 
 FeatureRecording = tuple[str, np.ndarray, list[str]]  # "[activity/]video", features (N, D), N class names
 MAX_NAMED = 5  # differences that a message names, at most
@@ -325,8 +325,8 @@ def unpacked_source(source: Path) -> Iterator[Path]:
         yield source
         return
     # The copy is made beside the archives, because the temporary folder of the system is often small.
-    with tempfile.TemporaryDirectory(prefix=".unpacked.", dir=archives[0].parent) as scratch:
+    with scratch_folder(archives[0].parent, "unpacked") as scratch:
         for archive in archives:
             print(f"unpacking {archive.name}", file=sys.stderr, flush=True)
-            unpack(archive, Path(scratch) / archive.name.split(".")[0])
-        yield Path(scratch)
+            unpack(archive, scratch / archive.name.split(".")[0])
+        yield scratch

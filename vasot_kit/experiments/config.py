@@ -109,6 +109,7 @@ def make_config(
             :func:`with_overrides` refuses.
         DataError: see :func:`vasot_kit.experiments.auto.auto_radii`.
     """
+    check_value("dataset", dataset, str)
     pixels = trains_on_pixels(dataset) if pixels is None else pixels
     encoder = Pixels() if pixels else Encoder()
     config = Config(dataset, method, preset, TrainingSettings(), encoder, find_method(method).Hyper())

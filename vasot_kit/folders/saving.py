@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from vasot_lib.errors import DataError
+from vasot_lib.files import whole_folder
 
 LabelledFeatures = tuple[np.ndarray, list[str] | None]  # features (N, D), N class names
 
@@ -35,10 +33,7 @@ def save_folder(
     """
     target = Path(path)
     refuse_existing(target)
-    made = [folder for folder in target.parents if not folder.exists()]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    with whole_folder(target) as partial:
         for key, (features, labels) in recordings.items() if isinstance(recordings, Mapping) else recordings:
             file = partial / "features" / f"{key}.npy"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -51,13 +46,6 @@ def save_folder(
         for name, text in {**({"mapping/mapping.txt": lines} if classes else {}), **(extra or {})}.items():
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             (partial / name).write_text(text, encoding="utf-8")
-        partial.chmod(0o755)  # mkdtemp makes folders that only their owner can read
-        partial.replace(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        with contextlib.suppress(OSError):  # rmdir refuses folders that are not empty
-            for folder in made:
-                folder.rmdir()
 
 
 def refuse_existing(target: Path) -> None:

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import platform
-import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -19,15 +18,15 @@ from typing import Any
 
 import nbformat
 import papermill
-import psutil
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import DeadKernelError
-from papermill.exceptions import PapermillExecutionError
+from papermill.exceptions import PapermillException, PapermillExecutionError
 
 from vasot_kit.runs.engine import Run, once
 from vasot_kit.runs.records import OUTPUT_VARIABLE, write_text
 from vasot_lib.errors import DataError, InputError, VasotError, unknown_name
+from vasot_lib.files import TEMPORARY, remove_left
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 KERNEL_STARTS_WITHIN = 300  # seconds; many at once on a slow file system take their time
@@ -112,7 +111,7 @@ def effective_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[
         raise InputError(f"{notebook.name} has no cell tagged 'parameters'; add one that holds plain literals")
     try:
         inspected = papermill.inspect_notebook(notebook)
-    except (ValueError, AttributeError, TypeError, LookupError) as error:
+    except (ValueError, AttributeError, TypeError, LookupError, nbformat.ValidationError, PapermillException) as error:
         raise InputError(f"{notebook.name} names no kernel; save it once from Jupyter with a Python kernel") from error
     values = {name: _default(notebook, name, found) for name, found in inspected.items()}
     for name, value in parameters.items():
@@ -153,8 +152,8 @@ def _execute(run: NotebookRun, lock: int | None, progress: bool) -> None:
     # The level is set because papermill logs what the progress bar shows already.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
-        _remove_sockets()
-        with tempfile.TemporaryDirectory(prefix=f"vasot-{os.getpid()}-") as sockets:
+        remove_left(Path(tempfile.gettempdir()), TEMPORARY)
+        with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}{os.getpid()}-") as sockets:
             papermill.execute_notebook(
                 source,
                 running,
@@ -182,14 +181,6 @@ def _execute(run: NotebookRun, lock: int | None, progress: bool) -> None:
         raise VasotError(f"{source.name}: its kernel did not start ({error}); run it again") from error
     nbformat.write(without_widgets(nbformat.read(running, as_version=4)), running)
     running.replace(run.folder / run.result)
-
-
-def _remove_sockets() -> None:
-    """Remove the folders of sockets that killed processes of this user have left."""
-    for folder in Path(tempfile.gettempdir()).glob("vasot-*-*"):
-        number = folder.name.split("-")[1]
-        if number.isdecimal() and not psutil.pid_exists(int(number)) and folder.stat().st_uid == os.getuid():
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def without_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -131,7 +131,8 @@ def _read(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}: " if mark else ""
-        raise InputError(f"{path} is not YAML: {place}{getattr(error, 'problem', None) or error}") from error
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise InputError(f"{path} is not YAML: {place}{problem}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds {content!r:.60}; a grid is a mapping with the keys {', '.join(KEYS)}")
     for key in content:

@@ -23,7 +23,7 @@ from nbformat import NotebookNode, ValidationError
 from tqdm import tqdm
 
 from vasot_kit.runs.notebook import NotebookRun, find_run, run_quietly
-from vasot_kit.runs.records import collect, to_json, versions, write_text
+from vasot_kit.runs.records import REQUIRED, collect, to_json, versions, write_text
 from vasot_kit.runs.workers import run_many
 from vasot_kit.tables.scores import SCORES, sign_of
 from vasot_lib.errors import DataError
@@ -142,6 +142,9 @@ def results_tables(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str
         for score in scores & row.keys():
             if not isinstance(row[score], int | float | None):
                 raise DataError(f"{score} of {row['method']} is {row[score]!r}; remove the run and do it again")
+        for name in REQUIRED:
+            if isinstance(row[name], list | dict):
+                raise DataError(f"{name} of a run is {row[name]!r}; remove the run and do it again")
     rows = [row for row in rows if row.get("line", row["method"]) == row["method"]]
     for task, titles in SCORES.items():
         scored = [row for row in rows if any(row.get(score) is not None for score in titles)]
@@ -156,7 +159,7 @@ def _table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> str:
     scores = [score for score in titles if score in frame and frame[score].notna().any()]
     texts = [c for c in frame if c not in titles and frame[c].map(lambda v: isinstance(v, str)).any()]
     keys = ["method", *(c for c in texts if c not in ("method", "notebook")), "notebook"]
-    frame[keys] = frame[keys].fillna("")
+    frame[keys] = frame[keys].fillna("").map(str)
     frame[scores] = frame[scores].astype(float)
     groups = frame[[*keys, "seed", *scores]].drop_duplicates().groupby(keys, sort=False)
     mean, spread, seeds = groups[scores].mean(), groups[scores].std(), groups["seed"].nunique()

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import StandardScaler
 
-from vasot_lib.checks import Range, Seed, check_value
+from vasot_lib.checks import Count, Range, Seed, check_value, whole_numbers
 from vasot_lib.data.video import Dataset
 from vasot_lib.errors import InputError
 
@@ -22,9 +22,11 @@ def equal_split(n_frames: int, k: int) -> np.ndarray:
         k: number of parts.
 
     Raises:
-        InputError: k is not between 1 and n_frames.
+        InputError: k is not a whole number between 1 and n_frames.
     """
-    if not 1 <= k <= n_frames:
+    check_value("n_frames", n_frames, Count)
+    check_value("k", k, Count)
+    if k > n_frames:
         raise InputError(f"cannot cut {n_frames} frames into k = {k} parts; choose k between 1 and {n_frames}")
     return np.arange(n_frames) * k // n_frames
 
@@ -54,7 +56,12 @@ def straight_line(n: int, m: int) -> np.ndarray:
     Args:
         n: number of frames of X.
         m: number of frames of Y.
+
+    Raises:
+        InputError: not whole numbers of at least 1.
     """
+    check_value("n", n, Count)
+    check_value("m", m, Count)
     return np.minimum(np.ceil(np.arange(n) * m / n - 0.5).astype(int), m - 1)
 
 
@@ -67,8 +74,11 @@ def uniform_label_transfer(labels_x: np.ndarray, labels_y: np.ndarray, backgroun
         background: class whose frames of X are left out, or None.
 
     Raises:
-        InputError: all frames of X are background.
+        InputError: all frames of X are background, labels that are no whole numbers, or none of Y.
     """
+    labels_x, labels_y = whole_numbers("labels of X", labels_x), whole_numbers("labels of Y", labels_y)
+    if not len(labels_y):
+        raise InputError("labels of Y are empty; give one per frame of Y")
     queries = labels_x[labels_x != background] if background is not None else labels_x
     if not len(queries):
         raise InputError(f"all {len(labels_x)} frames of X are background {background}; nothing to transfer")

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vasot_lib.checks import FLOATS, Count, check_embeddings, check_value
+from vasot_lib.errors import InputError
 
 
 def cosine_cost(x: Tensor, y: Tensor) -> Tensor:
@@ -71,4 +72,6 @@ def _relative_time(n: int, lengths: Tensor | None, device: torch.device | str | 
     """``i / N`` for all entries of one side, (n,) or (B, n)."""
     if lengths is None:
         return torch.arange(n, device=device) / n
+    if lengths.device.type == "cpu" and not bool((lengths > 0).all()):  # a GPU would have to be waited for
+        raise InputError(f"lengths are {lengths.tolist()}; every sample needs a real frame")
     return torch.arange(n, device=lengths.device) / lengths.unsqueeze(-1)

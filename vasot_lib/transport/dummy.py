@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vasot_lib.checks import Range, check_value
+from vasot_lib.checks import NotNegativeWeight, Range, check_tensors, check_value
+from vasot_lib.errors import InputError
 
 
 def add_dummy(cost: Tensor, zeta: float) -> Tensor:
@@ -33,6 +34,7 @@ def add_dummy(cost: Tensor, zeta: float) -> Tensor:
              [0.5000, 0.0000, 1.0000],
              [0.5000, 1.0000, 0.0000]]])
     """
+    check_value("zeta", zeta, NotNegativeWeight)
     return F.pad(cost, (1, 0, 1, 0), value=zeta)
 
 
@@ -46,6 +48,9 @@ def dummy_marginal(mask: Tensor, dummy_mass: float | None) -> Tensor:
     >>> dummy_marginal(torch.ones(1, 3, dtype=torch.bool), dummy_mass=0.4)
     tensor([[0.4000, 0.2000, 0.2000, 0.2000]])
     """
+    check_tensors((torch.bool,), mask=mask)
+    if mask.ndim != 2 or (mask.device.type == "cpu" and not bool(mask.any(1).all())):  # a GPU would wait
+        raise InputError(f"mask has shape {tuple(mask.shape)}; expected (batch, frames), a real frame in every sample")
     frames = mask.sum(1, keepdim=True)
     if dummy_mass is None:
         share = 1.0 / (frames + 1)

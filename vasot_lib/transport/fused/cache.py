@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
+
+from vasot_lib.files import TEMPORARY, remove_left
 
 
 @contextmanager
@@ -26,7 +29,8 @@ def keyed_by_source() -> Iterator[None]:
     sources = b"".join(path.read_bytes() for path in sorted(folder.glob("cpu*.py")))
     place = Path(before or folder / "__pycache__")
     if not _writable(place):  # compiled anew by every process; Numba itself would stop
-        place = Path(tempfile.mkdtemp(prefix="vasot-"))
+        remove_left(Path(tempfile.gettempdir()), TEMPORARY)
+        place = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-"))
         atexit.register(shutil.rmtree, place, ignore_errors=True)
     config.CACHE_DIR = str(place / hashlib.sha256(sources).hexdigest()[:12])
     try:
