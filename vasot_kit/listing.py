@@ -22,7 +22,14 @@ def list_datasets(as_json: bool) -> str:
         rows = [{fact: getattr(entry, fact) for fact in JSON_FACTS} for entry in DATASETS.values()]
         return json.dumps([{**row, "here": here[row["name"]]} for row in rows], indent=1)
     table = _table([_dataset_row(entry, here[name]) for name, entry in DATASETS.items()])
-    return "\n".join([table, "", "Where every activity is a data set of its own, and its K:", *_activities()])
+    return "\n".join(
+        [
+            table,
+            "",
+            "Where every activity is a data set of its own, and its K (NAME/all: one training on all):",
+            *_activities(),
+        ]
+    )
 
 
 def describe_dataset(name: str, as_json: bool) -> str:

@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from vasot_lib.data import Dataset, Video, correspondence, toy
 from vasot_lib.errors import InputError
+from vasot_lib.evaluation import segments
 
 
 def steps_shown(video: Video, n_steps: int) -> list[int]:
@@ -235,3 +236,25 @@ def test_pictures_have_the_documented_form_and_follow_the_step():
 def test_knobs_out_of_range_are_named(knobs, message):
     with pytest.raises(InputError, match=message):
         toy(**knobs)
+
+
+def test_procedures_share_steps_and_their_curves() -> None:
+    """Every video shows the steps of its own procedure in order, and a shared step is the same curve in both."""
+    procedures = ((0, 1, 2), (3, 1, 4, 2))
+    data = toy(4, 5, procedures=procedures, style=0, noise=0, background=0, seed=3)
+    assert data.activities == ("procedure_1", "procedure_2") and data.n_actions == len(data.classes) == 5
+    for number, video in enumerate(data.videos):
+        assert video.activity == f"procedure_{number % 2 + 1}"
+        assert tuple(segments(video.labels.numpy())[0].tolist()) == procedures[number % 2]
+    x, y = data.videos[:2]
+    match = correspondence(x, y)
+    shared = torch.isin(x.labels, torch.tensor([1, 2]))
+    assert (match[~shared] == -1).all() and (match[shared] >= 0).all()
+    far, near = torch.cdist(x.features, y.features).mean(), (x.features - y.features[match])[shared].norm(dim=1)
+    assert near.mean() < 0.1 * far
+
+
+@pytest.mark.parametrize("wrong", [(0,), (0, 0), (0, 5)])
+def test_a_procedure_that_is_none_is_refused(wrong: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"procedure 2 is \[.*\]; give 2 or more different steps below 5"):
+        toy(4, 5, procedures=((0, 1), wrong))

@@ -10,8 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from vasot_kit.datasets import load_dataset
 from vasot_kit.experiments.config import make_config
-from vasot_kit.experiments.evaluate import baseline_rows, evaluate
+from vasot_kit.experiments.evaluate import baseline_rows, evaluate, segmentation_scores
 from vasot_kit.tables.scores import ALL_SCORES, sign_of
 from vasot_lib.data import Dataset, Video, correspondence, toy
 from vasot_lib.encoders import MLPEncoder
@@ -51,6 +52,25 @@ def test_an_oracle_scores_full_marks(dataset: Dataset) -> None:
     assert scores["mof"] == scores["miou"] == 1.0
     assert scores["transfer"] == 1.0 and scores["frame_error"] == 0.0
     assert scores["ap_5"] > 0.95 and scores["tau"] > 0.95
+
+
+def test_of_several_activities_one_matching_for_all_and_one_for_each() -> None:
+    """An answer that names the steps of each activity rightly but calls shared steps otherwise in the second one."""
+    data = load_dataset("toy_shared/all")
+    told = {v.name: v.labels.numpy() + (100 if v.activity == "procedure_2" else 0) for v in data.videos}
+    oracle = Oracle(MLPEncoder(2), data.n_actions, JointTerms())
+    for activity in data.activities:
+        part = data.of_activity(activity)
+        assert part.name == f"toy_shared/all/{activity}"
+        assert segmentation_scores(oracle, part, told)["mof"] == 1.0
+    frames = {a: np.bincount(np.concatenate([v.labels for v in data.of_activity(a).videos]), minlength=10)[:9]
+              for a in data.activities}  # fmt: skip
+    first, second = frames.values()
+    # Of a shared step only the name in the activity that shows it longer is matched.
+    assert segmentation_scores(oracle, data, told)["mof"] == pytest.approx(
+        np.maximum(first, second).sum() / (first + second).sum()
+    )
+    assert segmentation_scores(oracle, data)["mof"] == 1.0
 
 
 def test_every_score_has_a_direction(dataset: Dataset) -> None:

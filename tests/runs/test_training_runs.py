@@ -125,6 +125,20 @@ def test_baselines_are_rows_of_their_own(tmp_path: Path) -> None:
     assert len({row["metrics"] for row in rows}) == 1
 
 
+def test_a_training_on_several_activities_has_a_row_for_all_and_one_for_each(tmp_path: Path) -> None:
+    whole, first, second = run_study([Training("toy_shared/all", "asot", epochs=0)], tmp_path)
+    assert [row["dataset"] for row in (whole, first, second)] == [
+        "toy_shared/all", "toy_shared/all/procedure_1", "toy_shared/all/procedure_2",
+    ]  # fmt: skip
+    config = make_config("toy_shared/all", "asot", epochs=0)
+    data = load_dataset("toy_shared/all")
+    method = build(config, data)
+    fit(method, data, config.training, progress=False)
+    for row, part in ((whole, data), *zip((first, second), map(data.of_activity, data.activities), strict=True)):
+        scores = evaluate(method, part)
+        assert {name: row[name] for name in scores} == scores and row["steps"] == whole["steps"]
+
+
 def test_a_bad_run_is_refused_before_the_first_is_trained(tmp_path: Path) -> None:
     for bad, message in (
         (Training("toy", "asot", overrides={"training.lrr": 1.0}), "did you mean 'training.lr'"),

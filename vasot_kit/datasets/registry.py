@@ -20,6 +20,8 @@ from vasot_lib.data.toy import toy
 from vasot_lib.data.video import Context, Dataset
 from vasot_lib.errors import DataError, InputError, unknown_name
 
+ALL = "all"  # instead of an activity: all of them as one data set
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -36,8 +38,8 @@ class Entry:
             ``data_scripts``, or downloaded ``by hand`` and then imported by its script.
         load: reads it, given its entry, the data root and the activity (empty where there are none).
         title: one line about it.
-        activities: activity -> K, where each is trained and scored on its own; then it is loaded as
-            ``name/activity``.
+        activities: activity -> K, where each is a data set of its own; then it is loaded as ``name/activity``, or as
+            ``name/all`` for one training on all activities, with the classes that occur as K.
         shares: the script and the folder it comes from, where that is not its own name.
     """
 
@@ -103,8 +105,10 @@ def find_entry(name: str) -> tuple[Entry, str]:
         raise InputError(f"data set {key!r} has no activities; ask for {key!r} instead of {name!r}")
     if entry.activities and not slash:
         listed = ", ".join(f"{key}/{known}" for known in entry.activities)
-        raise InputError(f"every activity of {key!r} is a data set of its own; name one of {listed}")
-    if entry.activities and activity not in entry.activities:
+        raise InputError(
+            f"every activity of {key!r} is a data set of its own; name one of {listed}, or {key}/{ALL} for one training"
+        )
+    if entry.activities and activity not in (*entry.activities, ALL):
         raise unknown_name(f"activity of {key!r}", activity, entry.activities)
     return entry, activity
 
@@ -141,7 +145,8 @@ def _features(entry: Entry, root: Path, activity: str = "", **options: Any) -> D
     """A labelled feature folder, with the K of the table."""
     name = f"{entry.name}/{activity}" if entry.activities else entry.name
     k = entry.activities.get(activity, entry.n_actions)
-    return load_folder(root / entry.folder, name=name, activity=activity or None, n_actions=k, **options)
+    wanted = None if activity in ("", ALL) else activity
+    return load_folder(root / entry.folder, name=name, activity=wanted, n_actions=k, **options)
 
 
 def _films(entry: Entry, root: Path, activity: str, *, ordered: bool = True, background: str | None = None) -> Dataset:
@@ -150,8 +155,9 @@ def _films(entry: Entry, root: Path, activity: str, *, ordered: bool = True, bac
     from vasot_kit.films.recordings import load_recordings
 
     name = f"{entry.name}/{activity}" if activity else entry.name
+    wanted = None if activity in ("", ALL) else activity
     dataset = load_recordings(
-        root / entry.folder, Motion(), name=name, activity=activity or None, background=background, ordered=ordered,
+        root / entry.folder, Motion(), name=name, activity=wanted, background=background, ordered=ordered,
         n_actions=entry.activities.get(activity), size=(224, 224),
     )  # fmt: skip
     return dataset.as_pictures(Context())
@@ -163,6 +169,14 @@ def _toy(*_: object) -> Dataset:
 
 def _toy_swapped(*_: object) -> Dataset:
     return replace(toy(swaps=0.3, repeats=0.2), name="toy_swapped")
+
+
+def _toy_shared(entry: Entry, root: Path, activity: str) -> Dataset:
+    """Two procedures of six steps, three of which they share; K is 6 of each and 9 of both."""
+    data = replace(toy(n_steps=9, procedures=((0, 1, 2, 3, 4, 5), (1, 6, 7, 3, 5, 8))), name="toy_shared")
+    if activity == ALL:
+        return replace(data, name=f"toy_shared/{ALL}")
+    return replace(data.of_activity(activity), n_actions=entry.activities[activity])
 
 
 def _toy_rendered(*_: object) -> Dataset:
@@ -251,6 +265,8 @@ _TABLE = (
           "generated: every step once, in order; own style, speed and background per video"),
     Entry("toy_swapped",           12,  2277,   6,    24, "MIT",               "generated", _toy_swapped,
           "generated: steps change places and are repeated"),
+    Entry("toy_shared",            12,  2040, None,  24, "MIT",               "generated", _toy_shared,
+          "generated: two procedures of 6 steps that share 3", {"procedure_1": 6, "procedure_2": 6}),
     Entry("toy_rendered",          12,  1913,   6,  None, "MIT",               "generated", _toy_rendered,
           "generated: the procedures of toy as films of 32 x 32 pixels"),
     Entry("mocap6",                 6,  2058,  12,    12, "BSD-3 (bnpy)",      "first use", _mocap6,

@@ -40,8 +40,8 @@ def evaluate(
 ) -> Scores:
     """All scores of the tasks that a trained method is made for; keys as in ``vasot_lib.evaluation``.
 
-    - Segmentation: scores per activity and per video. A method whose actions have no meaning across videos gets only
-      those per video.
+    - Segmentation: scores with one matching of actions to classes for all videos, and with one per video. A method
+      whose actions have no meaning across videos gets only those per video.
     - Alignment, from embeddings: ``acc_*``, ``progress``, ``tau`` and ``ap_*``.
     - Alignment, from the matches of each video with the next video of its activity: ``transfer`` is the share of frames
       whose match has the same label; ``frame_error`` and ``frame_error_p90`` are the mean and the 90th percentile of
@@ -187,7 +187,7 @@ def _labels(dataset: Dataset) -> list[np.ndarray]:
 
 def _pairs(dataset: Dataset) -> Iterator[tuple[Video, Video]]:
     """Each video with the next of its activity, so that the number of pairs grows only linearly with that of videos."""
-    for activity in dict.fromkeys(video.activity for video in dataset.videos):
+    for activity in dataset.activities:
         videos = [video for video in dataset.videos if video.activity == activity]
         if len(videos) > 1:
             yield from zip(videos, videos[1:] + videos[:1], strict=True)

@@ -85,6 +85,8 @@ class Training:
 def train_and_score(training: Training, out: Path, device: str = "cpu") -> Path | None:
     """Train, score and record: ``out`` gets ``weights.safetensors``, ``model.json`` and ``metrics.json``.
 
+    Of a data set with several activities ``metrics.json`` also has a row for each of them.
+
     The weights are written after every epoch and a run goes on from them, on as many processes as it is started with
     then. A finished run is scored again, or goes on where more epochs are asked for (except UFSA's: its stages are
     shares of the number of epochs, so another number is another training).
@@ -128,7 +130,8 @@ def run_study(
 
     Returns:
         One row per training and one per baseline with its scores, ``line``, ``seconds`` (of the training) and
-        ``metrics`` (its file, relative to ``folder``).
+        ``metrics`` (its file, relative to ``folder``). A training on several activities also has a row for each, with
+        actions matched to the classes of this activity alone.
 
     Raises:
         InputError: a bad name or value in any of the trainings, before the first is done; or what only the data can
@@ -196,14 +199,18 @@ def _compute(
         )
     if not is_first_process():
         return [], {}
-    row = score_row(evaluate(model, data, protocol), data, config, history, training.changes())
+    row, *others = (
+        score_row(evaluate(model, part, protocol), part, config, history, training.changes()) | timed
+        for part in (data, *(data.of_activity(one) for one in data.activities if len(data.activities) > 1))
+    )
+    rows = [row, *({**other, "steps": row["steps"]} for other in others)]
     if checkpoint:
         source = how_described(Path(training.dataset).expanduser()) if is_folder(training.dataset) else ("", None)
         background = "" if data.background is None else data.classes[data.background]
         write_model(
             checkpoint.parent, model, config, Inputs.of(data, *source), *name_actions(model, data), background
         )  # fmt: skip
-    return [row | timed], config.as_dict()
+    return rows, config.as_dict()
 
 
 def score_row(scores: Scores, dataset: Dataset, config: Config, history: History, changes: Mapping[str, Any]) -> Scores:

@@ -16,6 +16,7 @@ nuisance finds the right ones; one linear layer can do so.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -77,13 +78,16 @@ def toy(
     noise: float = 0.2,
     dim: int = 24,
     render: bool = False,
+    procedures: Sequence[Sequence[int]] = (),
     seed: int = 0,
 ) -> Dataset:
-    """Generate videos of one procedure; equal arguments give equal data, and a video does not depend on ``n_videos``.
+    """Generate videos of one procedure, or of several that share steps.
+
+    Equal arguments give equal data, and a video does not depend on ``n_videos``.
 
     Args:
         n_videos: number of videos, about 100 to 200 frames each at the defaults.
-        n_steps: K, the number of steps of the procedure.
+        n_steps: K, the number of steps of the procedure, or of all procedures together.
         swaps: probability that two neighbouring steps change places.
         repeats: probability that a step is carried out a second time, somewhere else in the video.
         background: share of frames in [0, .9] that belong to no step; they lie before, between and after the steps.
@@ -94,6 +98,8 @@ def toy(
         noise: standard deviation of the temporally correlated noise in every channel (that of the signal is about 1.1).
         dim: D, the number of feature channels, at least 6.
         render: also draw the pictures, (N, 32, 32, 3) uint8.
+        procedures: the steps of each of several procedures, in order; video i shows procedure i modulo their number and
+            has the activity ``procedure_1``, ``procedure_2``, ... Empty for one procedure of all steps.
         seed: of all random numbers.
 
     Returns:
@@ -110,6 +116,9 @@ def toy(
         check_value(name, share, Share)
     for name, value in (("imbalance", imbalance), ("speed", speed), ("style", style), ("noise", noise)):
         check_value(name, value, NotNegative)
+    for number, steps in enumerate(procedures):
+        if len(steps) < 2 or len({*steps}) < len(steps) or not {*steps} <= {*range(n_steps)}:
+            raise InputError(f"procedure {number + 1} is {list(steps)}; give 2 or more different steps below {n_steps}")
     # Separate generators, so that more videos, pictures or another style leave the rest of the data as it was.
     check_value("seed", seed, Seed)
     procedure = _Procedure.draw(n_steps, dim, imbalance, np.random.default_rng([seed, 0]))
@@ -117,7 +126,10 @@ def toy(
     videos = []
     for number in range(n_videos):
         times, look, picture = (np.random.default_rng([seed, 2 + stream, number]) for stream in range(3))
-        step, progress = _timeline(procedure.duration, swaps, repeats, background, speed, times)
+        part = number % len(procedures) if procedures else 0
+        own = np.array(procedures[part] if procedures else range(n_steps))
+        place, progress = _timeline(procedure.duration[own], swaps, repeats, background, speed, times)
+        step = np.append(own, n_steps)[place]
         features = _features(procedure, step, progress, style, noise, look)
         position = np.where(step < n_steps, step + progress, np.nan)
         videos.append(
@@ -125,16 +137,16 @@ def toy(
                 name=f"toy_{number:02d}",
                 features=torch.from_numpy(features.astype(np.float32)),
                 labels=torch.from_numpy(step),
-                activity="procedure",
+                activity=f"procedure_{part + 1}" if procedures else "procedure",
                 frames=scene.render(step, progress, style, picture) if scene else None,
                 position=torch.from_numpy(position.astype(np.float32)),
             )
         )
-    steps = tuple(f"step_{k + 1}" for k in range(n_steps))
+    classes = tuple(f"step_{k + 1}" for k in range(n_steps))
     return Dataset(
         name="toy",
         videos=tuple(videos),
-        classes=(*steps, BACKGROUND) if background else steps,
+        classes=(*classes, BACKGROUND) if background else classes,
         n_actions=n_steps,
         background=n_steps if background else None,
         ordered=swaps == repeats == 0,

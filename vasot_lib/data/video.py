@@ -121,8 +121,8 @@ class Dataset:
         classes: names of the classes that labels are indices of.
         n_actions: K, the number of actions into which methods segment a video.
         background: index of the class that scores leave out, or None.
-        ordered: whether every video shows the same steps once and in the same order. Kendall's tau and phase
-            progression are defined only then.
+        ordered: whether every video of an activity shows the same steps once and in the same order. Kendall's tau and
+            phase progression are defined only then.
         scaling: what was done to the features of each video by :meth:`standardised`; another recording needs the same.
     """
 
@@ -191,6 +191,16 @@ class Dataset:
                 "bring the others, or remove splits/"
             )
         return replace(self, videos=tuple(video for video, take in zip(self.videos, taken, strict=True) if take))
+
+    @property
+    def activities(self) -> tuple[str, ...]:
+        """The activities that the videos show, in the order of their first videos."""
+        return tuple(dict.fromkeys(video.activity for video in self.videos))
+
+    def of_activity(self, activity: str) -> Dataset:
+        """The videos of one activity, as ``name/activity``; classes and K stay those of all activities."""
+        videos = tuple(video for video in self.videos if video.activity == activity)
+        return replace(self, name=f"{self.name}/{activity}", videos=videos)
 
     @property
     def n_frames(self) -> int:
