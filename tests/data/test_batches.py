@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vasot_lib.data import Batch, Dataset, Video, collate, epoch_batches, n_batches
+from vasot_lib.data import Batch, Dataset, Video, collate, epoch_batch_parts, n_batches
 from vasot_lib.errors import InputError
+
+
+def whole_batches(*given) -> Iterator[Batch]:
+    return (whole for ((whole, _),) in epoch_batch_parts(*given))
 
 
 def counting(name: str, length: int, activity: str = "") -> Video:
@@ -76,7 +81,7 @@ def test_to_moves_every_tensor():
 @given(n=st.integers(1, 9), batch_size=st.integers(1, 5), seed=st.integers(0, 10**6))
 def test_an_unpaired_epoch_shows_every_video_once(n, batch_size, seed):
     dataset = dataset_of(*["a"] * n)
-    batches = list(epoch_batches(dataset, 6, batch_size, False, seeded(seed)))
+    batches = list(whole_batches(dataset, 6, batch_size, False, seeded(seed)))
     assert sorted(row for batch in batches for row in batch.videos) == list(range(n))
     assert len(batches) == n_batches(dataset, batch_size, False)
     assert all(len(batch.videos) == batch_size for batch in batches[:-1])
@@ -85,7 +90,7 @@ def test_an_unpaired_epoch_shows_every_video_once(n, batch_size, seed):
 @given(first=st.integers(2, 6), second=st.integers(2, 6), half=st.integers(1, 3), seed=st.integers(0, 10**6))
 def test_a_paired_epoch_runs_once_over_x_and_y_is_another_video_of_its_activity(first, second, half, seed):
     dataset = dataset_of(*["tea"] * first, *["coffee"] * second)
-    batches = list(epoch_batches(dataset, 6, 2 * half, True, seeded(seed)))
+    batches = list(whole_batches(dataset, 6, 2 * half, True, seeded(seed)))
     assert len(batches) == n_batches(dataset, 2 * half, True)
     x = [row for batch in batches for row in batch.pairs()[0].videos]
     y = [row for batch in batches for row in batch.pairs()[1].videos]
@@ -97,7 +102,7 @@ def test_a_paired_epoch_runs_once_over_x_and_y_is_another_video_of_its_activity(
 def test_every_other_video_comes_up_as_partner():
     dataset = dataset_of(*["tea"] * 4)
     generator = seeded()
-    seen = {batch.videos for _ in range(60) for batch in epoch_batches(dataset, 6, 2, True, generator)}
+    seen = {batch.videos for _ in range(60) for batch in whole_batches(dataset, 6, 2, True, generator)}
     assert seen == {(x, y) for x in range(4) for y in range(4) if x != y}
 
 
@@ -107,23 +112,23 @@ def test_the_generator_alone_decides(paired):
 
     def epoch(seed: int) -> list[Batch]:
         torch.manual_seed(seed + 100)  # the global generator must not matter
-        return list(epoch_batches(dataset, 8, 4, paired, seeded(seed)))
+        return list(whole_batches(dataset, 8, 4, paired, seeded(seed)))
 
     assert all(same(a, b) for a, b in zip(epoch(1), epoch(1), strict=True))
     assert not all(same(a, b) for a, b in zip(epoch(1), epoch(2), strict=True))
     generator = seeded(1)
-    first, second = (list(epoch_batches(dataset, 8, 4, paired, generator)) for _ in range(2))
+    first, second = (list(whole_batches(dataset, 8, 4, paired, generator)) for _ in range(2))
     assert not all(same(a, b) for a, b in zip(first, second, strict=True))
 
 
 def test_bad_requests_are_named_at_once():
     dataset = dataset_of("tea", "tea", "coffee")
     with pytest.raises(InputError, match="activity 'coffee' of data set 'counted' has one video, 'v2'"):
-        epoch_batches(dataset, 6, 2, True, seeded())
+        whole_batches(dataset, 6, 2, True, seeded())
     with pytest.raises(InputError, match="batch_size is 3; it must be a positive even number"):
-        epoch_batches(dataset, 6, 3, True, seeded())
+        whole_batches(dataset, 6, 3, True, seeded())
     with pytest.raises(InputError, match="batch_size is 0"):
-        epoch_batches(dataset, 6, 0, False, seeded())
+        whole_batches(dataset, 6, 0, False, seeded())
     with pytest.raises(InputError, match="n_frames is 1"):
         collate(dataset.videos, 1, None)
     with pytest.raises(InputError, match="at least one video"):

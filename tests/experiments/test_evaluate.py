@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from vasot_kit.datasets import load_dataset
 from vasot_kit.experiments.config import make_config
-from vasot_kit.experiments.evaluate import baseline_rows, evaluate, segmentation_scores
+from vasot_kit.experiments.evaluate import baseline_rows, by_activity, evaluate, segmentation_scores
 from vasot_kit.tables.scores import ALL_SCORES, sign_of
 from vasot_lib.data import Dataset, Video, correspondence, toy
 from vasot_lib.encoders import MLPEncoder
@@ -59,13 +59,10 @@ def test_of_several_activities_one_matching_for_all_and_one_for_each() -> None:
     data = load_dataset("toy_shared/all")
     told = {v.name: v.labels.numpy() + (100 if v.activity == "procedure_2" else 0) for v in data.videos}
     oracle = Oracle(MLPEncoder(2), data.n_actions, JointTerms())
-    for activity in data.activities:
-        part = data.of_activity(activity)
-        assert part.name == f"toy_shared/all/{activity}"
-        assert segmentation_scores(oracle, part, told)["mof"] == 1.0
-    frames = {a: np.bincount(np.concatenate([v.labels for v in data.of_activity(a).videos]), minlength=10)[:9]
-              for a in data.activities}  # fmt: skip
-    first, second = frames.values()
+    parts = by_activity(data)
+    assert [part.name for part in parts] == ["toy_shared/all/procedure_1", "toy_shared/all/procedure_2"]
+    assert [segmentation_scores(oracle, part, told)["mof"] for part in parts] == [1.0, 1.0]
+    first, second = (np.bincount(np.concatenate([v.labels for v in p.videos]), minlength=10)[:9] for p in parts)
     # Of a shared step only the name in the activity that shows it longer is matched.
     assert segmentation_scores(oracle, data, told)["mof"] == pytest.approx(
         np.maximum(first, second).sum() / (first + second).sum()

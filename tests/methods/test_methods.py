@@ -7,7 +7,7 @@ import torch
 
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.evaluate import evaluate
-from vasot_lib.data import Batch, Dataset, Video, collate, epoch_batches, toy
+from vasot_lib.data import Batch, Dataset, Video, collate, epoch_batch_parts, toy
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
 from vasot_lib.methods import METHODS, ActionEmbeddings, Method, find_method
@@ -27,7 +27,8 @@ def built(name: str, dataset: Dataset, **overrides: object) -> Method:
 
 
 def first_batch(dataset: Dataset, paired: bool) -> Batch:
-    return next(epoch_batches(dataset, 64, 4, paired, torch.Generator().manual_seed(0)))
+    ((whole, _),) = next(epoch_batch_parts(dataset, 64, 4, paired, torch.Generator().manual_seed(0)))
+    return whole
 
 
 @pytest.mark.parametrize("name", METHODS)

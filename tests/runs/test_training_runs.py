@@ -12,7 +12,7 @@ import torch
 from vasot_kit.cli import main
 from vasot_kit.datasets import load_dataset
 from vasot_kit.experiments.config import build, make_config
-from vasot_kit.experiments.evaluate import baseline_rows, evaluate
+from vasot_kit.experiments.evaluate import baseline_rows, by_activity, evaluate
 from vasot_kit.runs import training
 from vasot_kit.runs.records import collect
 from vasot_kit.runs.training import BASELINES, Training, run_study
@@ -134,7 +134,7 @@ def test_a_training_on_several_activities_has_a_row_for_all_and_one_for_each(tmp
     data = load_dataset("toy_shared/all")
     method = build(config, data)
     fit(method, data, config.training, progress=False)
-    for row, part in ((whole, data), *zip((first, second), map(data.of_activity, data.activities), strict=True)):
+    for row, part in ((whole, data), *zip((first, second), by_activity(data), strict=True)):
         scores = evaluate(method, part)
         assert {name: row[name] for name in scores} == scores and row["steps"] == whole["steps"]
 

@@ -15,7 +15,7 @@ import torch
 
 from vasot_kit.experiments.config import Config, build, make_config
 from vasot_kit.runs.training import Training, train_and_score
-from vasot_lib.data import Dataset, collate, epoch_batch_parts, epoch_batches, toy
+from vasot_lib.data import Dataset, collate, epoch_batch_parts, toy
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.methods import METHODS, Method
 from vasot_lib.training import History, fit, is_first_process
@@ -61,7 +61,9 @@ def assert_same_training(one: tuple[Method, History], state: dict[str, torch.Ten
 @pytest.mark.parametrize("parts", [2, 3, 7])
 def test_the_parts_of_a_batch_are_its_rows_and_their_shares_sum_to_1(parts: int, paired: bool) -> None:
     dataset = odd_dataset()
-    wholes = epoch_batches(dataset, FRAMES, 4, paired, torch.Generator().manual_seed(0))
+    wholes = (
+        whole for ((whole, _),) in epoch_batch_parts(dataset, FRAMES, 4, paired, torch.Generator().manual_seed(0))
+    )
     each = [
         epoch_batch_parts(dataset, FRAMES, 4, paired, torch.Generator().manual_seed(0), parts, range(part, part + 1))
         for part in range(parts)

@@ -176,7 +176,8 @@ def _toy_shared(entry: Entry, root: Path, activity: str) -> Dataset:
     data = replace(toy(n_steps=9, procedures=((0, 1, 2, 3, 4, 5), (1, 6, 7, 3, 5, 8))), name="toy_shared")
     if activity == ALL:
         return replace(data, name=f"toy_shared/{ALL}")
-    return replace(data.of_activity(activity), n_actions=entry.activities[activity])
+    videos = tuple(video for video in data.videos if video.activity == activity)
+    return replace(data, name=f"toy_shared/{activity}", videos=videos, n_actions=entry.activities[activity])
 
 
 def _toy_rendered(*_: object) -> Dataset:

@@ -73,6 +73,13 @@ def evaluate(
     return scores
 
 
+def by_activity(dataset: Dataset) -> list[Dataset]:
+    """One data set per activity, called ``name/activity``; classes and K stay those of all activities."""
+    names = dict.fromkeys(video.activity for video in dataset.videos)
+    videos = ((name, tuple(video for video in dataset.videos if video.activity == name)) for name in names)
+    return [replace(dataset, name=f"{dataset.name}/{name}", videos=part) for name, part in videos]
+
+
 def segmentation_scores(
     method: Method, dataset: Dataset, predictions: Mapping[str, np.ndarray] | None = None
 ) -> Scores:
@@ -187,10 +194,9 @@ def _labels(dataset: Dataset) -> list[np.ndarray]:
 
 def _pairs(dataset: Dataset) -> Iterator[tuple[Video, Video]]:
     """Each video with the next of its activity, so that the number of pairs grows only linearly with that of videos."""
-    for activity in dataset.activities:
-        videos = [video for video in dataset.videos if video.activity == activity]
-        if len(videos) > 1:
-            yield from zip(videos, videos[1:] + videos[:1], strict=True)
+    for part in by_activity(dataset):
+        if len(part.videos) > 1:
+            yield from zip(part.videos, part.videos[1:] + part.videos[:1], strict=True)
 
 
 def _score_embeddings(embeddings: Sequence[np.ndarray], dataset: Dataset, protocol: str = "split") -> Scores:

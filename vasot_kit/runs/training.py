@@ -23,7 +23,7 @@ from vasot_kit.datasets import load_dataset
 from vasot_kit.datasets.registry import is_folder
 from vasot_kit.experiments.config import Config, build, make_config
 from vasot_kit.experiments.defects import with_defect
-from vasot_kit.experiments.evaluate import Scores, baseline_rows, evaluate
+from vasot_kit.experiments.evaluate import Scores, baseline_rows, by_activity, evaluate
 from vasot_kit.runs.engine import Run, held, once
 from vasot_kit.runs.models import WEIGHTS, Inputs, how_described, name_actions, write_model
 from vasot_kit.runs.records import read_metrics, record, to_json, versions
@@ -199,9 +199,10 @@ def _compute(
         )
     if not is_first_process():
         return [], {}
+    parts = by_activity(data)
     row, *others = (
         score_row(evaluate(model, part, protocol), part, config, history, training.changes()) | timed
-        for part in (data, *(data.of_activity(one) for one in data.activities if len(data.activities) > 1))
+        for part in (data, *(parts if len(parts) > 1 else []))
     )
     rows = [row, *({**other, "steps": row["steps"]} for other in others)]
     if checkpoint:

@@ -1,6 +1,6 @@
 """Videos, data sets and batches; generated videos (toy)."""
 
-from vasot_lib.data.batches import Batch, collate, epoch_batch_parts, epoch_batches, n_batches
+from vasot_lib.data.batches import Batch, collate, epoch_batch_parts, n_batches
 from vasot_lib.data.toy import correspondence, toy
 from vasot_lib.data.video import Context, Dataset, Video
 
@@ -11,7 +11,6 @@ __all__ = [
     "Video",
     "collate",
     "correspondence",
-    "epoch_batches",
     "epoch_batch_parts",
     "n_batches",
     "toy",

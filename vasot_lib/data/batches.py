@@ -42,10 +42,8 @@ class Batch:
         """
         if len(self.videos) % 2:
             raise InputError(f"a batch of {len(self.videos)} videos cannot be paired; make the number even")
-        x, y = (
-            Batch(self.features[side::2], self.mask[side::2], self.index[side::2], self.videos[side::2])
-            for side in (0, 1)
-        )
+        rows = (slice(0, None, 2), slice(1, None, 2))
+        x, y = (Batch(self.features[each], self.mask[each], self.index[each], self.videos[each]) for each in rows)
         return x, y
 
 
@@ -64,24 +62,6 @@ def collate(videos: Sequence[Video], n_frames: int | None, generator: torch.Gene
     return _build_batch(videos, _frame_numbers(videos, n_frames, generator))
 
 
-def epoch_batches(
-    dataset: Dataset, n_frames: int | None, batch_size: int, paired: bool, generator: torch.Generator
-) -> Iterator[Batch]:
-    """The batches of one epoch, a pass over all videos in a random order.
-
-    Args:
-        dataset: each of its videos comes once; if ``paired``, once as X.
-        n_frames: as in ``collate``.
-        batch_size: number of videos per batch, which must be even if ``paired``; the last batch may be smaller.
-        paired: rows of a batch are x0, y0, x1, y1, ..., where Y is a random other video of the activity of X.
-        generator: draws the order, the partners and the frames.
-
-    Raises:
-        InputError: batch_size below 1; or, if ``paired``, an odd batch_size or an activity with a single video.
-    """
-    return (whole for ((whole, _),) in epoch_batch_parts(dataset, n_frames, batch_size, paired, generator))
-
-
 def epoch_batch_parts(
     dataset: Dataset,
     n_frames: int | None,
@@ -91,12 +71,16 @@ def epoch_batch_parts(
     parts: int = 1,
     wanted: range = range(1),
 ) -> Iterator[list[tuple[Batch, float]]]:
-    """The batches of :func:`epoch_batches`, each divided into parts for several processes or to save memory.
+    """The batches of one epoch in a random order, each divided into parts for several processes or to save memory.
 
     Every process draws the same random numbers but copies the frames of its own parts only.
 
     Args:
-        dataset, n_frames, batch_size, paired, generator: as in ``epoch_batches``.
+        dataset: each of its videos comes once; if ``paired``, once as X.
+        n_frames: as in ``collate``.
+        batch_size: number of videos per batch, which must be even if ``paired``; the last batch may be smaller.
+        paired: rows of a batch are x0, y0, x1, y1, ..., where Y is a random other video of the activity of X.
+        generator: draws the order, the partners and the frames.
         parts: number of parts of about equal size into which each batch is divided, without separating pairs.
         wanted: numbers of the parts to return.
 
@@ -106,7 +90,7 @@ def epoch_batch_parts(
         holds one video or pair with share 0.
 
     Raises:
-        InputError: as ``epoch_batches``.
+        InputError: batch_size below 1; or, if ``paired``, an odd batch_size or an activity with a single video.
     """
     n_batches(dataset, batch_size, paired)  # raises if batch_size is wrong
     rows = torch.randperm(len(dataset.videos), generator=generator).tolist()

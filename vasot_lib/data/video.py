@@ -193,16 +193,6 @@ class Dataset:
         return replace(self, videos=tuple(video for video, take in zip(self.videos, taken, strict=True) if take))
 
     @property
-    def activities(self) -> tuple[str, ...]:
-        """The activities that the videos show, in the order of their first videos."""
-        return tuple(dict.fromkeys(video.activity for video in self.videos))
-
-    def of_activity(self, activity: str) -> Dataset:
-        """The videos of one activity, as ``name/activity``; classes and K stay those of all activities."""
-        videos = tuple(video for video in self.videos if video.activity == activity)
-        return replace(self, name=f"{self.name}/{activity}", videos=videos)
-
-    @property
     def n_frames(self) -> int:
         """Number of frames of all videos together."""
         return sum(len(video) for video in self.videos)

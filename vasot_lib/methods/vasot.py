@@ -62,8 +62,8 @@ class VASOT(ASOT):
         # segmentation.loss averages over all 2B videos, X and Y alike, which is (L_xa + L_ya) / 2.
         segmentation, segmented = self.segmentation.loss(embedded, self.actions.weight, batch.mask)
         terms["segmentation"] = self.hyper.w_seg * 2.0 * segmentation
-        shares = {"converged_alignment": aligned, "converged_segmentation": segmented}
-        return {"loss": sum(terms.values()), **terms, **shares}
+        total = sum(terms.values())
+        return {"loss": total, **terms, "converged_alignment": aligned, "converged_segmentation": segmented}
 
     @torch.no_grad()
     def align(self, x: Video, y: Video) -> Tensor:
