@@ -22,7 +22,7 @@ WORKERS ?= $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2)
 PYTEST := OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/tests/quick:$$PYTHONPATH $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Some containers set this; then every one of the hundred processes that the tests start compiles the package anew.
 unexport PYTHONDONTWRITEBYTECODE
-STORED := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg -p tests.notebooks.wrong_answers
+STORED := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg -p tests.notebooks.wrong_answers -p tests.notebooks.one_kernel
 # The core, whose lines must all but be covered by its own tests (CORE in tests/conftest.py).
 COVERED := $(addprefix --cov=vasot_lib.,transport paths losses) --cov-report=term-missing --cov-fail-under=95
 # What takes longest comes first, so that both workers end together.

@@ -91,10 +91,15 @@ class Slider:
 
 
 class OpenNotebook:
-    """A notebook in JupyterLab with one explorer."""
+    """A notebook in JupyterLab with explorers, of which one at a time is looked at.
+
+    Attributes:
+        cell: number of the code cell that shows this explorer; the first cell that shows one where None.
+    """
 
     def __init__(self, page: Page) -> None:
         self.page, self._thrown = page, list[str]()
+        self.cell: int | None = None
         page.on("pageerror", lambda error: self._thrown.append(str(error)))
 
     def run_all(self) -> None:
@@ -121,7 +126,8 @@ class OpenNotebook:
     @property
     def explorer(self) -> Locator:
         """The box with controls, picture and numbers."""
-        return self.page.locator(EXPLORER).first
+        where = self.page if self.cell is None else self.page.locator(".jp-CodeCell").nth(self.cell)
+        return where.locator(EXPLORER).first
 
     def slider(self, description: str) -> Slider:
         """The slider with this label."""

@@ -57,12 +57,18 @@ class Driven(NamedTuple):
         return [*found, f"message {message}"] if message else found
 
 
+@pytest.fixture(scope="module")
+def notebook(lab: Lab) -> Iterator[OpenNotebook]:
+    """All explorers in one: to open a notebook, start its kernel and import the kit takes longer than most tests."""
+    with lab.open([inspect.getsource(explorers), *(f"{name}()" for name in explorers.EXPLORERS)]) as opened:
+        opened.run_all()
+        yield opened
+
+
 @pytest.fixture(scope="module", params=list(explorers.EXPLORERS))
-def driven(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Driven]:
-    mirror = explorers.EXPLORERS[request.param]()
-    with lab.open([inspect.getsource(explorers), f"{request.param}()"]) as notebook:
-        notebook.run_all()
-        yield Driven(notebook, mirror)
+def driven(request: pytest.FixtureRequest, notebook: OpenNotebook) -> Driven:
+    notebook.cell = 1 + list(explorers.EXPLORERS).index(request.param)
+    return Driven(notebook, explorers.EXPLORERS[request.param]())
 
 
 def test_starts_with_the_picture_of_its_values(driven: Driven) -> None:

@@ -106,7 +106,8 @@ def noticed(tmp_path_factory: pytest.TempPathFactory) -> str:
     (folder / "solutions").mkdir()
     nbformat.write(notebook, folder / "solutions" / "55_one_model_or_two.ipynb")
     command = [
-        *(sys.executable, "-m", "pytest", "-vv", "-p", "no:cacheprovider", "-p", "tests.notebooks.wrong_answers"),
+        *(sys.executable, "-m", "pytest", "-vv", "-p", "no:cacheprovider"),
+        *("-p", "tests.notebooks.wrong_answers", "-p", "tests.notebooks.one_kernel"),
         *("--nbval", "--nbval-current-env", "--nbval-sanitize-with", str(Path(__file__).with_name("sanitize.cfg"))),
         *(str(folder / "changed.ipynb"), str(folder / "solutions")),
     ]

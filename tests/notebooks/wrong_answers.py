@@ -51,7 +51,7 @@ class WrongAnswer(pytest.Item):
         self.code, self.words = f"answer = {answer}\n{check}", words
 
     def runtest(self) -> None:
-        said = _execute(self.parent.kernel, self.code)  # type: ignore[union-attr]  # the kernel of nbval's file
+        said = execute(self.parent.kernel, self.code)  # type: ignore[union-attr]  # the kernel of nbval's file
         assert said.strip().startswith("not yet: "), said
         assert self.words in said
 
@@ -59,8 +59,8 @@ class WrongAnswer(pytest.Item):
         return self.path, 0, f"{self.path.name}: {self.name}"
 
 
-def _execute(kernel: Any, code: str) -> str:
-    """What code prints; an exception in it is printed too."""
+def execute(kernel: Any, code: str) -> str:
+    """What code prints in a kernel; an exception in it is printed too."""
     message_id = kernel.execute_cell_input(code, allow_stdin=False)
     kernel.await_reply(message_id, timeout=PATIENCE)
     said = ""

@@ -1,0 +1,60 @@
+"""Stored notebooks in less time, as a plugin of pytest beside ``--nbval``: ``-p tests.notebooks.one_kernel``.
+
+nbval starts a kernel for every notebook, and to import torch and the kit takes longer than many a chapter. Here the
+next notebook gets the kernel of the last one: without its variables, in its own folder, and with the settings of torch
+that a new process has. Modules stay imported.
+
+The chapter that times the solver does so for a moment only. What it prints of times is not compared in any case.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nbval.plugin
+import pytest
+from nbval.kernel import RunningKernel
+
+from tests.notebooks.wrong_answers import execute
+
+AFRESH = """
+%reset -f
+import os, sys
+os.chdir({folder!r})
+if "torch" in sys.modules:
+    sys.modules["torch"].set_printoptions(profile="default")
+    sys.modules["torch"].manual_seed(67280421310721)  # with which torch begins
+del os, sys
+"""
+SHORTER = {"80_speed_and_scale": "seconds = 0.01"}  # a line after the parameters
+kept: list[RunningKernel] = []
+
+
+def take_over(kernel_name: str, cwd: str, **options: Any) -> RunningKernel:
+    """The kernel that is there, or a new one where there is none or it died."""
+    if not kept or not kept[0].is_alive():
+        kept[:] = [RunningKernel(kernel_name, cwd=cwd, **options)]
+    said = execute(kept[0], AFRESH.format(folder=cwd))
+    assert not said, said
+    return kept[0]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    nbval.plugin.RunningKernel = take_over
+    nbval.plugin.IPyNbFile.teardown = lambda file: None  # which would end the kernel
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if (
+            isinstance(item, nbval.plugin.IPyNbCell)
+            and item.path.stem in SHORTER
+            and "parameters" in item.cell.metadata.get("tags", [])
+        ):
+            item.cell.source += f"\n{SHORTER[item.path.stem]}"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    for kernel in kept:
+        if kernel.is_alive():
+            kernel.stop()
