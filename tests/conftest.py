@@ -81,9 +81,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> None:
-    """Measure the coverage by the tests of the core, and let all others run at full speed."""
+    """Measure the coverage by the tests of the core, and let all others run at full speed, and their children too."""
     plugin = item.config.pluginmanager.getplugin("_cov")
-    measured, core = getattr(plugin, "cov_controller", None), item.nodeid.startswith(CORE)
+    measured = getattr(plugin, "cov_controller", None)
+    core = item.nodeid.startswith(CORE) and not item.get_closest_marker("no_cover")
     if measured is None or measured.started == core:
         return
     if core:

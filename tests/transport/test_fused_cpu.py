@@ -294,7 +294,7 @@ for name, options in KINDS.items():
     for m, second in ((10, Distinct()), (12, Far(0.1, free=1)), (66, Far(0.1))):
         for structure, alpha in (((Near(0.1, free=int(m == 12)), second), 0.3), (None, 0.0)):
             bound = make_problem(walks(1, 14, m, seed=1), structure, alpha=alpha, **options)
-            both(bound, scheme, iterations=6, sweeps=2)
+            both(bound, scheme, iterations=3, sweeps=2)
 """
 
 

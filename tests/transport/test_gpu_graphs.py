@@ -98,7 +98,7 @@ def test_threads_share_no_recording() -> None:
 
 
 def test_only_what_comes_again_is_recorded() -> None:
-    schedule = Schedule("sinkhorn", 2, 1, False, 1e-3)
+    schedule = Schedule("sinkhorn", 1, 1, False, 1e-3)
     for n in (10, 11, 12):
         gpu_graphs.run(problem_of(0, n), schedule)
     assert recorded() == 0
