@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from vasot_lib.data import Context, Dataset, Video
+from vasot_lib.data.video import standardise
 from vasot_lib.errors import DataError
 
 
@@ -63,3 +65,14 @@ def test_a_bad_data_set_is_refused():
         video = Video("v", torch.zeros(2, 3), torch.tensor([0, label]))
         with pytest.raises(DataError, match="video 'v': labels run from .* but there are 2 classes"):
             Dataset("d", (video,), classes=("a", "b"))
+
+
+def test_a_recording_of_zeros_stays_zero_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not standardise(torch.zeros(5, 3)).any()
+
+
+def test_small_features_are_standardised_too() -> None:
+    rows = torch.tensor([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0]])
+    torch.testing.assert_close(standardise(rows * 1e-15), standardise(rows))

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from vasot_kit.experiments.auto import RADIUS_PER_LENGTH, action_length, segment_length
+from vasot_kit.experiments.auto import RADIUS_PER_LENGTH, action_length, segment_length, well_scaled
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.evaluate import baseline_rows
-from vasot_kit.runs.training import Training, run_study
+from vasot_kit.folders import save_folder
+from vasot_kit.runs import training
+from vasot_kit.runs.models import read_model
+from vasot_kit.runs.training import Training, run_study, train_and_score
 from vasot_lib.data import Dataset, Video, toy
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.training import fit
@@ -136,3 +139,43 @@ def test_a_study_records_the_radius_and_an_override_wins(tmp_path: Path) -> None
     assert hypers[0]["decode"]["radius"] == hypers[1]["decode"]["radius"]
     assert hypers[0]["decode"]["radius"] == pytest.approx(RADIUS_PER_LENGTH * action_length(toy()), abs=1e-4)
     assert hypers[1]["transport"]["radius"] == 0.2
+
+
+def shifted(dataset: Dataset, scale: float | torch.Tensor, offset: float) -> Dataset:
+    return replace(dataset, videos=tuple(replace(v, features=v.features * scale + offset) for v in dataset.videos))
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset"), [(1e-18, 0.0), (1.0, 1e4), (10 ** torch.linspace(-6, 6, 24), 0.0), (1e-3, 1.0)]
+)
+def test_features_that_an_encoder_would_not_see_are_standardised(scale: float | torch.Tensor, offset: float) -> None:
+    plain = toy(3, 3)
+    with pytest.warns(UserWarning, match="are standardised within each recording: what changes has"):
+        scaled = well_scaled(shifted(plain, scale, offset))
+    assert scaled.scaling == "standardised"
+    for a, b in zip(scaled.videos, plain.standardised().videos, strict=True):
+        torch.testing.assert_close(a.features, b.features, atol=2e-2, rtol=0)
+
+
+@pytest.mark.parametrize("change", ["none", "large", "constant channels", "zero rows"])
+def test_other_features_are_taken_as_they_are(change: str) -> None:
+    data = toy(3, 3)
+    if change == "large":
+        data = shifted(data, 1e18, 0.0)
+    for video in data.videos:
+        if change == "constant channels":
+            video.features[:, 2:] = 0.5
+        if change == "zero rows":
+            video.features[::3] = 0
+    assert well_scaled(data) is data
+    assert 0 < action_length(data) <= 0.5
+
+
+def test_a_folder_of_such_features_is_trained_on_and_the_run_says_how(tmp_path: Path) -> None:
+    data = shifted(toy(3, 3), 1.0, 1e5)
+    names = {v.name: (v.features.numpy(), [data.classes[k] for k in v.labels]) for v in data.videos}
+    save_folder(tmp_path / "data", names, data.classes)
+    with pytest.warns(UserWarning, match="'data' are standardised"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "baseline_rows", lambda *_: [])
+        train_and_score(Training(str(tmp_path / "data"), "asot", "auto", epochs=0), tmp_path / "run")
+    assert read_model(tmp_path / "run").inputs.scaling == "standardised"

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from vasot_kit.datasets import load_dataset
+from vasot_kit.experiments import evaluate as module
 from vasot_kit.experiments.config import make_config
 from vasot_kit.experiments.evaluate import baseline_rows, by_activity, evaluate, segmentation_scores
 from vasot_kit.tables.scores import ALL_SCORES, sign_of
@@ -243,3 +244,20 @@ def test_scores_are_plain_numbers_or_none(dataset: Dataset) -> None:
         for key, value in row.items():
             assert isinstance(value, (str, int, float, type(None))) and not isinstance(value, np.generic), key
             assert not isinstance(value, float) or math.isfinite(value), key
+
+
+def test_matches_of_long_recordings_are_scored_on_some_of_their_frames(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recordings of 50,000 frames have a plan that does not fit; the truth still has full marks, and is asked less."""
+    asked: list[int] = []
+
+    class Watched(Oracle):
+        def align(self, x: Video, y: Video) -> torch.Tensor:
+            asked.extend((len(x), len(y)))
+            return super().align(x, y)
+
+    monkeypatch.setattr(module, "MOST_MATCHED", 60)
+    scores = evaluate(Watched(MLPEncoder(2), dataset.n_actions, JointTerms()), dataset)
+    assert {*asked} == {60}
+    assert scores["transfer"] == 1.0 and scores["frame_error"] == 0.0

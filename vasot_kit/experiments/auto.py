@@ -16,6 +16,7 @@ recording, where labels say .217.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,6 +33,7 @@ from vasot_lib.errors import DataError
 RADIUS_PER_LENGTH = 0.3
 MOST_FRAMES = 2000  # of a recording that are clustered
 MOST_RECORDINGS = 60
+LEAST_SHARE, LARGEST_RATIO = 0.01, 1000.0  # of features that are taken as they are, see well_scaled
 CLUSTERS = 12  # where the number of actions is not known
 
 
@@ -84,6 +86,38 @@ def action_length(dataset: Dataset, seed: int = 0) -> float:
         )
     clusters = KMeans(k, n_init=3, random_state=seed).fit(together).labels_
     return segment_length(np.split(clusters, np.cumsum([len(x) for x in frames])[:-1]))
+
+
+def well_scaled(dataset: Dataset) -> Dataset:
+    """The data set, with the features of each recording standardised where an encoder would not see them otherwise.
+
+    Its first layer adds random weights times the channels, and a bias of the same size as one channel of size 1. What
+    changes within a recording is lost behind the rest where it has less than a hundredth of the energy of the channels'
+    means and of the bias, or behind one channel where channels differ by a factor of a thousand. Features that
+    methods were measured on are far from these limits: at the least a quarter, and at the most a factor of 16.
+
+    Args:
+        dataset: with features. A warning says where they are changed.
+    """
+    if dataset.videos[0].context is not None:
+        return dataset
+    videos = [video.features.double() for video in dataset.train_part.videos]
+    variance = torch.cat([(x - x.mean(0)).square() for x in videos]).mean(0)
+    level = torch.cat(videos).mean(0)
+    # As in standardised(): less is the rounding of float32.
+    changing = variance[variance.sqrt() > 1e-6 * torch.stack([x.abs().amax(0) for x in videos]).amax(0)]
+    if not len(changing):
+        return dataset  # auto_radii refuses it
+    share = float(changing.sum() / (changing.sum() + level.square().sum() + 1))
+    ratio = float((changing.max() / changing.min()).sqrt())
+    if share >= LEAST_SHARE and ratio <= LARGEST_RATIO:
+        return dataset
+    warnings.warn(
+        f"the features of data set {dataset.name!r} are standardised within each recording: what changes has "
+        f"{share:.1g} of their energy, and channels differ in size by a factor of {ratio:.1g}",
+        stacklevel=2,
+    )
+    return dataset.standardised()
 
 
 def standardised(x: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from vasot_kit.datasets import load_dataset
 from vasot_kit.datasets.registry import is_folder
+from vasot_kit.experiments.auto import well_scaled
 from vasot_kit.experiments.config import Config, build, make_config
 from vasot_kit.experiments.defects import with_defect
 from vasot_kit.experiments.evaluate import Scores, baseline_rows, by_activity, evaluate
@@ -103,7 +104,7 @@ def train_and_score(training: Training, out: Path, device: str = "cpu") -> Path 
         InputError: a bad name or value, or the weights in ``out`` come from more epochs than asked for.
         DataError: the data set is absent, or ``out`` holds another configuration's weights.
     """
-    data = load_dataset(training.dataset)
+    data = _load(training)
     training.config(device, data)
     if is_first_process():
         out.mkdir(parents=True, exist_ok=True)
@@ -163,9 +164,15 @@ def run_study(
     ]
 
 
+def _load(training: Training, data_root: Path | str | None = None) -> Dataset:
+    """The data set of a training; a folder's features are scaled for ``auto``, which is for recordings of any kind."""
+    data = load_dataset(training.dataset, data_root)
+    return well_scaled(data) if training.preset == "auto" and is_folder(training.dataset) else data
+
+
 def _train(job: tuple[Training, Run], data_root: Path | str | None, device: str) -> None:
     training, run = job
-    data = load_dataset(training.dataset, data_root)
+    data = _load(training, data_root)
     checksums = {training.dataset: data.checksum()}
 
     def work(_: int | None) -> None:

@@ -237,10 +237,12 @@ class Dataset:
 def standardise(features: Tensor) -> Tensor:
     """(N, D) features with zero mean and unit variance in every column; rows of zeros stay zero."""
     not_zero = features.abs().sum(dim=1) > 0
+    if not not_zero.any():
+        return torch.zeros_like(features)
     rows = features[not_zero]
     # A constant channel becomes 0 instead of 0 / 0.
     spread = rows.std(dim=0, correction=0)
-    scaled = torch.where(spread > 0, (rows - rows.mean(dim=0)) / spread.clamp_min(1e-12), 0.0)
+    scaled = torch.where(spread > 0, (rows - rows.mean(dim=0)) / spread.clamp_min(torch.finfo(spread.dtype).tiny), 0.0)
     out = torch.zeros_like(features)
     out[not_zero] = scaled
     return out
