@@ -44,17 +44,22 @@ class Driven(NamedTuple):
         assert self.notebook.problems() == []
 
     def _differences(self, expected: View, picture: bytes) -> list[str]:
-        shown, seen, message = self.notebook.numbers(), self.notebook.picture(), self.notebook.message()
-        found = [f"names {[*shown]}"] if [*shown] != [*expected.numbers] else []
+        shown, message = self.notebook.numbers(), self.notebook.message()
+        found = [f"message {message}"] if message else []
+        if [*shown] != [*expected.numbers]:
+            found.append(f"names {[*shown]}")
         for name, value in expected.numbers.items():
             if not _same(shown.get(name, ""), value):
                 found.append(f"{name} is {shown.get(name)}, not {value}")
+        if found:  # the picture is not asked for before the numbers have come
+            return found
+        seen = self.notebook.picture()
         size = tuple(round(DPI * inches) for inches in expected.figure.get_size_inches())
         if (seen.width, seen.height) != size:
             found.append(f"the picture is {seen.width} x {seen.height}, not {size}")
         if seen.png != picture:
             found.append("the picture is another one")
-        return [*found, f"message {message}"] if message else found
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +86,7 @@ def test_each_slider_moves_by_keyboard_to_the_right_picture(driven: Driven) -> N
     for name, control in sliders.items():
         slider, start = driven.notebook.slider(control.description), control.value
         before = driven.notebook.picture().png
-        for keys, steps in ((("ArrowRight",) * 2, 2), (("ArrowLeft",) * 3, -1), (("ArrowRight",), 0)):
+        for keys, steps in ((("ArrowRight",) * 2, 2), (("ArrowLeft",) * 2, 0)):
             slider.press(*keys)
             control.value = _moved(control, start, steps)
             assert slider.value() == float(format(control.value, control.readout_format)), name
