@@ -83,7 +83,7 @@ PAIRS = [
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize(("scheme", "relax", "second", "tiny"), PAIRS)
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(data=st.data())
 def test_agrees_with_the_reference(
     scheme: str, relax: float | None, second: str, tiny: bool, data: st.DataObject
@@ -110,7 +110,7 @@ def test_agrees_with_the_reference(
 @schemes
 def test_many_iterations_do_not_drift(scheme: str, relax: float | None) -> None:
     problem = make_problem(cost_of(1, 24, 20), (Near(0.1), Far(0.1)), alpha=0.3, relax_y=relax)
-    check_same(*both(problem, scheme, 25, 1, False, 1e-3), problem.lengths_x)
+    check_same(*both(problem, scheme, 12, 1, False, 1e-3), problem.lengths_x)
 
 
 @pytest.mark.parametrize(
@@ -162,8 +162,7 @@ def test_padding_is_exactly_zero(scheme: str, relax: float | None, tiny: bool) -
 
 
 @pytest.mark.no_cover
-@schemes
-@both_tilings
+@pytest.mark.parametrize(("scheme", "relax", "tiny"), [(*each, i % 2 == 1) for i, each in enumerate(SCHEMES)])
 def test_extreme_costs_stay_finite(scheme: str, relax: float | None, tiny: bool) -> None:
     problem = make_problem(20 * cost_of(1, 8, 17), (Near(0.2), Far(0.2)), alpha=0.3, epsilon=0.05, relax_y=relax)
     fused, expected = both(problem, scheme, 3, 1, False, 1e-3)
