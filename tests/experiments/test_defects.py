@@ -8,9 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vasot_kit.experiments.config import make_config, with_overrides
+from vasot_kit.experiments.config import build, make_config, with_overrides
 from vasot_kit.experiments.defects import DEFECTS, BatchWideStep, ShiftedDummy, with_defect
+from vasot_lib.data import toy
 from vasot_lib.errors import InputError
+from vasot_lib.training import fit
 from vasot_lib.transport import Alignment, Segmentation
 
 
@@ -79,3 +81,12 @@ def test_every_defect_changes_what_it_says_and_nothing_else(name: str) -> None:
     other = {"alignment": "segmentation", "segmentation": "alignment"}[part]
     assert after["hyper"][other] == before["hyper"][other]
     assert {**after, "hyper": None} == {**before, "hyper": None}
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_every_defect_can_be_trained_with(name: str) -> None:
+    config = make_config("toy", "vasot", "paper", epochs=1, overrides={"training.frames": 48})
+    config, _ = with_defect(config, name)
+    data = toy(n_videos=2)
+    (epoch,) = fit(build(config, data), data, config.training, progress=False)
+    assert 0 <= epoch["converged_segmentation"] <= 1

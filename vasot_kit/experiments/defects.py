@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ class BatchWideStep(Segmentation):
     """
 
     def match(self, x: Tensor, actions: Tensor, mask: Tensor) -> tuple[Tensor, Any]:
-        """As :meth:`Segmentation.match`; instead of a :class:`Plan` the second value is the bare (B, N, K) matrix."""
+        """As :meth:`Segmentation.match`; of the :class:`Plan` there are ``matrix`` and ``converged`` only."""
         n = mask.sum(1)
         prior = temporal_prior(x.shape[1], len(actions), n, torch.full_like(n, len(actions)))
         problem = make_problem(
@@ -58,8 +59,9 @@ class BatchWideStep(Segmentation):
         descent.step_size = descent.step_size.amin(0, keepdim=True).expand_as(descent.step_size)
         plan = problem.p.unsqueeze(2) * problem.q.unsqueeze(1)
         for _ in range(self.iterations):
-            plan = descent.step(plan)
-        return plan * n[:, None, None], plan
+            before, plan = plan, descent.step(plan)
+        converged = (plan - before).abs().sum((1, 2)) <= 1e-3  # as solve() has it; steps keep the masses of the frames
+        return plan * n[:, None, None], SimpleNamespace(matrix=plan, converged=converged)
 
 
 @dataclass(frozen=True)
