@@ -163,7 +163,8 @@ def test_two_processes_train_like_one(tmp_path: Path) -> None:
         assert_same_training(one, *first)
         assert first[1] == second[1]
         assert all(torch.equal(value, second[0][key]) for key, value in first[0].items())
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["metrics.json", "weights.safetensors"]
+    written = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert written == ["metrics.json", "model.json", "weights.safetensors"]
     # And back: what two processes saved goes on on one.
     back, history = train(config("vasot", epochs=4), tmp_path / "vasot.safetensors")
     assert_same_training(train(config("vasot", epochs=4)), back.state_dict(), history)
