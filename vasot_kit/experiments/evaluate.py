@@ -31,7 +31,7 @@ from vasot_lib.paths import dtw
 from vasot_lib.restarts import Restarts
 from vasot_lib.transport import Alignment, Segmentation
 
-MOST_MATCHED = 10_000  # frames of a recording whose matches are scored; a plan between two such has 10^8 entries
+MOST_MATCHED = 5_000  # frames of a recording whose matches are scored; a plan between two such has 25 million entries
 Recipe = TypeVar("Recipe", Alignment, Segmentation)
 Scores = dict[str, Any]
 
@@ -49,7 +49,7 @@ def evaluate(
       the distance from the true match as a share of the video's length, where the true match is known. A frame that
       the method leaves without a partner counts as wrong in ``transfer`` and does not enter ``frame_error``;
       ``matched`` is the share of frames, without those of the background, that have a partner. Methods read
-      their matches in different ways. Of recordings of more than 10,000 frames, so many are matched, evenly spaced.
+      their matches in different ways. Of recordings of more than 5,000 frames, so many are matched, evenly spaced.
       ``transfer_nearest`` and ``frame_error_nearest`` are those of the nearest
       neighbours of all embeddings, ``transfer_dtw`` and ``frame_error_dtw`` those of dynamic time warping on them.
     - ``agreement`` of a method with restarts, see :class:`vasot_lib.restarts.Restarts`. It needs no labels.
@@ -203,7 +203,7 @@ def _pairs(dataset: Dataset) -> Iterator[tuple[Video, Video]]:
 
 
 def _thinned(video: Video) -> Video:
-    """At most 10,000 frames of a recording of features, at equal distances."""
+    """At most 5,000 frames of a recording of features, at equal distances."""
     if len(video) <= MOST_MATCHED or video.context is not None:
         return video
     kept = torch.linspace(0, len(video) - 1, MOST_MATCHED).round().long()
