@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -37,6 +38,23 @@ LEAST_SHARE, LARGEST_RATIO = 0.01, 1000.0  # of features that are taken as they 
 CLUSTERS = 12  # where the number of actions is not known
 
 
+@dataclass(frozen=True)
+class ActionLength:
+    """How long an action lasts, and what it was read from.
+
+    Attributes:
+        share: mean length of a segment as a share of its recording, at most a half.
+        lags: (n,) times between two frames as shares of a recording, ascending.
+        agreement: (n,) share of the pairs of frames at each lag that lie in one cluster, beyond chance.
+        fitted: (n,) what the two decays that were fitted give there.
+    """
+
+    share: float
+    lags: np.ndarray
+    agreement: np.ndarray
+    fitted: np.ndarray
+
+
 def auto_radii(dataset: Dataset, method: str, frames: int, seed: int = 0) -> dict[str, float]:
     """The radii of a method by dotted name; none for a method without structural priors.
 
@@ -52,15 +70,15 @@ def auto_radii(dataset: Dataset, method: str, frames: int, seed: int = 0) -> dic
     segmentation, alignment = SEGMENTATION_PREFIX.get(method), ALIGNMENT_PREFIX.get(method)
     if segmentation is None and alignment is None:
         return {}
-    wanted = round(RADIUS_PER_LENGTH * action_length(dataset, seed), 4)
+    wanted = round(RADIUS_PER_LENGTH * action_length(dataset, seed).share, 4)
     shortest = min(len(video) for video in dataset.videos)
     training, decoding = max(wanted, 1 / min(shortest, frames)), max(wanted, 1 / shortest)
     radii = {f"{prefix}transport.radius": training for prefix in (segmentation, alignment) if prefix is not None}
     return radii if segmentation is None else radii | {f"{segmentation}decode.radius": decoding}
 
 
-def action_length(dataset: Dataset, seed: int = 0) -> float:
-    """Mean length of a segment as a share of its recording, at most a half, from features alone.
+def action_length(dataset: Dataset, seed: int = 0) -> ActionLength:
+    """Mean length of a segment as a share of its recording, from features alone.
 
     Features are standardised within each recording and scaled to unit length, so that neither the level of a recording
     nor the size of a frame decides its cluster.
@@ -127,8 +145,8 @@ def standardised(x: np.ndarray) -> np.ndarray:
     return (x - x.mean(0)) / np.where(changes, deviation, np.inf)
 
 
-def segment_length(clusters: Sequence[np.ndarray]) -> float:
-    """Mean length L of the segments in noisy labels, as a share of the recording, at most a half.
+def segment_length(clusters: Sequence[np.ndarray]) -> ActionLength:
+    """Mean length L of the segments in noisy labels, as a share of the recording.
 
     Where the length of segments is distributed exponentially and actions follow one another at random, two frames at
     distance d lie in one segment with probability ``exp(-d / L)``. Where clusters also change within segments, a share
@@ -148,7 +166,8 @@ def segment_length(clusters: Sequence[np.ndarray]) -> float:
     ]
     weight, short, long = _unpacked(min(fits, key=lambda fitted: fitted.cost).x)
     # Where one decay describes the curve, the other is free to be anything.
-    return short if weight < 0.2 or short > long else long
+    share = short if weight < 0.2 or short > long else long
+    return ActionLength(share, lags, agreement, _two_decays(lags, weight, short, long))
 
 
 def _same(labels: np.ndarray, lag: float) -> float:

@@ -9,8 +9,9 @@ In every signature ``background`` is the number of the background class, or None
 not touch the global state of pyplot; save a figure with ``vasot_kit.runs.records.save_figure``.
 """
 
-from vasot_kit.figures.comparisons import plot_action_count, plot_grid, plot_intervals, plot_sensitivity
+from vasot_kit.figures.comparisons import plot_grid, plot_intervals, plot_sensitivity
 from vasot_kit.figures.dummies import plot_detection, plot_dummy, plot_kept, plot_room
+from vasot_kit.figures.estimates import plot_action_count, plot_action_length
 from vasot_kit.figures.films import plot_alignment, plot_clock, plot_timelines
 from vasot_kit.figures.pairs import plot_pair
 from vasot_kit.figures.plans import plot_convergence, plot_marginals, plot_matched_frames, plot_plan
@@ -28,6 +29,7 @@ from vasot_kit.figures.style import action_style
 __all__ = [
     "action_style",
     "plot_action_count",
+    "plot_action_length",
     "plot_alignment",
     "plot_clock",
     "plot_convergence",

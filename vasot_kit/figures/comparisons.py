@@ -1,4 +1,4 @@
-"""Figures of comparisons: differences with intervals, sensitivity to a setting, two weights, numbers of actions."""
+"""Figures of comparisons: differences with intervals, sensitivity to a setting, two weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vasot_kit.experiments.n_actions import ActionCount
 from vasot_kit.figures.style import ACCENT, BACKGROUND, INK, MARKERS, PUBLISHED, SOFT, despine
 from vasot_lib.errors import InputError
 
@@ -151,27 +150,4 @@ def plot_grid(
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
     panels[0].set_ylabel(first)
-    return figure
-
-
-def plot_action_count(count: ActionCount, title: str = "") -> Figure:
-    """The gain of every number of actions that was compared, the chosen one, and those within one standard error of it.
-
-    Args:
-        count: as :func:`vasot_kit.experiments.n_actions.count_actions` gives it.
-        title: of the figure.
-    """
-    figure = Figure(figsize=(6.0, 3.2), layout="constrained")
-    axes = figure.subplots()
-    low, high = count.plausible
-    axes.axvspan(low - 0.5, high + 0.5, color=BACKGROUND, lw=0, label=f"within one standard error: {low} to {high}")
-    axes.errorbar(count.candidates, count.gain, count.error, color=SOFT, lw=1.4, elinewidth=0.8)
-    best = count.gain[count.candidates == count.n_actions]
-    axes.plot([count.n_actions], best, "o", ms=8, color=ACCENT, label=f"chosen: {count.n_actions}")
-    axes.set_xlabel("number of actions K")
-    axes.set_ylabel("F1 on other recordings\nabove that of guesses")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_title(title, fontsize=11)
-    axes.legend(frameon=False, fontsize=9)
-    despine(axes)
     return figure
