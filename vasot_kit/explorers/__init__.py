@@ -6,7 +6,8 @@ same object shows the picture of its present values.
 
 from vasot_kit.explorers.dummy import explore_dummy
 from vasot_kit.explorers.explorer import Explorer, View
+from vasot_kit.explorers.length import explore_length
 from vasot_kit.explorers.pair import explore_pair
 from vasot_kit.explorers.structure import explore_structure
 
-__all__ = ["Explorer", "View", "explore_dummy", "explore_pair", "explore_structure"]
+__all__ = ["Explorer", "View", "explore_dummy", "explore_length", "explore_pair", "explore_structure"]

@@ -10,14 +10,19 @@ action embeddings serve both tasks. Source: Ali et al., ICCV 2025; SPEC sections
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vasot_lib.checks import NotNegative, check_fields
 from vasot_lib.data import Batch, Video
+from vasot_lib.encoders import Encoder
 from vasot_lib.methods.asot import ASOT, SegmentationTerm
 from vasot_lib.methods.vaot import AlignmentTerm
+
+# Adam moves a parameter by its learning rate in a step; s has to cover a few units within some hundred steps.
+UNCERTAINTY_SCALE = 10.0
 
 
 @dataclass(frozen=True)
@@ -29,12 +34,16 @@ class JointTerms:
         segmentation: hyper-parameters of L_xa and L_ya, from frames to actions.
         w_align: weight of L_xy.
         w_seg: weight of L_xa + L_ya.
+        weights: ``fixed``, or ``learned``: each loss L becomes exp(-s) L + s with a trainable s (Kendall, Gal and
+            Cipolla, CVPR 2018), where w_align and w_seg only say with which weights the training starts. At the best s
+            both losses have the same share in the sum.
     """
 
     alignment: AlignmentTerm = field(default_factory=AlignmentTerm)
     segmentation: SegmentationTerm = field(default_factory=SegmentationTerm)
     w_align: NotNegative = 1.0
     w_seg: NotNegative = 1.0
+    weights: Literal["fixed", "learned"] = "fixed"
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -47,6 +56,11 @@ class VASOT(ASOT):
     tasks = ("alignment", "segmentation")
     paired = True
     Hyper = JointTerms
+
+    def __init__(self, encoder: Encoder, n_actions: int, hyper: Any):
+        super().__init__(encoder, n_actions, hyper)
+        if hyper.weights == "learned":
+            self.uncertainty = nn.Parameter(torch.zeros(2))
 
     @property
     def segmentation(self) -> SegmentationTerm:
@@ -63,6 +77,9 @@ class VASOT(ASOT):
         segmentation, segmented = self.segmentation.loss(embedded, self.actions.weight, batch.mask)
         terms["segmentation"] = self.hyper.w_seg * 2.0 * segmentation
         total = sum(terms.values())
+        if self.hyper.weights == "learned":
+            s = UNCERTAINTY_SCALE * self.uncertainty
+            total = (torch.exp(-s) * torch.stack([total - terms["segmentation"], terms["segmentation"]]) + s).sum()
         return {"loss": total, **terms, "converged_alignment": aligned, "converged_segmentation": segmented}
 
     @torch.no_grad()
