@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from vasot_kit.explorers import Explorer, explore_dummy, explore_pair, explore_structure
+from vasot_kit.explorers import Explorer, explore_dummy, explore_length, explore_pair, explore_structure
 from vasot_lib.data import Video, toy
 from vasot_lib.transport import Far, Near, cosine_cost, solve, temporal_prior
 
@@ -47,4 +47,6 @@ def dummy() -> Explorer:
     return explore_dummy(X, Y, background=DATA.background)
 
 
-EXPLORERS: dict[str, Callable[[], Explorer]] = {"pair": pair, "structure": structure, "dummy": dummy}
+EXPLORERS: dict[str, Callable[[], Explorer]] = {
+    "pair": pair, "structure": structure, "dummy": dummy, "length": explore_length
+}  # fmt: skip

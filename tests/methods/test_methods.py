@@ -11,6 +11,7 @@ from vasot_lib.data import Batch, Dataset, Video, collate, epoch_batch_parts, to
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
 from vasot_lib.methods import METHODS, ActionEmbeddings, Method, find_method
+from vasot_lib.methods.vasot import UNCERTAINTY_SCALE
 from vasot_lib.training import fit
 
 
@@ -116,6 +117,21 @@ def test_vasot_is_the_weighted_sum_of_both_losses(dataset: Dataset) -> None:
     torch.testing.assert_close(both["loss"], both["alignment"] + both["segmentation"])
     torch.testing.assert_close(only_align["loss"], both["alignment"])
     torch.testing.assert_close(only_segment["loss"], both["segmentation"])
+
+
+def test_learned_weights_are_best_at_one_over_each_loss(dataset: Dataset) -> None:
+    """exp(-s) L + s is least at s = log L, where it is 1 + log L; training starts at s = 0, from the fixed weights."""
+    batch = first_batch(dataset, paired=True)
+    fixed = built("vasot", dataset, hyper__w_align=8.0)(batch)
+    method = built("vasot", dataset, hyper__w_align=8.0, hyper__weights="learned")
+    torch.testing.assert_close(method(batch)["loss"], fixed["loss"])
+    losses = torch.stack([fixed["alignment"], fixed["segmentation"]]).detach()
+    with torch.no_grad():
+        method.uncertainty.copy_(losses.log() / UNCERTAINTY_SCALE)
+    best = method(batch)["loss"]
+    torch.testing.assert_close(best, (1 + losses.log()).sum())
+    best.backward()
+    torch.testing.assert_close(method.uncertainty.grad, torch.zeros(2), atol=1e-4, rtol=0)
 
 
 def test_vasot_segmentation_loss_is_the_sum_over_both_videos(dataset: Dataset) -> None:

@@ -11,12 +11,12 @@ import torch
 
 from vasot_kit.experiments.auto import auto_radii
 from vasot_kit.experiments.presets import preset_values, trains_on_pixels
+from vasot_kit.experiments.restarts import restarts
 from vasot_lib.checks import Count, Range, check_fields, check_value, field_types
 from vasot_lib.data import Dataset
 from vasot_lib.encoders import MLPEncoder, PixelEncoder
 from vasot_lib.errors import InputError, unknown_name
 from vasot_lib.methods import Method, find_method
-from vasot_lib.restarts import restarts
 from vasot_lib.training import TrainingSettings
 
 
@@ -56,7 +56,7 @@ class Config:
         training: epochs, batch size, learning rate and so on.
         encoder: settings of the encoder of features or of pictures.
         hyper: the method's own hyper-parameters, an instance of its class ``Hyper``.
-        restarts: from how many first weights the method is trained; see :mod:`vasot_lib.restarts`.
+        restarts: from how many first weights the method is trained; see :mod:`vasot_kit.experiments.restarts`.
     """
 
     dataset: str
@@ -173,7 +173,7 @@ def new_method(config: Config, n_actions: int, feature_dim: int) -> Method:
     """A method with random weights: K actions, and an encoder of pictures, or of features of that width.
 
     Raises:
-        InputError: restarts of a method that :func:`vasot_lib.restarts.restarts` refuses.
+        InputError: restarts of a method that :func:`vasot_kit.experiments.restarts.restarts` refuses.
         DataError: pretrained weights that cannot be downloaded.
     """
     cls = find_method(config.method)

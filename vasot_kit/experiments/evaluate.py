@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vasot_kit.experiments.config import make_config
+from vasot_kit.experiments.restarts import Restarts
 from vasot_lib.data import Dataset, Video, correspondence
 from vasot_lib.errors import DataError
 from vasot_lib.evaluation import (
@@ -28,7 +29,6 @@ from vasot_lib.methods.asot import SegmentationTerm
 from vasot_lib.methods.base import ActionEmbeddings
 from vasot_lib.methods.vaot import AlignmentTerm
 from vasot_lib.paths import dtw
-from vasot_lib.restarts import Restarts
 from vasot_lib.transport import Alignment, Segmentation
 
 MOST_MATCHED = 5_000  # frames of a recording whose matches are scored; a plan between two such has 25 million entries
@@ -52,7 +52,7 @@ def evaluate(
       their matches in different ways. Of recordings of more than 5,000 frames, so many are matched, evenly spaced.
       ``transfer_nearest`` and ``frame_error_nearest`` are those of the nearest
       neighbours of all embeddings, ``transfer_dtw`` and ``frame_error_dtw`` those of dynamic time warping on them.
-    - ``agreement`` of a method with restarts, see :class:`vasot_lib.restarts.Restarts`. It needs no labels.
+    - ``agreement`` of a method with restarts, see :class:`vasot_kit.experiments.restarts.Restarts`. It needs no labels.
 
     Args:
         method: trained, on any device.

@@ -34,6 +34,6 @@ def explore_length(n_videos: int = 6, seed: int = 0) -> Explorer:
     controls = {
         "steps": widgets.IntSlider(8, 3, 20, description="steps", continuous_update=False),
         "repeats": widgets.FloatSlider(0.0, min=0, max=1, step=0.25, description="repeats", continuous_update=False),
-        "noise": widgets.FloatSlider(0.35, min=0, max=1.5, step=0.05, description="noise", continuous_update=False),
+        "noise": widgets.FloatSlider(0.2, min=0, max=1.5, step=0.05, description="noise", continuous_update=False),
     }
     return Explorer(draw, controls, title="The length of an action, and the curve that it is read from")

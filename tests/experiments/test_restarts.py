@@ -8,10 +8,10 @@ import torch
 
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.evaluate import evaluate
+from vasot_kit.experiments.restarts import agree
 from vasot_lib.data import Dataset, toy
 from vasot_lib.errors import InputError
 from vasot_lib.methods import Method
-from vasot_lib.restarts import agree
 from vasot_lib.training import fit, load_checkpoint
 
 
