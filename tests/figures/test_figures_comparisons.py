@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import same_color
 
+from vasot_kit.experiments.auto import segment_length
 from vasot_kit.experiments.n_actions import ActionCount
-from vasot_kit.figures import plot_action_count, plot_grid, plot_intervals, plot_sensitivity
+from vasot_kit.figures import (
+    plot_action_count,
+    plot_action_length,
+    plot_grid,
+    plot_intervals,
+    plot_radii,
+    plot_sensitivity,
+)
 from vasot_kit.figures.style import ACCENT, SOFT
 from vasot_kit.tables.comparison import intervals
 from vasot_kit.tables.scores import paired_differences
@@ -79,3 +88,25 @@ def test_the_chosen_number_of_actions_and_those_within_an_error_of_it_are_marked
     (point,) = [line for line in axes.lines if line.get_marker() == "o"]
     assert list(point.get_xdata()) == [4] and list(point.get_ydata()) == [0.6]
     assert [t.get_text() for t in axes.get_legend().get_texts()] == ["within one standard error: 3 to 4", "chosen: 4"]
+
+
+def test_the_length_of_an_action_stands_beside_that_of_the_labels() -> None:
+    found = segment_length([np.repeat(np.arange(10) % 3, 20)])
+    (axes,) = plot_action_length(found, true=0.1, title="toy").axes
+    vertical = [line.get_xdata()[0] for line in axes.lines if len(set(line.get_xdata())) == 1]
+    assert vertical == [found.share, 0.1]
+    measured = next(line for line in axes.lines if line.get_marker() == "o")
+    np.testing.assert_array_equal(measured.get_ydata(), found.agreement)
+
+
+def test_scores_over_radii_have_a_panel_per_data_set_with_the_radius_found() -> None:
+    rows = pd.DataFrame(
+        {"dataset": name, "radius": radius, "seed": seed, "mof": 0.5 + 0.1 * seed}
+        for name in ("toy", "mocap6") for radius in (0.01, 0.04) for seed in (0, 1)
+    )  # fmt: skip
+    panels = plot_radii(rows, {"mof": "MoF"}, {"toy": 0.02, "mocap6": 0.03}).axes
+    assert [axes.get_title() for axes in panels] == ["toy", "mocap6"]
+    for axes, radius in zip(panels, (0.02, 0.03), strict=True):
+        mean, found = axes.lines
+        assert list(mean.get_xdata()) == [0.01, 0.04] and mean.get_ydata() == pytest.approx([55, 55])
+        assert found.get_xdata()[0] == radius

@@ -35,6 +35,11 @@ MISTAKES = {
     "60_methods": [("1 / 32", "all negative"), ("0.5", "three scores")],
     "70_own_videos": [("0.25", "not of the motion"), ("6.02112", "one of the two films")],
     "80_speed_and_scale": [("1.0", "entries times bytes"), ("401.0", "frames is w")],
+    "90_beyond_the_paper": [
+        ("[0, 0, 1, 2, 2, 2]", "frame 4"),
+        ("0.0503", "length of an action"),
+        ("1.0", "what are the weights"),
+    ],
 }
 
 

@@ -11,7 +11,7 @@ not touch the global state of pyplot; save a figure with ``vasot_kit.runs.record
 
 from vasot_kit.figures.comparisons import plot_grid, plot_intervals, plot_sensitivity
 from vasot_kit.figures.dummies import plot_detection, plot_dummy, plot_kept, plot_room
-from vasot_kit.figures.estimates import plot_action_count, plot_action_length
+from vasot_kit.figures.estimates import plot_action_count, plot_action_length, plot_radii
 from vasot_kit.figures.films import plot_alignment, plot_clock, plot_timelines
 from vasot_kit.figures.pairs import plot_pair
 from vasot_kit.figures.plans import plot_convergence, plot_marginals, plot_matched_frames, plot_plan
@@ -47,6 +47,7 @@ __all__ = [
     "plot_matrices",
     "plot_pair",
     "plot_plan",
+    "plot_radii",
     "plot_ratios",
     "plot_room",
     "plot_scores",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from vasot_kit.experiments.auto import RADIUS_PER_LENGTH, ActionLength
 from vasot_kit.experiments.n_actions import ActionCount
-from vasot_kit.figures.style import ACCENT, BACKGROUND, INK, PUBLISHED, SOFT, despine
+from vasot_kit.figures.comparisons import LINE_STYLES
+from vasot_kit.figures.style import ACCENT, BACKGROUND, INK, MARKERS, PUBLISHED, SOFT, despine
 
 
 def plot_action_length(length: ActionLength, true: float | None = None, title: str = "") -> Figure:
@@ -35,6 +39,36 @@ def plot_action_length(length: ActionLength, true: float | None = None, title: s
     axes.set_title(title, fontsize=11)
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     despine(axes)
+    return figure
+
+
+def plot_radii(rows: pd.DataFrame, scores: Mapping[str, str], found: Mapping[str, float]) -> Figure:
+    """Scores over the radius of the structural priors, one panel per data set: mean and standard deviation over seeds.
+
+    Args:
+        rows: one per training, with ``dataset``, ``radius`` and the scores.
+        scores: score -> its name in the legend, at most 4.
+        found: data set -> the radius that the preset ``auto`` takes.
+    """
+    names = list(dict.fromkeys(rows["dataset"]))
+    figure = Figure(figsize=(1.2 + 3.4 * len(names), 3.4), layout="constrained")
+    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    for axes, name in zip(panels, names, strict=True):
+        by_radius = rows[rows["dataset"] == name].groupby("radius")
+        for (score, title), (colour, style), marker in zip(scores.items(), LINE_STYLES, MARKERS, strict=False):
+            mean, spread = 100 * by_radius[score].mean(), 100 * by_radius[score].std()
+            axes.fill_between(mean.index, mean - spread, mean + spread, color=colour, alpha=0.13, lw=0)
+            axes.plot(mean.index, mean, style, color=colour, marker=marker, mfc="white", label=title)
+        axes.axvline(found[name], color=INK, lw=1, ls=":", label="radius of auto")
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(sorted(rows["radius"].unique())))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.set_title(name, fontsize=11)
+        despine(axes)
+    panels[0].set_ylabel("score × 100")
+    figure.supxlabel("radius, as a share of the recording", fontsize=10)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=9)
     return figure
 
 

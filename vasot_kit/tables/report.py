@@ -45,6 +45,7 @@ TUTORIAL: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("60_methods", {}),
     ("70_own_videos", {}),
     ("80_speed_and_scale", {}),
+    ("90_beyond_the_paper", {}),
 )
 
 ALONE = ("80_speed_and_scale",)  # notebooks that measure times, and so are run alone
