@@ -168,7 +168,7 @@ def test_other_features_are_taken_as_they_are(change: str) -> None:
         if change == "zero rows":
             video.features[::3] = 0
     assert well_scaled(data) is data
-    assert 0 < action_length(data) <= 0.5
+    assert 0 < action_length(data).share <= 0.5
 
 
 def test_a_folder_of_such_features_is_trained_on_and_the_run_says_how(tmp_path: Path) -> None:
