@@ -8,7 +8,7 @@ COMPILED := .venv/.compiled
 # Absolute, so that notebooks find the recordings from their own folder.
 export VASOT_DATA := $(abspath $(or $(VASOT_DATA),data))
 
-.PHONY: help tutorial check test fuzz lab notebooks screenshots install clean
+.PHONY: help tutorial check test fuzz kill lab notebooks screenshots install clean
 
 help:  ## what make can do
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## ?/\1\t/' | expand -t 14
@@ -39,6 +39,9 @@ test: $(COMPILED)  ## the whole suite and the stored outputs of the notebooks, a
 
 fuzz: $(COMPILED)  ## 10,000 random inputs of every kind, a few minutes; counts go to results/reliability.json
 	VASOT_FUZZ=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist load tests/fuzz
+
+kill: $(COMPILED)  ## a hundred killed commands, each given again and compared; counts go to results/reliability.json
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.kill
 
 lab: $(READY)  ## opens JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

@@ -1,9 +1,8 @@
-"""results/reliability.json: what `make fuzz`, `make kill` and `make mutate` counted, each in its own part."""
+"""results/reliability.json: what `make fuzz` and `make kill` counted, each in its own part."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,3 @@ def write_part(name: str, content: dict[str, Any]) -> None:
     """Put what one command counted in the place of what it counted before."""
     parts = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     RESULTS.write_text(json.dumps({**parts, name: content}, indent=1, sort_keys=True) + "\n")
-
-
-def cpu_seconds() -> float:
-    """Of this process and its children that have ended."""
-    used = os.times()
-    return used.user + used.system + used.children_user + used.children_system

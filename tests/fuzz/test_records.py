@@ -72,14 +72,14 @@ WORDS = st.sampled_from(
 TEXTS = st.lists(WORDS, max_size=8).map("".join)
 
 
-@inputs(900)
+@inputs(1500)
 @given(text=TEXTS | st.text(max_size=20))
 def test_values_on_the_command_line(text: str) -> None:
     values = attempt("yaml", lambda: _read_values([("lr", text)]))
     assert values is None or set(values) == {"lr"}
 
 
-@inputs(300)
+@inputs(500)
 @given(data=st.data())
 def test_state_of_a_run(data: st.DataObject) -> None:
     run: Any = {"notebook": "a.ipynb", "code": "0", "parameters": {"seed": 0, "lr": 1e-3}, "status": "finished"}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.fuzz.conftest import attempt, inputs, odd, usually
+from tests.fuzz.conftest import attempt, inputs, odd, odd_size, usually
 from vasot_lib.transport import Alignment, Distinct, Far, Near, Plan, Segmentation, align_long, solve
 
 DTYPES = [*[torch.float32] * 8, *[torch.float64] * 5, torch.float16, torch.bfloat16, torch.int64]
@@ -17,8 +17,8 @@ weights = usually(st.sampled_from([1e-12, 1e-6, 1e-3, 0.01, 0.07, 0.5, 10.0, 1e6
 relaxations = st.none() | weights
 sizes = st.integers(1, 20)
 schedules = {
-    "scheme": usually(st.sampled_from(["sinkhorn", "mirror"])), "iterations": usually(st.integers(1, 5)),
-    "sweeps": usually(st.integers(1, 3)), "finish": usually(st.booleans()),
+    "scheme": usually(st.sampled_from(["sinkhorn", "mirror"])), "iterations": usually(st.integers(1, 5), odd_size),
+    "sweeps": usually(st.integers(1, 3), odd_size), "finish": usually(st.booleans()),
 }  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def check(plan: Plan, shape: tuple[int, ...], finish: bool) -> None:
         assert (plan.marginal_error_x if rows_last else plan.marginal_error_y).max() < 1e-3
 
 
-@inputs(1800)
+@inputs(1200)
 @given(data=st.data())
 def test_solve(data: st.DataObject) -> None:
     draw = data.draw
@@ -136,7 +136,7 @@ dummies = {
 }  # fmt: skip
 
 
-@inputs(700)
+@inputs(500)
 @given(data=st.data())
 def test_recipes(data: st.DataObject) -> None:
     draw = data.draw
@@ -166,7 +166,7 @@ def test_long(data: st.DataObject) -> None:
     n, m = draw(st.integers(1, 30)), draw(st.integers(1, 30))
     x, y = embeddings(draw, n, 4), embeddings(draw, m, 4)
     options = {name: draw(values) for name, values in {**recipe_options, **dummies}.items()}
-    bins, sweeps = draw(usually(st.integers(2, 20))), draw(usually(st.integers(0, 3)))
+    bins, sweeps = draw(usually(st.integers(2, 20), odd_size)), draw(usually(st.integers(0, 3), odd_size))
 
     def rows() -> Tensor:
         return align_long(x, y, Alignment(**options), bins, sweeps).rows(0, len(x))

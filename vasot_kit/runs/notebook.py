@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import distributions
@@ -110,7 +111,8 @@ def effective_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[
     if not any("parameters" in cell.metadata.get("tags", ()) for cell in cells):
         raise InputError(f"{notebook.name} has no cell tagged 'parameters'; add one that holds plain literals")
     try:
-        inspected = papermill.inspect_notebook(notebook)
+        with warnings.catch_warnings(action="ignore"):  # of cells without an id, which are no fault of who runs it
+            inspected = papermill.inspect_notebook(notebook)
     except (ValueError, AttributeError, TypeError, LookupError, nbformat.ValidationError, PapermillException) as error:
         raise InputError(f"{notebook.name} names no kernel; save it once from Jupyter with a Python kernel") from error
     values = {name: _default(notebook, name, found) for name, found in inspected.items()}
@@ -225,7 +227,8 @@ def _read_notebook(notebook: Path) -> nbformat.NotebookNode:
     no_notebook = DataError(f"{_shown(notebook)} is not a notebook; give the path of an .ipynb file")
     logging.getLogger("traitlets").setLevel(logging.CRITICAL)  # nbformat would print what it finds invalid
     try:
-        found = nbformat.read(notebook, as_version=4)
+        with warnings.catch_warnings(action="ignore"):
+            found = nbformat.read(notebook, as_version=4)
     except (
         ValueError,
         AttributeError,

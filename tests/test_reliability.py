@@ -1,0 +1,19 @@
+"""The README has the counts of results/reliability.json, and these are of runs without a failure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.reliability import RESULTS
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_readme_has_the_measured_counts() -> None:
+    kill = json.loads(RESULTS.read_text())["kill"]
+    section = README.read_text().split("## What is promised")[1].split("\n## ")[0]
+    assert f"`make kill`: {kill['killed']} kills at {kill['points']} moments" in section
+    assert [kill[what] for what in ("different", "failed", "left_behind", "outlived")] == [0] * 4
+    for name in ("points", "killed", "different", "failed", "left_behind", "outlived"):
+        assert kill[name] == sum(command[name] for command in kill["commands"].values())
