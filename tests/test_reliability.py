@@ -14,6 +14,9 @@ def test_the_readme_has_the_measured_counts() -> None:
     kill = json.loads(RESULTS.read_text())["kill"]
     section = README.read_text().split("## What is promised")[1].split("\n## ")[0]
     assert f"`make kill`: {kill['killed']} kills at {kill['points']} moments" in section
+    fuzz = json.loads(RESULTS.read_text())["fuzz"]
+    assert f"`make fuzz`: {fuzz['inputs']:,} random inputs, {fuzz['calls']:,} calls" in section
+    assert fuzz["failed"] == 0 and fuzz["calls"] == sum(sum(kind.values()) for kind in fuzz["kinds"].values())
     assert [kill[what] for what in ("different", "failed", "left_behind", "outlived")] == [0] * 4
     for name in ("points", "killed", "different", "failed", "left_behind", "outlived"):
         assert kill[name] == sum(command[name] for command in kill["commands"].values())

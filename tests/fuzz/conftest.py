@@ -24,7 +24,7 @@ from vasot_lib.errors import VasotError
 
 ALL = os.environ.get("VASOT_FUZZ") == "1"
 SHORT = 100
-KINDS = 10  # without any of them the counts are not written
+KINDS = 12  # without any of them the counts are not written
 COUNTS: Counter[tuple[str, str]] = Counter()  # (kind, what became of an input) -> how often
 
 Result = TypeVar("Result")
