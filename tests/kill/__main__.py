@@ -115,7 +115,6 @@ def start(job: Job, inputs: Path, place: Path) -> int:
         os.chdir(inputs)
         os.environ |= {MARK: str(place), "VASOT_CACHE": str(place / "cache"), "TMPDIR": str(place / "tmp")}
         tempfile.tempdir = None
-        tqdm.set_lock(threading.RLock())  # not one that all forks share, which a killed one may hold
         for stream in (1, 2):
             os.dup2(os.open(place / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
         from vasot_kit.cli import main
@@ -262,6 +261,7 @@ def judge(job: Job, inputs: Path, scratch: Path, report: Callable[[str], None]) 
 
 
 def main() -> int:
+    tqdm.set_lock(threading.RLock())  # its own is shared by all forks, and a killed one may hold it
     # All that the commands import, before the first fork.
     import papermill  # noqa: F401
     from distributed import LocalCluster  # noqa: F401
