@@ -47,6 +47,11 @@ def dummy() -> Explorer:
     return explore_dummy(X, Y, background=DATA.background)
 
 
+def length() -> Explorer:
+    """The sliders of a generated procedure."""
+    return explore_length()
+
+
 EXPLORERS: dict[str, Callable[[], Explorer]] = {
-    "pair": pair, "structure": structure, "dummy": dummy, "length": explore_length
+    "pair": pair, "structure": structure, "dummy": dummy, "length": length
 }  # fmt: skip
