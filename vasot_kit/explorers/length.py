@@ -9,6 +9,7 @@ from vasot_kit.experiments.auto import RADIUS_PER_LENGTH, action_length
 from vasot_kit.explorers.explorer import Explorer, View
 from vasot_kit.figures import plot_action_length
 from vasot_lib.data import toy
+from vasot_lib.evaluation import segments
 
 
 def explore_length(n_videos: int = 6, seed: int = 0) -> Explorer:
@@ -25,8 +26,8 @@ def explore_length(n_videos: int = 6, seed: int = 0) -> Explorer:
     def draw(steps: int, repeats: float, noise: float) -> View:
         data = toy(n_videos, steps, repeats=repeats, noise=noise, seed=seed)
         found = action_length(data, seed)
-        counts = [1 + int((video.labels.diff() != 0).sum()) for video in data.videos if video.labels is not None]
-        true = float(np.mean([1 / count for count in counts]))
+        labels = [video.labels.numpy() for video in data.videos if video.labels is not None]
+        true = float(np.mean([1 / len(segments(each)[0]) for each in labels]))
         numbers = {"found": found.share, "by the labels": true, "ratio": found.share / true,
                    "radius": RADIUS_PER_LENGTH * found.share}  # fmt: skip
         return View(plot_action_length(found, true), numbers)
