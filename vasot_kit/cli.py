@@ -215,9 +215,21 @@ def sweep(grid: Path, out: Path, workers: int | None, scheduler: str | None) -> 
 @click.option("--epochs", type=int, metavar="N", help="Passes over the videos. Default: as many as the preset says.")
 @click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, mps or auto.")
 @parameter_option("A value by dotted name, e.g. training.lr 3e-4; VALUE is read as YAML. May be repeated.")
+@click.option("--stride", type=int, metavar="N", help="Of a folder: its features are of every N-th frame.")
+@click.option("--fps", type=float, metavar="R", help="Of a folder: its labels are times in seconds, at R frames each.")
+@click.option("--trim", is_flag=True, help="Of a folder: cut features and labels to the shorter of the two.")
 @out_option("Folder of this run; the same command again goes on with it.", required=True)
 def train(
-    dataset: str, method: str, preset: str | None, device: str, out: Path, parameters: Pairs, **options: Any
+    dataset: str,
+    method: str,
+    preset: str | None,
+    device: str,
+    out: Path,
+    parameters: Pairs,
+    stride: int | None,
+    fps: float | None,
+    trim: bool,
+    **options: Any,
 ) -> None:
     """Train a method on a data set and record its scores.
 
@@ -229,7 +241,10 @@ def train(
 
     preset = preset or ("auto" if is_folder(dataset) else "kit")
     training = Training(dataset, method, preset, overrides=_read_values(parameters), **options)
-    path = train_and_score(training, out, device)
+    reading = {"stride": stride, "fps": fps, "trim": trim or None}
+    path = train_and_score(
+        training, out, device, **{name: value for name, value in reading.items() if value is not None}
+    )
     if path is not None:  # only the first of several processes has written it
         print(f"wrote {path}")
 

@@ -359,6 +359,46 @@ def test_of_a_sampled_film_the_length_is_known_to_a_sample(folder: Path, n: int,
             load_recordings(root, Numbers(), fps=10.0)
 
 
+@pytest.mark.parametrize("fps", [None, 10.0, 7.0])
+def test_labels_may_be_times_in_seconds(folder: Path, fps: float | None) -> None:
+    """A sample has the name of the interval in which it is shown, however the film was sampled."""
+    root = labelled(folder, lengths={"a": 35})
+    expected = load_recordings(root, Numbers(), fps=fps)
+    ends = (10 / FPS, 20 / FPS, 30 / FPS, 35 / FPS)
+    lines = [f"{at:.3f}\t{end:.3f}\t{name}\n" for at, end, name in zip((0.0, *ends), ends, STEPS, strict=False)]
+    (root / "groundTruth" / "a").write_text("".join(lines))
+    dataset = load_recordings(root, Numbers(), fps=fps)
+    assert dataset.classes == expected.classes and names(dataset, 0) == names(expected, 0)
+    (root / "groundTruth" / "a").write_text("0.0 0.8 boil\n")
+    with pytest.raises(DataError, match=r"a ends at 0.8 s but a.mp4 at 1.1\d s; correct one of them, or cut to the"):
+        load_recordings(root, Numbers())
+    (root / "groundTruth" / "a").write_text("0.0 5.0 boil\n")
+    with pytest.raises(DataError, match="a ends at 5 s but a.mp4 at 1.1"):
+        load_recordings(root, Numbers())
+    (root / "groundTruth" / "a").write_text("0.0 0.5 boil\n0.6 1.2 pour\n")
+    with pytest.raises(DataError, match="a has no interval at 0.500 s"):
+        load_recordings(root, Numbers())
+
+
+def test_times_of_labels_count_from_the_beginning_of_the_file(folder: Path) -> None:
+    """As players show them: the first picture of this film comes half a second after its sound."""
+    root = labelled(folder, lengths={"a": 30})
+    late = [500 + round(1000 * k / FPS) for k in range(30)]
+    record(root / "videos" / "a.mkv", n=30, fps=FPS, stamps=late, sound=1.6)
+    (root / "videos" / "a.mp4").unlink()
+    (root / "groundTruth" / "a").write_text("0.0 1.0 boil\n1.0 1.5 pour\n")
+    (recording,) = read(root / "videos" / "a.mkv")
+    assert recording.start == pytest.approx(0.5, abs=0.02)
+    assert names(load_recordings(root, Numbers()), 0) == ["boil"] * 15 + ["pour"] * 15
+
+
+def test_a_folder_of_pictures_has_no_times(folder: Path) -> None:
+    root = labelled(folder, "frames", {"a": 12})
+    (root / "groundTruth" / "a").write_text("0.0 0.2 boil\n0.2 0.4 pour\n")
+    with pytest.raises(DataError, match="a has time intervals, but a folder of pictures has no times; give numbers of"):
+        load_recordings(root, Numbers())
+
+
 def test_what_is_missing_or_unknown_is_named(folder: Path) -> None:
     with pytest.raises(DataError, match="kitchen has neither videos/ nor frames/; put the recordings there"):
         load_recordings(folder, Numbers())

@@ -374,6 +374,50 @@ def test_segments_with_commas_and_times_in_seconds(folder):
         load_folder(folder)
 
 
+def test_labels_may_be_times_in_seconds(folder):
+    expected = load_folder(folder)
+    truth = folder / "groundTruth" / "b_long"
+    for lines in (
+        "0.0 0.2 idle,0.2 0.6 pour,0.6 1.0 stir,1.0 1.2 idle",
+        "0.000\t0.200\tidle,0.200\t0.600\tpour,0.600\t1.000\tstir,1.000\t1.150\tidle",  # to within the last frame
+        "0;0.19;idle,0.19;0.601;pour,0.601;1;stir,1;1.3;idle",  # half a frame too long
+        "0-0.2 idle,0.2-0.6 pour,0.6-1.0 stir,1-1.1 idle",
+    ):
+        truth.write_text(lines.replace(",", "\n"))
+        same(folder, expected, fps=5.0)
+    truth.write_text("0 1 idle\n1 3 pour\n3 5 stir\n5 6 idle\n")  # whole seconds
+    same(folder, expected, fps=1)
+    truth.write_text("0 0.1 idle\n0.1 0.3 pour\n0.3 0.5 stir\n0.5 0.6 idle\n")
+    (folder / "groundTruth" / "a_short").write_text("0 0.2 pour\n0.2 0.4 stir\n")
+    same(folder, expected, fps=30, stride=3)
+
+
+def test_times_that_do_not_fit_are_refused(folder):
+    truth = folder / "groundTruth" / "b_long"
+    for lines, message in (
+        ("0.0 0.2 idle,0.4 1.2 pour", r"b_long has no interval at 0.200 s; add one, with the name of"),
+        ("0.3 1.2 pour", "has no interval at 0.000 s"),
+        ("0.0 0.4 idle,0.2 1.2 pour", "line 2 reads '0.2 1.2 pour'; expected an interval that begins at 0.4 s"),
+        ("0.0 0.0 idle,0.0 1.2 pour", "line 1 reads '0.0 0.0 idle'; .* and ends after it begins"),
+        ("0.0 12.0 pour", r"b_long has 60 labels but b_long.npy has 6 feature rows .*every 10th frame"),
+        ("0.0 0.8 pour", r"b_long has 4 labels but b_long.npy has 6 feature rows .difference -2.*trim"),
+        ("0.0 1.2 jump", "label 'jump' in .*b_long is not in .*mapping.txt"),
+        ("0.0 1.2 pour,idle", "line 2 reads 'idle'; expected 'first-last name'"),
+        ("0.0 99999999999.0 pour", "ends at 1e.11 s, more than 100000000 frames"),
+    ):
+        truth.write_text(lines.replace(",", "\n"))
+        with pytest.raises(DataError, match=message) as caught:
+            load_folder(folder, fps=5.0)
+        assert "\n" not in str(caught.value)
+    truth.write_text("0.0 0.8 pour\n")
+    assert len(load_folder(folder, fps=5.0, trim=True).videos[1]) == 4
+    truth.write_text("0 3 pour\n3 6.5 idle\n")
+    with pytest.raises(DataError, match=r"line 2 reads '3 6.5 idle', a time interval; .*load_folder\(fps=...\), --fps"):
+        load_folder(folder)
+    with pytest.raises(InputError, match="fps is 0"):
+        load_folder(folder, fps=0)
+
+
 def test_a_class_may_be_called_like_a_segment(folder):
     (folder / "mapping" / "mapping.txt").write_text("-1 idle\n3 stir\n7 1 2 go\n12 pour\n")
     (folder / "groundTruth" / "b_long").write_text("1 2 go\n" * 6)

@@ -11,11 +11,14 @@ import torch
 
 from vasot_kit.cli import main
 from vasot_kit.datasets import load_dataset
+from vasot_kit.experiments.auto import well_scaled
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.evaluate import baseline_rows, by_activity, evaluate
+from vasot_kit.folders import load_folder, save_folder
 from vasot_kit.runs import training
 from vasot_kit.runs.records import collect
 from vasot_kit.runs.training import BASELINES, Training, run_study
+from vasot_lib.data import toy
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.training import fit, load_checkpoint
 
@@ -202,9 +205,42 @@ def test_train_records_what_the_library_computes_and_goes_on(
     assert "made by another configuration" in capsys.readouterr().err
 
 
+def test_train_reads_a_folder_by_its_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Features of every third frame, labels in seconds, and a few labels too many."""
+    monkeypatch.setattr(training, "baseline_rows", lambda *_: [])
+    data, folder = toy(3), tmp_path / "mine"
+    names = {video.name: [data.classes[k] for k in video.labels.tolist()] for video in data.videos}
+    save_folder(folder, {v.name: (v.features.numpy(), names[v.name]) for v in data.videos}, data.classes)
+    plain = load_folder(folder)
+
+    def train(*options: str) -> int:
+        words = ["train", str(folder), "asot", "--epochs", "1", "-p", "training.frames", "16"]
+        return main([*words, *options, "--out", str(tmp_path / f"run{len(options)}")])
+
+    for name, labels in names.items():
+        lines = [f"{k / 10:.1f} {(k + 1) / 10:.1f} {label}\n" for k, label in enumerate(labels)]
+        (folder / "groundTruth" / name).write_text("".join(lines))
+    assert train() == 1
+    assert "a time interval; give its first and last frame" in capsys.readouterr().err
+    assert train("--fps", "30", "--stride", "3") == 0
+    content = json.loads((tmp_path / "run4" / "metrics.json").read_text())
+    assert content["data"] == {"mine": well_scaled(plain).checksum()}
+    first = min(names)
+    with (folder / "groundTruth" / first).open("a") as file:
+        file.write(f"{len(names[first]) / 10:.1f} 999.0 {names[first][-1]}\n")
+    assert train("--fps", "30", "--stride", "3") == 1
+    assert "correct one of them or pass trim=True (--trim)" in capsys.readouterr().err
+    assert train("--fps", "30", "--stride", "3", "--trim") == 0
+    content = json.loads((tmp_path / "run5" / "metrics.json").read_text())
+    assert content["data"] == {"mine": well_scaled(plain).checksum()}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["toy", "vasot", "--stride", "3", "--trim"], "stride, trim is for folders of features; 'toy' is a data set"),
         (["toy", "vasto"], "did you mean 'vasot'"),
         (["toi", "vasot"], "did you mean 'toy'"),
         (["toy", "vasot", "--preset", "papr"], "did you mean 'paper'"),

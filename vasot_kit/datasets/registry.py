@@ -118,20 +118,24 @@ def is_folder(name: str) -> bool:
     return name.partition("/")[0] not in DATASETS and (name.startswith((".", "/", "~")) or Path(name).is_dir())
 
 
-def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
+def load_dataset(name: str, root: str | Path | None = None, **reading: Any) -> Dataset:
     """Read a registered data set or a folder of features; mocap6 and pose2sim are downloaded on their first use.
 
     Args:
         name: a key of ``DATASETS``, or ``key/activity`` where its entry has activities, or the path of a folder as
             :func:`vasot_kit.folders.load_folder` reads it.
         root: the data root; see ``data_root``.
+        reading: of a folder, the arguments of :func:`vasot_kit.folders.load_folder`.
 
     Raises:
-        InputError: unknown name or activity; the message lists the known ones.
+        InputError: unknown name or activity; the message lists the known ones. Also ``reading`` for anything else than
+            a folder.
         DataError: the data is absent (the message names the command that brings it) or damaged.
     """
     if is_folder(name):
-        return load_folder(Path(name).expanduser())
+        return load_folder(Path(name).expanduser(), **reading)
+    if reading:
+        raise InputError(f"{', '.join(reading)} is for folders of features; {name!r} is a data set that needs none")
     entry, activity = find_entry(name)
     folder = data_root(root)
     if entry.origin != "first use" and not entry.present(folder):

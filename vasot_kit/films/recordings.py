@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 
 from vasot_kit.cache import cache_folder
 from vasot_kit.films.media import content_hash, probe, stream, video_files
-from vasot_kit.folders.files import read_labels, read_mapping
+from vasot_kit.folders.files import Interval, names_at, read_intervals, read_labels, read_mapping
 from vasot_kit.folders.reading import read_split
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import DataError, InputError
@@ -327,17 +327,42 @@ def label_lines(
     file = next((p for p in (*stems, *(stem.with_name(f"{stem.name}.txt") for stem in stems)) if p.is_file()), None)
     if file is None:
         raise DataError(f"{truth / key} is missing; add the labels of {recording.path.name} or remove that recording")
-    labels = read_labels(file, names)
+    intervals = read_intervals(file, names)
+    labels = read_labels(file, names) if intervals is None else [each.name for each in intervals]
     unknown = next((label for label in labels if label not in names), None)
     if unknown is not None:
         raise DataError(f"label {unknown!r} in {file} is not in the mapping; add it there or correct the label")
+    if intervals is not None:
+        return _labels_in_time(file, recording, intervals, trim)
+    return [labels[row] for row in _labelled_frames(file, recording, len(labels), fps, trim)]
+
+
+def _labelled_frames(file: Path, recording: Recording, count: int, fps: float | None, trim: bool) -> list[int]:
+    """The numbers of the sampled frames that have one of the ``count`` labels of a film's frames."""
     # The length of the whole film is not known where it was sampled: the frames after the last sample may be as many as
     # lie between two samples.
     last = int(recording.index[-1])
     rest = 1 if fps is None else int(np.diff(recording.index).max()) + 1
-    if not 0 < len(labels) - last <= rest and not (trim and labels):
+    if not 0 < count - last <= rest and not (trim and count):
         raise DataError(
-            f"{file} has {len(labels)} labels but {recording.path.name} has {last + 1} frames "
-            f"(difference {len(labels) - last - 1:+d}); correct one of them, or cut to the shorter with --trim"
+            f"{file} has {count} labels but {recording.path.name} has {last + 1} frames "
+            f"(difference {count - last - 1:+d}); correct one of them, or cut to the shorter with --trim"
         )
-    return [labels[row] for row in recording.index.tolist() if row < len(labels)]
+    return [row for row in recording.index.tolist() if row < count]
+
+
+def _labels_in_time(file: Path, recording: Recording, intervals: Sequence[Interval], trim: bool) -> list[str]:
+    """The names of the sampled frames by the time at which a player shows them, from the beginning of the file."""
+    if recording.path.is_dir():
+        raise DataError(f"{file} has time intervals, but a folder of pictures has no times; give numbers of frames")
+    times, end = recording.start + recording.times, intervals[-1].end
+    labels = names_at(file, intervals, times)
+    step = float(np.diff(times).max())
+    missing = len(times) - len(labels)
+    # Players show the length of the sound too, which may end a little later.
+    if (missing > 1 or end > times[-1] + max(2 * step, 0.5)) and not (trim and labels):
+        raise DataError(
+            f"{file} ends at {end:g} s but {recording.path.name} at {times[-1] + step:.2f} s; correct one of them, or "
+            "cut to the shorter with --trim"
+        )
+    return labels if trim else labels + labels[-1:] * missing

@@ -6,9 +6,10 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from vasot_lib.errors import DataError
 TEXT, ARRAYS = (".txt", ".csv"), (".npy", ".npz")
 SEGMENT = re.compile(r"(\d+(?:\.\d+)?)\s*[-–,;:\s]\s*(\d+(?:\.\d+)?)\s*[,;:\s]\s*(\S.*)")
 MOST_FRAMES = 10**8  # of a segment
+ROUNDED = 1e-3  # seconds to which the times in files of labels are given
 # What NumPy and zipfile raise for damaged files.
 PROBLEMS = (
     *(ValueError, TypeError, EOFError, OSError, KeyError, SyntaxError, MemoryError, NotImplementedError, RuntimeError),
@@ -82,39 +84,54 @@ def _read_text_table(file: Path) -> np.ndarray:
     return np.loadtxt(rows, ndmin=2)
 
 
-def read_labels(file: Path, known: Container[str] = ()) -> list[str]:
-    """The class name of every frame, from one name per line or from segments ``first last name`` in frames.
+class Interval(NamedTuple):
+    """A piece of a recording, from a time until before another one, in seconds, and the name of its class."""
 
-    Segments count from 1 and include their last frame, or count from 0 and end before the first frame of the next one;
-    from 0 they include their last frame where each begins one frame after the end of the one before.
+    start: float
+    end: float
+    name: str
+
+
+def read_labels(file: Path, known: Container[str] = (), fps: float | None = None) -> list[str]:
+    """The class name of every frame, from one name per line or from segments ``first last name``.
+
+    Segments in frames count from 1 and include their last frame, or count from 0 and end before the first frame of the
+    next one; from 0 they include their last frame where each begins one frame after the end of the one before.
     Numbers and name are separated by a dash, comma, semicolon, colon or white space.
 
     Args:
         file: the text file.
         known: class names; if the first line is one of them, every line is a name, whatever it looks like.
+        fps: frames per second; with it segments are times in seconds.
 
     Raises:
-        DataError: empty, not text, times in seconds, or segments that overlap or leave a gap.
+        DataError: empty, not text, times in seconds without ``fps``, or segments that overlap or leave a gap.
     """
     lines = read_lines(file)
     if not lines:
         raise DataError(f"{file} is empty; copy it again or remove it together with its features")
-    found = [SEGMENT.fullmatch(line) for line in lines]
-    if lines[0] in known or found[0] is None:
+    intervals = read_intervals(file, known, whole=fps is not None)
+    if intervals is not None:
+        if fps is None:
+            number, line = next((n, line) for n, line in enumerate(lines, start=1) if _is_timed(line))
+            raise DataError(
+                f"{file} line {number} reads {line!r}, a time interval; give its first and last frame, one class name "
+                "per line and frame, or the frames per second: load_folder(fps=...), --fps of vasot train"
+            )
+        frames = (intervals[-1].end - ROUNDED) * fps
+        if frames > MOST_FRAMES:
+            raise DataError(
+                f"{file} ends at {intervals[-1].end:g} s, more than {MOST_FRAMES} frames; correct it by hand"
+            )
+        return names_at(file, intervals, np.arange(np.ceil(frames)) / fps)
+    found = _segments(file, lines, known)
+    if not found:
         return lines
     labels: list[str] = []
     from_zero = float(found[0][1]) == 0
     # Counted from 0 with the last frame included, as 0-9, 10-14.
-    pairs = [(each, following) for each, following in pairwise(found) if each and following]
-    included = from_zero and bool(pairs) and all(float(b[1]) == float(a[2]) + 1 for a, b in pairs)
+    included = from_zero and len(found) > 1 and all(int(b[1]) == int(a[2]) + 1 for a, b in pairwise(found))
     for number, (line, match) in enumerate(zip(lines, found, strict=True), start=1):
-        if match is None:
-            raise DataError(f"{file} line {number} reads {line!r}; expected 'first-last name' as in the lines before")
-        if "." in match[1] + match[2]:
-            raise DataError(
-                f"{file} line {number} reads {line!r}, a time interval; give its first and last frame, "
-                "or one class name per line and frame"
-            )
         first, last = int(match[1]) - (not from_zero), int(match[2]) + included
         if first != len(labels) or last <= first:
             raise DataError(
@@ -125,6 +142,71 @@ def read_labels(file: Path, known: Container[str] = ()) -> list[str]:
             raise DataError(f"{file} line {number} reads {line!r}, more than {MOST_FRAMES} frames; correct it by hand")
         labels += [match[3]] * (last - first)
     return labels
+
+
+def read_intervals(file: Path, known: Container[str] = (), whole: bool = False) -> list[Interval] | None:
+    """The lines ``start end name`` of a file whose segments are times in seconds, as a number with a point tells.
+
+    Args:
+        file: the text file.
+        known: as in :func:`read_labels`.
+        whole: whole numbers are seconds too.
+
+    Returns:
+        None where the file has something else.
+
+    Raises:
+        DataError: empty, not text, an interval that ends before it begins, or one that begins before the last one ends.
+    """
+    lines = read_lines(file)
+    found = _segments(file, lines, known)
+    if not found or not (whole or any(map(_is_timed, lines))):
+        return None
+    intervals: list[Interval] = []
+    for number, (line, match) in enumerate(zip(lines, found, strict=True), start=1):
+        start, end = float(match[1]), float(match[2])
+        least = intervals[-1].end if intervals else 0.0
+        if start < least - ROUNDED or end <= start:
+            raise DataError(
+                f"{file} line {number} reads {line!r}; expected an interval that begins at {least:g} s or later and "
+                "ends after it begins, correct it by hand"
+            )
+        intervals.append(Interval(start, end, match[3]))
+    return intervals
+
+
+def names_at(file: Path, intervals: Sequence[Interval], times: np.ndarray) -> list[str]:
+    """The names of (N,) times in seconds that lie before the end of the last interval.
+
+    Raises:
+        DataError: one of them lies in none.
+    """
+    starts, ends = (np.array([getattr(each, side) for each in intervals]) for side in ("start", "end"))
+    times = times[times < ends[-1] - ROUNDED] + ROUNDED
+    place = np.searchsorted(starts, times, side="right") - 1
+    lost = (place < 0) | (times >= ends[place])
+    if lost.any():
+        at = times[lost.argmax()] - ROUNDED
+        raise DataError(
+            f"{file} has no interval at {at:.3f} s; add one, with the name of the background if nothing happens"
+        )
+    return [intervals[k].name for k in place]
+
+
+def _segments(file: Path, lines: Sequence[str], known: Container[str]) -> list[re.Match[str]]:
+    """The parts of all lines; none where the first line is a name."""
+    found = [SEGMENT.fullmatch(line) for line in lines]
+    if not lines or lines[0] in known or found[0] is None:
+        return []
+    for number, (line, match) in enumerate(zip(lines, found, strict=True), start=1):
+        if match is None:
+            raise DataError(f"{file} line {number} reads {line!r}; expected 'first-last name' as in the lines before")
+    return [match for match in found if match]
+
+
+def _is_timed(line: str) -> bool:
+    match = SEGMENT.fullmatch(line)
+    return match is not None and "." in match[1] + match[2]
 
 
 def read_mapping(file: Path) -> list[str]:

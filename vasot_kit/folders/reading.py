@@ -1,7 +1,7 @@
 """Labelled feature folders, the layout of the ASOT, CTE and MS-TCN family (SPEC section 8).
 
 <path>/features/[<activity>/]<video>.npy | .npz | .txt | .csv    (N, D), one row per frame; or all (D, N), as MS-TCN's
-<path>/groundTruth/[<activity>/]<video>[.txt]       one class name per line, or "first last name" per segment in frames
+<path>/groundTruth/[<activity>/]<video>[.txt]       one class name per line, or "first last name" per segment
 <path>/mapping/mapping.txt                          one "id name" per line
 <path>/splits/<part>.txt                            one "[<activity>/]<video>" per line, where a split is published
 """
@@ -22,7 +22,7 @@ from vasot_kit.folders.files import (
     read_mapping,
     read_merged_mapping,
 )
-from vasot_lib.checks import Count, check_value
+from vasot_lib.checks import Count, Positive, check_value
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import DataError, unknown_name
 
@@ -38,6 +38,7 @@ def load_folder(
     merge: bool = False,
     trim: bool = False,
     stride: int = 1,
+    fps: float | None = None,
 ) -> Dataset:
     """Read a labelled feature folder, with the videos sorted by file name.
 
@@ -54,6 +55,8 @@ def load_folder(
             :func:`read_merged_mapping`.
         trim: if features and labels of a video differ in length, cut both to the shorter instead of refusing it.
         stride: features are of every stride-th frame; only the labels of these frames are used.
+        fps: frames per second, of which features may be every stride-th; with it segments in ``groundTruth/`` are times
+            in seconds, otherwise they are numbers of frames.
 
     Features are turned round where they can only be (channels, frames): all videos have as many rows, which are not as
     many as their labels, and differ in the number of columns or have about as many columns as labels.
@@ -67,6 +70,7 @@ def load_folder(
     """
     check_value("n_actions", n_actions, Count | None)
     check_value("stride", stride, Count)
+    check_value("fps", fps, Positive | None)
     root = Path(path)
     file = root / mapping
     if background is None and not file.exists() and not (root / "groundTruth").exists():
@@ -77,9 +81,11 @@ def load_folder(
     files = _feature_files(root / "features", activity)
     truths = [_truth_file(each, root) for each in files]
     tables = [read_features(each) for each in files]
-    labelled = [_known_labels(truth, names, file)[::stride] for truth in truths]
+    labelled = [_known_labels(truth, names, file, fps)[::stride] for truth in truths]
+    # With a stride the last frame may be there or not, as its extraction rounded; times are rounded too.
+    loose = stride > 1 or fps is not None
     recordings = [
-        (each, *_fitted(each, features, truth, labels, trim, stride))
+        (each, *_fitted(each, features, truth, labels, trim, stride, loose))
         for each, features, truth, labels in zip(
             files, _turned(tables, [len(labels) for labels in labelled]), truths, labelled, strict=True
         )
@@ -172,8 +178,8 @@ def _about(frames: int, labels: int) -> bool:
     return abs(frames - labels) <= 0.02 * labels
 
 
-def _known_labels(truth: Path, names: Mapping[str, str], mapping: Path) -> list[str]:
-    labels = read_labels(truth, names)
+def _known_labels(truth: Path, names: Mapping[str, str], mapping: Path, fps: float | None) -> list[str]:
+    labels = read_labels(truth, names, fps)
     unknown = next((label for label in labels if label not in names), None)
     if unknown is not None:
         raise DataError(f"label {unknown!r} in {truth} is not in {mapping}; add it there or correct the label")
@@ -181,23 +187,22 @@ def _known_labels(truth: Path, names: Mapping[str, str], mapping: Path) -> list[
 
 
 def _fitted(
-    file: Path, features: torch.Tensor, truth: Path, labels: list[str], trim: bool, stride: int
+    file: Path, features: torch.Tensor, truth: Path, labels: list[str], trim: bool, stride: int, loose: bool
 ) -> tuple[torch.Tensor, list[str]]:
     """Features and labels of one video, cut to one length where that is allowed."""
     n, m = len(features), len(labels)
     shorter = min(n, m)
-    # With a stride the last frame may be there or not, as its extraction rounded.
-    if n != m and not trim and not (stride > 1 and abs(n - m) <= 1):
+    if n != m and not trim and not (loose and abs(n - m) <= 1):
         said = f"{truth} has {m} labels but {file.name} has {n} feature rows (difference {m - n:+d}"
         ratio = round(m / n)
         if stride == 1 and ratio > 1 and abs(m - ratio * n) < ratio:
             raise DataError(
-                f"{said}); features of every {ratio}th frame? then pass stride={ratio} to load_folder, or keep the "
-                "labels of these frames only"
+                f"{said}); features of every {ratio}th frame? then pass stride={ratio} to load_folder (--stride "
+                f"{ratio} to vasot train), or keep the labels of these frames only"
             )
         if max(n, m) > 1.1 * shorter:
             said += f", {max(n, m) / shorter:.2f} times as many: another video, or another frame rate"
-        raise DataError(f"{said}); correct one of them or pass trim=True to cut to {shorter}")
+        raise DataError(f"{said}); correct one of them or pass trim=True (--trim) to cut to {shorter}")
     return features[:shorter], labels[:shorter]
 
 

@@ -83,7 +83,7 @@ class Training:
         return dict(self.overrides) | {name: value for name, value in others if value not in (None, "")}
 
 
-def train_and_score(training: Training, out: Path, device: str = "cpu") -> Path | None:
+def train_and_score(training: Training, out: Path, device: str = "cpu", **reading: Any) -> Path | None:
     """Train, score and record: ``out`` gets ``weights.safetensors``, ``model.json`` and ``metrics.json``.
 
     Of a data set with several activities ``metrics.json`` also has a row for each of them.
@@ -96,6 +96,7 @@ def train_and_score(training: Training, out: Path, device: str = "cpu") -> Path 
         training: of a method; its ``line`` does not matter.
         out: the folder of this run, made if needed; on several nodes one that the first can write to.
         device: ``cpu``, ``cuda`` or ``auto``.
+        reading: of a folder, arguments of :func:`vasot_kit.folders.load_folder`.
 
     Returns:
         The path of ``metrics.json``; None in all processes but the first.
@@ -104,7 +105,7 @@ def train_and_score(training: Training, out: Path, device: str = "cpu") -> Path 
         InputError: a bad name or value, or the weights in ``out`` come from more epochs than asked for.
         DataError: the data set is absent, or ``out`` holds another configuration's weights.
     """
-    data = _load(training)
+    data = _load(training, **reading)
     training.config(device, data)
     if is_first_process():
         out.mkdir(parents=True, exist_ok=True)
@@ -164,9 +165,9 @@ def run_study(
     ]
 
 
-def _load(training: Training, data_root: Path | str | None = None) -> Dataset:
+def _load(training: Training, data_root: Path | str | None = None, **reading: Any) -> Dataset:
     """The data set of a training; a folder's features are scaled for ``auto``, which is for recordings of any kind."""
-    data = load_dataset(training.dataset, data_root)
+    data = load_dataset(training.dataset, data_root, **reading)
     return well_scaled(data) if training.preset == "auto" and is_folder(training.dataset) else data
 
 
