@@ -259,9 +259,25 @@ def test_align_hands_on_its_films_and_options(called: dict[str, Any], capsys: py
     films = [Path("a.mp4"), Path("b"), Path("c.avi")]
     assert main(["align", *map(str, films), "--out", "o"]) == 0
     assert called == {"given": (films, Path("o")), "features": "motion", "fps": None, "device": "cpu"}
-    assert capsys.readouterr().out == "wrote o\n"
+    assert capsys.readouterr().out == "wrote o; open o/report.html in a browser\n"
     assert main(["align", "a", "b", "--out", "o", "--features", "timm:x", "--fps", "7.5", "--device", "cuda"]) == 0
     assert (called["features"], called["fps"], called["device"]) == ("timm:x", 7.5, "cuda")
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_the_report_is_opened_where_that_is_wanted(
+    called: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    found: bool,
+) -> None:
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or found)
+    assert main(["align", "a", "b", "--out", str(tmp_path)]) == 0 and opened == []
+    assert main(["align", "a", "b", "--out", str(tmp_path), "--open"]) == 0
+    assert opened == [(tmp_path / "report.html").as_uri()]
+    assert ("open the report by hand" in capsys.readouterr().err) == (not found)
 
 
 def test_segment_takes_the_films_of_a_folder_but_not_its_own_results(called: dict[str, Any], tmp_path: Path) -> None:
@@ -334,7 +350,7 @@ def test_the_three_commands_write_what_they_say(
     }
     for name, arguments in commands.items():
         assert main([*arguments, "--out", str(tmp_path / name)]) == 0
-        assert capsys.readouterr().out == f"wrote {tmp_path / name}\n"
+        assert capsys.readouterr().out.startswith(f"wrote {tmp_path / name}")
     assert (tmp_path / "aligned" / "side_by_side.mp4").is_file()
     assert {"segments.csv", "one.eaf", "two.csv"} <= {file.name for file in (tmp_path / "segmented").iterdir()}
     assert sorted(file.name for file in (tmp_path / "described" / "features").iterdir()) == ["one.npy", "two.npy"]

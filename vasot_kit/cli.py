@@ -178,6 +178,20 @@ def film_options(features: str) -> Decorator:
     return add
 
 
+open_option = click.option("--open", "shown", is_flag=True, help="Open the report in the browser.")
+
+
+def _wrote(out: Path, shown: bool) -> None:
+    """Say where the results are, and open their page if that is wanted."""
+    import webbrowser
+
+    from vasot_kit.own_films.report import REPORT
+
+    print(f"wrote {out}; open {out / REPORT} in a browser")
+    if shown and not webbrowser.open((out / REPORT).resolve().as_uri()):
+        print("no browser was found; open the report by hand", file=sys.stderr)
+
+
 @command("vasot run notebooks/40_train.ipynb -p method vasot -p seed 3 --out outputs")
 @click.argument("notebook", type=PATH)
 @parameter_option("A parameter of the notebook; VALUE is read as YAML. May be repeated.")
@@ -252,7 +266,8 @@ def train(
 @command("vasot align A.mp4 B.mp4 --out aligned")
 @click.argument("films", nargs=-1, required=True, type=PATH, metavar="FILM...")
 @film_options("motion")
-def align(films: Sequence[Path], out: Path, **options: Any) -> None:
+@open_option
+def align(films: Sequence[Path], out: Path, shown: bool, **options: Any) -> None:
     """Align films of the same thing with the first of them.
 
     A FILM is a video file or a folder of pictures.
@@ -260,7 +275,7 @@ def align(films: Sequence[Path], out: Path, **options: Any) -> None:
     from vasot_kit.own_films.align import align_films
 
     align_films(list(films), out, **options)
-    print(f"wrote {out}")
+    _wrote(out, shown)
 
 
 @command("vasot segment FOLDER --actions 6 --out segmented")

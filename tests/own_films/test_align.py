@@ -20,7 +20,9 @@ from vasot_kit.own_films.matching import MatchingSettings
 from vasot_kit.own_films.outputs import GAP
 from vasot_lib.errors import DataError, InputError
 
-FILES = ["alignment.png", "config.json", "correspondence.csv", "plan.npz", "side_by_side.mp4"]
+OF_A_PAIR = ["alignment.eaf", "alignment.png", "correspondence.csv", "pieces.vtt", "plan.npz", "side_by_side.mp4"]
+OF_A_CALL = ["config.json", "report.html", "result.json"]
+FILES = sorted([*OF_A_PAIR, *OF_A_CALL])
 N, M = 50, 57  # frames of the two films
 
 
@@ -56,6 +58,9 @@ def test_every_result_names_the_same_configuration(aligned: Path) -> None:
         assert image.info["Description"] == f"config {mark}"
     with av.open(str(aligned / "side_by_side.mp4")) as container:
         assert container.metadata["comment"] == f"config {mark}"
+    assert json.loads((aligned / "result.json").read_text())["config"] == mark
+    assert all(f"config {mark}" in (aligned / name).read_text() for name in ("pieces.vtt", "alignment.eaf"))
+    assert f"<code>{mark}</code>" in (aligned / "report.html").read_text()
 
 
 def test_the_table_has_a_row_for_every_frame(aligned: Path) -> None:
@@ -90,10 +95,14 @@ def test_config_says_what_was_asked_for(aligned: Path, films: list[Path]) -> Non
     assert [film["name"] for film in config["recordings"]] == [film.name for film in films]
 
 
-def test_the_same_again_gives_the_same_and_anything_else_is_refused(aligned: Path, films: list[Path]) -> None:
+def test_the_same_again_gives_the_same_and_anything_else_is_refused(
+    aligned: Path, films: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     mark = json.loads((aligned / "config.json").read_text())["config"]
-    before = {name: (aligned / name).read_bytes() for name in ("correspondence.csv", "side_by_side.mp4")}
+    before = {name: (aligned / name).read_bytes() for name in FILES if not name.endswith(("eaf", "npz"))}  # say when
+    capsys.readouterr()
     align(films, aligned)
+    assert capsys.readouterr().out == f"replacing what {aligned} holds of the same films and settings ({mark})\n"
     assert listed(aligned) == FILES and all((aligned / name).read_bytes() == old for name, old in before.items())
     for other in (dict(fps=5), dict(settings=MatchingSettings(motion_mass=False)), dict(features="appearance")):
         with pytest.raises(DataError, match=rf"holds {mark}; choose another folder for [0-9a-f]{{8}}, or remove it"):
@@ -137,9 +146,8 @@ def test_more_films_are_aligned_with_the_first_and_go_by_name(films: list[Path],
         copy.write_bytes(films[0].read_bytes())
     found = align([*films, third], tmp_path / "out", fps=12.5)
     assert [match.plan.shape for match in found] == [(25, 29), (25, 25)]
-    results = [file for file in FILES if file != "config.json"]
-    names = (f"{name}-{file}" for name in ("third", "toy_01") for file in results)
-    assert listed(tmp_path / "out") == ["config.json", *sorted(names)]
+    names = (f"{name}-{file}" for name in ("third", "toy_01") for file in OF_A_PAIR)
+    assert listed(tmp_path / "out") == sorted([*OF_A_CALL, *names])
     with pytest.raises(DataError, match="have one name, and results are named by it"):
         align([films[0], third, twin], tmp_path / "twins")
     align([third, twin], tmp_path / "pair", fps=12.5)  # two need no names

@@ -20,6 +20,7 @@ from vasot_kit.films.media import Clip, probe, stream
 from vasot_kit.films.motion import Motion
 from vasot_kit.films.recordings import Recording, read_recordings
 from vasot_kit.own_films import inputs
+from vasot_kit.own_films.exports import Interval, Tier
 from vasot_kit.own_films.inputs import feature_extractor, films_by_name, films_in, sampling_rate
 from vasot_kit.own_films.outputs import CONFIG, GAP, Outputs, frame_edges, segment_times
 from vasot_lib.errors import DataError, InputError
@@ -52,7 +53,9 @@ def test_every_kind_of_file_names_the_configuration(film: Path, tmp_path: Path) 
     table = out.table("t.csv", ("a", "b"), [(1, "x, y"), (2, "z")])
     picture = out.figure("f.png", Figure(figsize=(1, 1)))
     arrays = out.arrays("p.npz", plan=np.eye(2))
-    document = out.elan("e.eaf", moments([0.0, 0.5, 1.0]), np.array([0, 0, 1]), ["one", "two"])
+    document = out.elan("e.eaf", [Tier("actions", moments([0.0, 0.5]), 0, [Interval(0, 1, "one")])])
+    chapters = out.chapters("c.vtt", moments([0.0, 0.5]), [Interval(0, 1, "one")])
+    listing = out.json("r.json", {"values": np.arange(3), "rows": [{"a": [1, 2]}]})
     rows = list(csv.reader(table.open()))
     assert rows == [["a", "b", "config"], ["1", "x, y", out.mark], ["2", "z", out.mark]]
     with Image.open(picture) as image:
@@ -60,11 +63,21 @@ def test_every_kind_of_file_names_the_configuration(film: Path, tmp_path: Path) 
     with np.load(arrays, allow_pickle=False) as stored:
         assert str(stored["config"]) == out.mark and np.array_equal(stored["plan"], np.eye(2))
     assert ("config", out.mark) in Eaf(str(document)).get_properties()
+    assert f"NOTE config {out.mark}\n" in chapters.read_text() and '"a": [ 1, 2 ]' in listing.read_text()
+    assert json.loads(listing.read_text()) == {"config": out.mark, "values": [0, 1, 2], "rows": [{"a": [1, 2]}]}
     config = json.loads((out.folder / CONFIG).read_text())
     assert (config["config"], config["command"], config["fps"]) == (out.mark, "test", 5)
     assert config["recordings"] == [{"name": "a.mp4", "hash": config["recordings"][0]["hash"]}]
     assert {"python", "torch", "vasot"} <= config["versions"].keys()
-    assert sorted(file.name for file in out.folder.iterdir()) == [CONFIG, "e.eaf", "f.png", "p.npz", "t.csv"]
+    assert sorted(file.name for file in out.folder.iterdir()) == [
+        "c.vtt",
+        CONFIG,
+        "e.eaf",
+        "f.png",
+        "p.npz",
+        "r.json",
+        "t.csv",
+    ]
 
 
 def test_nothing_is_there_before_the_first_result(film: Path, tmp_path: Path) -> None:
@@ -120,14 +133,41 @@ def test_a_frame_lasts_until_the_next_and_the_last_as_long_as_most() -> None:
 
 def test_elan_gets_milliseconds_and_names(film: Path, tmp_path: Path) -> None:
     out = outputs(tmp_path / "out", [film])
-    file = out.elan("e.eaf", moments([0.0, 0.1004, 0.2]), np.array([1, 0, 0]), ["stir", "pour"])
-    document = Eaf(str(file))
+    recording, names = moments([0.0, 0.1004, 0.2]), ["stir", "pour"]
+    found = [Interval(start, end, names[k]) for k, start, end in segment_times(recording, np.array([1, 0, 0]))]
+    document = Eaf(str(out.elan("e.eaf", [Tier("actions", recording, 0, found)])))
     assert sorted(document.get_annotation_data_for_tier("actions")) == [(0, 100, "pour"), (100, 300, "stir")]
     assert list(document.get_tier_names()) == ["actions"]
     assert document.get_linked_files()[0]["RELATIVE_MEDIA_URL"] == "./film.mp4"
 
 
 # ---- the film side by side
+
+
+def test_elan_plays_two_films_from_their_origins(film: Path, tmp_path: Path) -> None:
+    """Y begins 2 s later, and its sound 0.25 s before its picture; what lies before the origins is left out."""
+    x = moments([0.0, 1.0, 2.0, 3.0])
+    y = Recording(Path("other.mkv"), x.times, x.index, x.features, start=0.25)
+    tiers = [
+        Tier("X", x, 0, [Interval(1, 3, "late"), Interval(0, 2, "early")]),
+        Tier("Y", y, 2.25, [Interval(0, 1, "before"), Interval(1, 3, "across"), Interval(3, 4, "after")]),
+    ]
+    document = Eaf(str(outputs(tmp_path / "out", [film]).elan("e.eaf", tiers)))
+    assert sorted(document.get_annotation_data_for_tier("X")) == [(0, 2000, "early"), (2000, 3000, "late")]
+    assert sorted(document.get_annotation_data_for_tier("Y")) == [(0, 1000, "across"), (1000, 2000, "after")]
+    first, second = document.get_linked_files()
+    assert first.get("TIME_ORIGIN") is None and first["MIME_TYPE"] == "video/mp4"
+    assert int(second["TIME_ORIGIN"]) == 2250 and second["MIME_TYPE"] == "video/x-matroska"
+
+
+def test_chapters_are_in_the_time_of_the_file(film: Path, tmp_path: Path) -> None:
+    late = Recording(Path("film.mp4"), np.array([0.0, 1.0]), np.arange(2), torch.zeros(2, 1), start=1.5)
+    found = [Interval(3598.4996, 3661, "two\nlines"), Interval(0, 0.25, "one")]
+    text = outputs(tmp_path / "out", [film]).chapters("c.vtt", late, found).read_text()
+    assert text.splitlines()[4:] == [
+        *("00:00:01.500 --> 00:00:01.750", "one", ""),
+        *("01:00:00.000 --> 01:01:02.500", "two lines"),
+    ]
 
 
 def numbers_side_by_side(file: Path, left: int = WIDTH, right: int = WIDTH) -> list[tuple[int, int]]:
@@ -148,6 +188,14 @@ def test_each_frame_stands_beside_its_match(film: Path, tmp_path: Path) -> None:
     assert numbers_side_by_side(file) == list(zip(range(30), matches.tolist(), strict=True))
     clip = probe(file)
     assert (clip.fps, clip.frames, clip.height) == (30, 30, HEIGHT) and clip.duration == pytest.approx(1.0)
+
+
+def test_a_frame_without_a_partner_stands_beside_grey_and_pieces_may_change_places(film: Path, tmp_path: Path) -> None:
+    matches = np.array([*range(20, 30), *[-1] * 10, *range(5, 15)])
+    out = outputs(tmp_path / "out", [film])
+    pictures = [f.picture[:, WIDTH + GAP :] for f in stream(out.side_by_side("s.mp4", read(film), read(film), matches))]
+    assert [number(pictures[i]) for i in (*range(10), *range(20, 30))] == [j for j in matches.tolist() if j >= 0]
+    assert all(abs(pictures[i].astype(int) - 0xDD).max() < 8 for i in range(11, 20))
 
 
 def test_samples_and_folders_of_pictures_stand_beside_theirs(film: Path, tmp_path: Path) -> None:

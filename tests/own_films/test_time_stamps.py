@@ -19,6 +19,7 @@ from vasot_kit.films.containers import even_rate
 from vasot_kit.films.media import probe, stream
 from vasot_kit.films.recordings import read_recordings
 from vasot_kit.own_films.align import align_films
+from vasot_kit.own_films.exports import Interval, Tier
 from vasot_kit.own_films.inputs import sampling_rate
 from vasot_kit.own_films.outputs import Outputs
 from vasot_kit.own_films.segment import segment_films
@@ -194,7 +195,7 @@ def test_elan_counts_from_the_beginning_of_the_sound(tmp_path: Path, name: str, 
     (recording,) = read_recordings([film], Appearance(), progress=False)
     assert recording.times[0] == 0 and recording.start == probe(film).start
     out = Outputs(tmp_path / "out", {}, [film])
-    document = Eaf(str(out.elan("a.eaf", recording, np.repeat([0, 1], 30), ["one", "two"])))
+    document = Eaf(str(out.elan("a.eaf", [Tier("actions", recording, 0, [Interval(0, 1, "a"), Interval(1, 2, "b")])])))
     (start, middle, _), (again, end, _) = sorted(document.get_annotation_data_for_tier("actions"))
     assert middle == again and (start, middle, end) == pytest.approx(
         [1000 * (recording.start + at) for at in (0, 1, 2)], abs=2
@@ -207,7 +208,7 @@ def test_a_film_without_sound_starts_at_zero_and_pictures_are_not_linked(tmp_pat
         assert probe(record(tmp_path / name, codec=codec, n=10)).start == 0
     folder = make_folder(tmp_path / "pictures", range(4))
     (recording,) = read_recordings([folder], Appearance(), progress=False)
-    document = Outputs(tmp_path / "out", {}, [folder]).elan("a.eaf", recording, np.zeros(4, int), ["one"])
+    document = Outputs(tmp_path / "out", {}, [folder]).elan("a.eaf", [Tier("actions", recording, 0, [])])
     assert Eaf(str(document)).get_linked_files() == []
 
 

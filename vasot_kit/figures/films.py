@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from vasot_kit.figures.plans import draw_plan
-from vasot_kit.figures.style import ACCENT, COLOURS, SOFT, despine, draw_label_bar, draw_legend, legible, per_frame
+from vasot_kit.figures.style import (
+    ACCENT,
+    BACKGROUND,
+    COLOURS,
+    SOFT,
+    despine,
+    draw_label_bar,
+    draw_legend,
+    legible,
+    per_frame,
+)
 from vasot_lib.errors import InputError
 
 SHOWN = 7  # pairs of pictures beside a plan
+
+
+class Pictures(Protocol):
+    """An array of pictures, or what gives the picture of a frame like one."""
+
+    def __getitem__(self, frame: int, /) -> np.ndarray:
+        """(H, W, 3) uint8."""
 
 
 def plot_timelines(
@@ -52,8 +70,8 @@ def plot_timelines(
 def plot_alignment(
     matrix: ArrayLike,
     matches: ArrayLike,
-    x_frames: np.ndarray,
-    y_frames: np.ndarray,
+    x_frames: Pictures,
+    y_frames: Pictures,
     *,
     truth: ArrayLike | None = None,
     names: tuple[str, str] = ("X", "Y"),
@@ -62,7 +80,7 @@ def plot_alignment(
 
     Args:
         matrix: (N, M) transport plan, or targets made of it.
-        matches: (N,) frame of Y for each frame of X, which may be fractional.
+        matches: (N,) frame of Y for each frame of X, which may be fractional; NaN where it has none.
         x_frames: (N, H, W, 3) uint8.
         y_frames: (M, H, W, 3) uint8.
         truth: (N,) true frames of Y; None where they are not known.
@@ -88,12 +106,16 @@ def plot_alignment(
     axes.legend(loc="upper right", frameon=True, fontsize=8)
     grid = figure.add_gridspec(2, SHOWN, left=0.45, right=0.99, top=0.95, bottom=0.12, wspace=0.06, hspace=0.16)
     for column, i in enumerate(np.linspace(0, n - 1, SHOWN).round().astype(int).tolist()):
-        j = round(float(path[i]))
+        j = None if np.isnan(path[i]) else round(float(path[i]))
         for row, (frames, now, name) in enumerate(((x_frames, i, names[0]), (y_frames, j, names[1]))):
             panel = figure.add_subplot(grid[row, column], label=f"moment_{row}_{column}")
-            panel.imshow(frames[now])
+            if now is None:
+                panel.set_facecolor(BACKGROUND)
+                panel.set_box_aspect(x_frames[0].shape[0] / x_frames[0].shape[1])
+            else:
+                panel.imshow(frames[now])
             panel.set(xticks=[], yticks=[])
-            panel.set_xlabel(now, fontsize=8, labelpad=2)
+            panel.set_xlabel("none" if now is None else now, fontsize=8, labelpad=2)
             panel.spines[:].set_visible(False)
             panel.set_anchor("N" if row else "S")
             if column == 0:

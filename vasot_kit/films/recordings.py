@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from joblib import Parallel, delayed
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from vasot_kit.cache import cache_folder
 from vasot_kit.films.media import content_hash, probe, stream, video_files
+from vasot_kit.films.progress import phase
 from vasot_kit.folders.files import Interval, names_at, read_intervals, read_labels, read_mapping
 from vasot_kit.folders.reading import read_split
 from vasot_lib.data.video import Dataset, Video
@@ -191,9 +191,8 @@ def read_recordings(
 
 
 def _decode(jobs: list[_Job], workers: int | None, progress: bool) -> None:
-    bar = tqdm(total=len(jobs), desc="reading recordings", unit="film", disable=not progress)
     workers = workers or (1 if len(jobs) <= FEW_FILMS else min(os.cpu_count() or 1, len(jobs)))
-    with bar:
+    with phase("reading recordings", progress, len(jobs)) as bar:
         if jobs[0].extractor.one_process:
             workers = 1
         # joblib's processes end with this one, and the script that calls needs no guard for its main module.

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
-from vasot_kit.figures import plot_alignment
 from vasot_kit.films.media import probe
 from vasot_kit.films.motion import CELLS, Motion, MotionMaps
-from vasot_kit.films.recordings import FeatureExtractor, Recording, read_recordings
+from vasot_kit.films.progress import phase
+from vasot_kit.films.recordings import Recording, read_recordings
 from vasot_kit.own_films.inputs import (
     MAX_FRAMES,
     check_rate,
@@ -29,10 +27,11 @@ from vasot_kit.own_films.matching import (
     match_motion,
 )
 from vasot_kit.own_films.outputs import Outputs
+from vasot_kit.own_films.pairs import pair_of, result, write_exports, write_pair
+from vasot_kit.own_films.pictures import small_pictures
+from vasot_kit.own_films.report import align_page
 from vasot_lib.data.video import standardise
 from vasot_lib.errors import InputError
-
-THUMBNAIL = 96  # pixels of the longer side of pictures in the figure
 
 
 def align_films(
@@ -49,8 +48,9 @@ def align_films(
 
     Args:
         films: two or more files or folders of pictures; every film is aligned with the first.
-        out: folder for ``plan.npz``, ``correspondence.csv``, ``side_by_side.mp4``, ``alignment.png`` (with the name of
-            the film before them where there are more than two) and ``config.json``.
+        out: folder for ``report.html``, ``result.json`` and ``config.json``, and for each pair ``plan.npz``,
+            ``correspondence.csv``, ``side_by_side.mp4``, ``alignment.png``, ``alignment.eaf`` (ELAN) and ``pieces.vtt``
+            (chapters), with the name of the other film before them where there are more than two.
         features: see :func:`vasot_kit.own_films.inputs.feature_extractor`.
         fps: samples per second; by default every frame, or fewer where a film would give more than 2000.
         device: where a backbone runs.
@@ -75,17 +75,18 @@ def align_films(
         films_by_name(films[1:])
     fps = sampling_rate(films, MAX_FRAMES) if fps is None else fps
     outputs = Outputs(out, {"command": "align", "features": features, "fps": fps, "matching": asdict(settings)}, films)
-    recordings = [_read_with_thumbnails(film, extractor, fps, progress) for film in films]
+    recordings = read_recordings(films, extractor, fps=fps, progress=progress)
     refuse_still(recordings)
     reference, alignments = recordings[0], []
     for other in recordings[1:]:
-        if by_motion:
-            alignment = match_motion(_film_motion(reference, fps), _film_motion(other, fps), settings)
-        else:
-            rows = standardise(reference.features), standardise(other.features)
-            alignment = match_films(*rows, settings=settings)
-        _write(outputs, reference, other, alignment, f"{other.name}-" if len(films) > 2 else "")
+        with phase(f"matching {reference.name} with {other.name}", progress):
+            if by_motion:
+                alignment = match_motion(_film_motion(reference, fps), _film_motion(other, fps), settings)
+            else:
+                rows = standardise(reference.features), standardise(other.features)
+                alignment = match_films(*rows, settings=settings)
         alignments.append(alignment)
+    _write(outputs, recordings, alignments, progress)
     return alignments
 
 
@@ -95,33 +96,17 @@ def _film_motion(recording: Recording, fps: float | None) -> FilmMotion:
     return film_motion(maps, fps or probe(recording.path).fps)
 
 
-def _read_with_thumbnails(film: Path, extractor: FeatureExtractor, fps: float | None, progress: bool) -> Recording:
-    clip = probe(film)
-    scale = THUMBNAIL / max(clip.height, clip.width)
-    size = (max(2, round(clip.height * scale)), max(2, round(clip.width * scale)))
-    return read_recordings([film], extractor, fps=fps, size=size, progress=progress)[0]
-
-
-def _write(outputs: Outputs, x: Recording, y: Recording, alignment: FilmAlignment, prefix: str) -> None:
-    assert x.frames is not None and y.frames is not None
-    share = alignment.share.numpy()
-    nearest = np.clip(np.round(alignment.matches), 0, len(y.times) - 1).astype(int)
-    seconds = np.interp(alignment.matches, np.arange(len(y.times)), y.times)
-    spread = _spread(alignment.plan.numpy(), y.times)
-    rows = zip(x.index.tolist(), x.times.tolist(), y.index[nearest].tolist(), seconds.tolist(), spread, strict=True)
-    outputs.table(
-        f"{prefix}correspondence.csv",
-        ("frame_x", "seconds_x", "frame_y", "seconds_y", "spread_seconds"),
-        ((i, f"{s:.4f}", j, f"{t:.4f}", f"{width:.4f}") for i, s, j, t, width in rows),
-    )
-    outputs.arrays(f"{prefix}plan.npz", plan=alignment.plan.numpy(), matches=alignment.matches)
-    names = (x.name, y.name)
-    outputs.figure(f"{prefix}alignment.png", plot_alignment(share, alignment.matches, x.frames, y.frames, names=names))
-    outputs.side_by_side(f"{prefix}side_by_side.mp4", x, y, nearest)
-
-
-def _spread(plan: np.ndarray, times: np.ndarray) -> list[float]:
-    """For each frame of X the standard deviation, in seconds, of where its mass goes in Y; large where it is unsure."""
-    rows = plan / np.maximum(plan.sum(1, keepdims=True), 1e-30)
-    mean = rows @ times
-    return np.sqrt(np.maximum(rows @ times**2 - mean**2, 0)).tolist()
+def _write(
+    outputs: Outputs, recordings: Sequence[Recording], alignments: Sequence[FilmAlignment], progress: bool
+) -> None:
+    with phase("pictures of the report", progress, len(recordings)) as bar:
+        pictures = small_pictures(recordings, bar)
+    reference, *others = recordings
+    pairs = [pair_of(reference, other, alignment) for other, alignment in zip(others, alignments, strict=True)]
+    for pair, shown in zip(pairs, pictures[1:], strict=True):
+        with phase(f"writing {reference.name} beside {pair.y.name}", progress):
+            prefix = f"{pair.y.name}-" if len(pairs) > 1 else ""
+            write_pair(outputs, pair, (pictures[0], shown), prefix)
+            write_exports(outputs, pair, prefix)
+    outputs.json("result.json", {"rate": outputs.about["fps"], "pairs": [result(pair) for pair in pairs]})
+    align_page(outputs, recordings, pictures, pairs)

@@ -6,17 +6,18 @@ import csv
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from pympi.Elan import Eaf
 
 from vasot_kit.figures import plot_timelines
-from vasot_kit.films.media import VIDEO_SUFFIXES, content_hash, probe, stream, write_video
+from vasot_kit.films.media import content_hash, probe, stream, write_video
 from vasot_kit.films.recordings import Recording
+from vasot_kit.own_films.exports import Interval, Tier, write_chapters, write_elan
 from vasot_kit.runs.records import to_json, versions, write_text
 from vasot_lib.errors import DataError
 from vasot_lib.evaluation import segments
@@ -26,6 +27,7 @@ CONFIG = "config.json"
 TABLE = "segments"  # name of the table of all recordings; each also has a table of its own
 HEIGHT = 360  # pixels of the pictures in a side-by-side film; less where a film has fewer
 GAP = 4  # white pixels between the two pictures
+GREY = 0xDD  # of the picture beside a frame without a partner
 
 
 class Outputs:
@@ -38,6 +40,7 @@ class Outputs:
 
     Attributes:
         mark: the first eight hexadecimal digits of the configuration's SHA-256; every file carries them.
+        about: the configuration with the recordings and the versions of what made the results.
 
     Raises:
         DataError: the folder holds results of another configuration, or something else.
@@ -49,17 +52,20 @@ class Outputs:
         inputs = [{"name": path.name, "hash": content_hash(path)} for path in recordings]
         everything = {**config, "recordings": inputs}
         self.mark = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:8]
+        self.about = {**everything, "versions": versions()}
+        self._begun = False
         found = self._found()
         if found not in ("", self.mark):
             raise DataError(f"{folder} holds {found}; choose another folder for {self.mark}, or remove it")
-        self._config: str | None = to_json({"config": self.mark, **everything, "versions": versions()})
 
     def place(self, name: str) -> Path:
         """The path of a file to write. The configuration comes just before the first, so a failure leaves no folder."""
-        if self._config is not None:
+        if not self._begun:
+            if self._found():
+                print(f"replacing what {self.folder} holds of the same films and settings ({self.mark})")
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_text(self.folder / CONFIG, self._config)
-            self._config = None
+            write_text(self.folder / CONFIG, to_json({"config": self.mark, **self.about}))
+            self._begun = True
         return self.folder / name
 
     def _found(self) -> str:
@@ -100,31 +106,28 @@ class Outputs:
         """Write a film that browsers play, as long as X: every frame of X beside its match in Y.
 
         Args:
-            matches: (N,) frames of Y, which must not decrease.
+            matches: (N,) samples of Y; -1 leaves a grey picture beside a frame.
         """
         rate = (len(x.times) - 1) / float(x.times[-1] - x.times[0])
         return write_video(self.place(name), _pairs(x, y, matches), rate, f"config {self.mark}", quality=24)
 
-    def elan(self, name: str, recording: Recording, labels: np.ndarray, actions: Sequence[str]) -> Path:
-        """Write an annotation file of ELAN with one tier: which action happens from when to when, in milliseconds.
-
-        ELAN counts from the beginning of the file, which is that of the sound where the picture starts later.
-        """
-        document = Eaf(author=f"vasot, config {self.mark}")
-        path = recording.path
-        if not path.is_dir():  # ELAN cannot play a folder of pictures
-            kind = VIDEO_SUFFIXES.get(path.suffix.lower(), "video/mp4")
-            document.add_linked_file(path.name, relpath=f"./{path.name}", mimetype=kind)
-        document.add_property("config", self.mark)
-        document.add_tier("actions")
-        document.remove_tier("default")
-        for action, start, end in segment_times(recording, labels):
-            document.add_annotation(
-                "actions", *(round(1000 * (recording.start + at)) for at in (start, end)), actions[action]
-            )
+    def elan(self, name: str, tiers: Sequence[Tier]) -> Path:
+        """Write an annotation file of ELAN, see :func:`vasot_kit.own_films.exports.write_elan`."""
         target = self.place(name)
-        with whole_file(target) as beside:
-            document.to_file(str(beside))
+        write_elan(target, self.mark, tiers)
+        return target
+
+    def chapters(self, name: str, recording: Recording, intervals: Sequence[Interval]) -> Path:
+        """Write the chapters of a film, see :func:`vasot_kit.own_films.exports.write_chapters`."""
+        target = self.place(name)
+        write_chapters(target, self.mark, recording, intervals)
+        return target
+
+    def json(self, name: str, content: Mapping[str, Any]) -> Path:
+        """Write a JSON file; its ``config`` is the mark."""
+        text = to_json({"config": self.mark, **content})
+        target = self.place(name)
+        write_text(target, re.sub(r"\[[^][{}]*]", lambda found: " ".join(found[0].split()), text))  # rows on one line
         return target
 
 
@@ -152,10 +155,12 @@ def write_segments(
         if in_seconds:
             table = [(i, shown(t), actions[a]) for i, t, a in frames]
             outputs.table(f"{recording.name}.csv", ("frame", "seconds", "action"), table)
-            outputs.elan(f"{recording.name}.eaf", recording, found, names)
+            intervals = [Interval(start, end, names[a]) for a, start, end in segment_times(recording, found)]
+            outputs.elan(f"{recording.name}.eaf", [Tier("actions", recording, 0, intervals)])
+            outputs.chapters(f"{recording.name}.vtt", recording, intervals)
         else:
             outputs.table(f"{recording.name}.csv", ("frame", "action"), [(i, actions[a]) for i, _, a in frames])
-        times = segment_times(recording, found)
+        times = list(segment_times(recording, found))
         rows += [(recording.name, actions[action], shown(start), shown(end)) for action, start, end in times]
     outputs.table(f"{TABLE}.csv", ("recording", "action", f"start_{unit}", f"end_{unit}"), rows)
     bars = {each.name: (frame_edges(each), found) for each, found in zip(recordings, labels, strict=True)}
@@ -175,7 +180,7 @@ def segment_times(recording: Recording, labels: np.ndarray) -> Iterator[tuple[in
 
 
 def _pairs(x: Recording, y: Recording, matches: np.ndarray) -> Iterator[np.ndarray]:
-    """The pictures side by side; both films are decoded once, from front to back, in constant memory."""
+    """The pictures side by side, in constant memory; each film is decoded once where matches do not decrease."""
     height = min(HEIGHT, *(probe(recording.path).height for recording in (x, y)))
     left, right = (_Reader(recording, height) for recording in (x, y))
     for i, j in enumerate(matches.tolist()):
@@ -184,16 +189,23 @@ def _pairs(x: Recording, y: Recording, matches: np.ndarray) -> Iterator[np.ndarr
 
 
 class _Reader:
-    """Decodes a recording from front to back and gives the pictures of its samples in order."""
+    """Gives the pictures of the samples of a recording; where one lies before the last, it begins again in front."""
 
     def __init__(self, recording: Recording, height: int):
         clip = probe(recording.path)
-        width = max(2, round(clip.width * height / clip.height / 2) * 2)
-        self.index = recording.index
-        self.frames = stream(recording.path, size=(height, width))
+        self.path, self.index = recording.path, recording.index
+        self.size = height, max(2, round(clip.width * height / clip.height / 2) * 2)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.frames = stream(self.path, size=self.size)
         self.now = next(self.frames)
 
     def picture(self, sample: int) -> np.ndarray:
+        if sample < 0:
+            return np.full((*self.size, 3), GREY, np.uint8)
+        if self.now.index > self.index[sample]:
+            self._begin()
         while self.now.index < self.index[sample]:
             self.now = next(self.frames)
         return self.now.picture

@@ -1,0 +1,184 @@
+"""The pages of `vasot align` and `vasot segment`, opened from a file: played, clicked and sought as readers do."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tqdm.auto import tqdm
+
+from tests.films.films import record
+from tests.own_films.test_pairs import Found
+from tests.own_films.toys import record_toys
+from vasot_kit.films.appearance import Appearance
+from vasot_kit.films.media import stream
+from vasot_kit.films.recordings import read_recordings
+from vasot_kit.own_films.align import align_films
+from vasot_kit.own_films.outputs import Outputs
+from vasot_kit.own_films.pairs import pair_of
+from vasot_kit.own_films.pictures import small_pictures
+from vasot_kit.own_films.report import align_page
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+pytestmark = pytest.mark.browser
+
+DRAWN = """() => [...document.querySelectorAll("figure canvas")].every(
+    (canvas) => canvas.dataset.sample < 0 || canvas.dataset.drawn === canvas.dataset.sample)"""
+
+
+class Report:
+    """A page that was opened from a file, and what its scripts complained of."""
+
+    def __init__(self, page: Page, file: Path) -> None:
+        self.page, self.problems = page, list[str]()
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("console", lambda line: self.problems.append(line.text) if line.type in ("error", "warning") else None)
+        page.on("request", lambda asked: self.problems.append(asked.url) if asked.url.startswith("http") else None)
+        page.goto(file.as_uri())
+
+    def told(self) -> list[tuple[int, float] | None]:
+        """For each film the number of the frame and the seconds that stand below it."""
+        self.page.wait_for_function(DRAWN)
+        found = [re.fullmatch(r"frame (\d+) · ([\d.]+) s", words) for words in self.captions.all_inner_texts()]
+        return [None if each is None else (int(each[1]), float(each[2])) for each in found]
+
+    @property
+    def captions(self) -> Locator:
+        return self.page.locator("figcaption output")
+
+    def picture(self, film: int) -> np.ndarray:
+        """(H, W, 3) what is shown of a film."""
+        self.page.wait_for_function(DRAWN)
+        png = self.page.locator("figure canvas").nth(film).evaluate("(canvas) => canvas.toDataURL().split(',')[1]")
+        with Image.open(io.BytesIO(base64.b64decode(png))) as image:
+            return np.array(image.convert("RGB"), float)
+
+    def seek(self, sample: int) -> None:
+        self.page.locator("#slider").evaluate(
+            "(slider, sample) => { slider.value = sample; slider.dispatchEvent(new Event('input')); }", sample
+        )
+
+    def click(self, canvas: str, across: float, down: float) -> None:
+        """Click at these shares of a canvas."""
+        found = self.page.locator(canvas)
+        found.scroll_into_view_if_needed()
+        box = found.bounding_box()
+        assert box is not None
+        found.click(position={"x": across * box["width"], "y": down * box["height"]})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Path], Path]]:
+    """Three films, and the folder of their alignment."""
+    folder = tmp_path_factory.mktemp("reports")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("VASOT_CACHE", str(folder / "cache"))
+        _, films = record_toys(folder, 3, n_steps=2, background=0)
+        align_films(films, folder / "out", progress=False)
+        yield films, folder / "out"
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Iterator[Any]:
+    """Opens a report; at the end nothing may have gone wrong, and nothing may have been asked of a network."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    reports: list[Report] = []
+
+    def open_report(file: Path) -> Report:
+        reports.append(Report(page, file))
+        return reports[-1]
+
+    yield open_report
+    problems = [problem for report in reports for problem in report.problems]
+    page.close()
+    assert problems == []
+
+
+def rows(folder: Path, film: str) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / f"{film}-correspondence.csv").open()))
+
+
+def test_frames_that_are_shown_are_those_of_the_tables(opened: Any, made: tuple[list[Path], Path]) -> None:
+    films, folder = made
+    report = opened(folder / "report.html")
+    tables = [rows(folder, film.stem) for film in films[1:]]
+    originals = [np.array([frame.picture for frame in stream(film)], float) for film in films]
+    for k in (0, 7, len(tables[0]) // 2, len(tables[0]) - 1):
+        report.seek(k)
+        first = (int(tables[0][k]["frame_x"]), float(tables[0][k]["seconds_x"]))
+        others = [int(table[k]["frame_y"]) for table in tables]
+        told = report.told()
+        assert told[0] == pytest.approx(first, abs=0.006) and [each[0] for each in told[1:] if each] == others
+        for film, frame in enumerate((first[0], *others)):
+            apart = np.abs(originals[film] - report.picture(film)).mean((1, 2, 3))
+            assert apart.argmin() == frame or apart[frame] - apart.min() < 0.2  # of 255: two frames may look alike
+    assert report.page.locator("figure canvas").first.get_attribute("aria-label") == (
+        f"toy_00, frame {first[0]} · {first[1]:.2f} s"
+    )
+
+
+def test_it_plays_pauses_and_steps_by_keys(opened: Any, made: tuple[list[Path], Path]) -> None:
+    report = opened(made[1] / "report.html")
+    report.page.get_by_role("button", name="Play").click()
+    report.page.wait_for_function("() => document.querySelector('#slider').value >= 5")
+    report.page.keyboard.press("Escape")
+    report.page.get_by_role("button", name="Pause").click()
+    there = report.told()
+    assert there[0] is not None and there[0][0] >= 5 and report.told() == there
+    report.page.locator("body").press("ArrowRight")
+    assert report.told()[0] == (there[0][0] + 1, pytest.approx((there[0][0] + 1) / 25, abs=0.006))
+    report.page.locator("body").press("Shift+ArrowLeft")
+    assert report.told()[0] == (max(0, there[0][0] - 9), pytest.approx(max(0, there[0][0] - 9) / 25, abs=0.006))
+    report.seek(10_000)
+    report.page.locator("body").press(" ")  # from the end it begins again, and at the end it stops
+    report.page.wait_for_function(
+        "() => document.querySelector('#slider').value == document.querySelector('#slider').max"
+    )
+    report.page.get_by_role("button", name="Play").wait_for()
+
+
+def test_clicks_on_plan_timelines_and_pictures_go_there(opened: Any, made: tuple[list[Path], Path]) -> None:
+    films, folder = made
+    report = opened(folder / "report.html")
+    report.page.locator("#overview tbody tr").nth(1).click()
+    assert report.page.locator("#plan").get_attribute("aria-label").count("toy_02") == 1
+    report.click("#plan", 0.5, 0.5)
+    n = len(rows(folder, "toy_02"))
+    frame = report.told()[0]
+    assert frame is not None and abs(frame[0] - n / 2) < 0.1 * n
+    report.click("#strips", 0.3, 0.75)  # the lower film leads now, and the others follow it
+    here, _, there = report.told()
+    assert here is not None and there is not None
+    partners = [int(row["frame_y"]) for row in rows(folder, "toy_02")]
+    assert min(abs(partner - there[0]) for partner in partners) <= 1 and abs(partners[here[0]] - there[0]) <= 1
+    assert report.page.locator("figure.leads figcaption b").inner_text() == "toy_02"
+    assert int(report.page.locator("#slider").get_attribute("max")) == sum(1 for _ in stream(films[2])) - 1
+
+
+def test_frames_without_a_partner_are_grey_and_pieces_are_gone_to(opened: Any, tmp_path: Path) -> None:
+    films = [record(tmp_path / f"{name}.mp4", n=n) for name, n in (("a", 10), ("b", 9))]
+    recordings = read_recordings(films, Appearance(), cache=tmp_path / "cache", progress=False)
+    pair = pair_of(*recordings, Found())  # type: ignore[arg-type]
+    outputs = Outputs(tmp_path / "out", {"command": "align"}, films)
+    report = opened(align_page(outputs, recordings, small_pictures(recordings, tqdm(disable=True)), [pair]))
+    assert report.page.locator("#verdict").inner_text() == "Parts of these films match."
+    assert report.page.locator("#overview").is_hidden()
+    assert report.told() == [(0, 0.0), None] and report.captions.nth(1).inner_text() == "no partner"
+    assert np.ptp(report.picture(1)[:5], axis=(0, 1)).max() == 0
+    pieces = report.page.locator("#pieces tbody tr")
+    told = [line.split("\t")[0].strip() for line in pieces.all_inner_texts()]
+    assert told == ["only in a", "in both", "only in a", "in both", "only in a", "only in b"]
+    pieces.nth(3).click()
+    assert report.told() == [(6, 0.2), (1, 0.03)] and "now" in pieces.nth(3).get_attribute("class")
+    pieces.nth(5).get_by_role("button").press("Enter")
+    assert report.told() == [None, (0, 0.0)]

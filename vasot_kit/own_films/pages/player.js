@@ -1,0 +1,222 @@
+"use strict";
+// What the pages of align and segment share: pictures of films, a clock, and drawings that follow size and theme.
+const data = JSON.parse(document.getElementById("data").textContent);
+const element = (id) => document.getElementById(id);
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+const told = (time) => data.unit === "seconds" ? `${time.toFixed(2)} s` : time.toFixed(0);
+
+// A film as its pictures at the samples that the method looked at.
+class Reel {
+  constructor(film) {
+    Object.assign(this, film);
+    this.images = [];
+    this.length = this.times.length;
+  }
+
+  get aspect() { return this.width / this.height; }
+
+  // The last sample that is not later than a time.
+  sample(time) {
+    let low = 0, high = this.length;
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (this.times[middle] <= time + 1e-6) low = middle; else high = middle;
+    }
+    return low;
+  }
+
+  image(sample) {
+    const number = clamp(Math.floor(sample / this.step), 0, this.pictures.length - 1);
+    if (!this.images[number]) {
+      this.images[number] = new Image();
+      this.images[number].src = `data:image/webp;base64,${this.pictures[number]}`;
+    }
+    return this.images[number];
+  }
+
+  // Show the picture of a sample, or a neutral one where there is none (-1).
+  show(canvas, sample) {
+    if (!this.pictures.length) return;
+    canvas.dataset.sample = sample;
+    const pen = canvas.getContext("2d");
+    if (canvas.width !== this.width) [canvas.width, canvas.height] = [this.width, this.height];
+    if (sample < 0) {
+      pen.fillStyle = colour("void");
+      pen.fillRect(0, 0, this.width, this.height);
+      pen.fillStyle = colour("soft");
+      pen.font = `${Math.max(10, Math.min(this.width, this.height) / 12)}px system-ui, sans-serif`;
+      pen.textAlign = "center";
+      pen.fillText("no partner", this.width / 2, this.height / 2, this.width);
+      return;
+    }
+    const image = this.image(sample);
+    whenLoaded(image, () => {
+      if (Number(canvas.dataset.sample) !== sample) return;
+      pen.drawImage(image, 0, 0);
+      canvas.dataset.drawn = sample;
+    });
+    for (let ahead = 1; ahead < 12; ahead++) if (sample + ahead < this.length) this.image(sample + ahead);
+  }
+
+  caption(sample) {
+    if (sample < 0) return "no partner";
+    return data.unit === "seconds" ? `frame ${this.index[sample]} · ${told(this.times[sample])}` : `frame ${this.index[sample]}`;
+  }
+}
+
+function whenLoaded(image, act) {
+  if (image.complete && image.naturalWidth) act();
+  else image.addEventListener("load", act, {once: true});
+}
+
+// Plays the film that leads at its own speed; `seek(sample)` is called with every new sample.
+class Clock {
+  constructor(leading, seek) {
+    this.leading = leading;  // () => [reel, sample]
+    this.seek = seek;
+    this.playing = false;
+    element("play").onclick = () => this.toggle();
+    element("back").onclick = () => this.step(-1);
+    element("next").onclick = () => this.step(1);
+    element("slider").oninput = (event) => { this.stop(); this.seek(Number(event.target.value)); };
+    document.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  key(event) {
+    const busy = event.target.closest("select, input, button, summary");
+    if (event.ctrlKey || event.metaKey || event.altKey || (busy && busy.tagName === "SELECT")) return;
+    const steps = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+    if (steps) this.step(event.shiftKey ? 10 * steps : steps);
+    else if (event.key === " " && !(busy && busy.tagName !== "INPUT")) this.toggle();
+    else return;
+    event.preventDefault();
+  }
+
+  step(by) {
+    this.stop();
+    const [reel, sample] = this.leading();
+    this.seek(clamp(sample + by, 0, reel.length - 1));
+  }
+
+  toggle() {
+    if (this.playing) { this.stop(); return; }
+    const [reel, sample] = this.leading();
+    const again = sample >= reel.length - 1;
+    if (again) this.seek(0);
+    this.playing = true;
+    this.label();
+    let time = reel.times[again ? 0 : sample], before = performance.now();
+    const tick = (now) => {
+      if (!this.playing) return;
+      const [film, at] = this.leading();
+      time += Math.max(0, now - before) / 1000 * Number(element("speed").value) * (data.unit === "seconds" ? 1 : 10);
+      before = now;
+      const next = film.sample(time);
+      if (next !== at) this.seek(next);
+      if (time >= film.end) this.stop(); else requestAnimationFrame(tick);
+    };
+    requestAnimationFrame(tick);
+  }
+
+  stop() { this.playing = false; this.label(); }
+
+  label() {
+    element("play").setAttribute("aria-label", this.playing ? "Pause" : "Play");
+    element("play").querySelector("path").setAttribute("d", this.playing ? "M7 5h4v14H7zM13 5h4v14h-4z" : "M8 5v14l11-7z");
+  }
+}
+
+// A canvas whose picture is drawn once for its size and theme, with marks on top of it that move.
+class Drawing {
+  constructor(canvas, still, moving) {
+    this.canvas = canvas;
+    this.still = still;    // (pen, width, height): in CSS pixels
+    this.moving = moving;
+    this.layer = document.createElement("canvas");
+    new ResizeObserver(() => this.redraw()).observe(canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
+  }
+
+  redraw() {
+    this.scale = window.devicePixelRatio || 1;
+    this.width = this.canvas.clientWidth;
+    this.height = this.canvas.clientHeight;
+    if (!this.width || !this.height) return;
+    for (const canvas of [this.canvas, this.layer]) {
+      canvas.width = Math.round(this.width * this.scale);
+      canvas.height = Math.round(this.height * this.scale);
+    }
+    const pen = this.layer.getContext("2d");
+    pen.scale(this.scale, this.scale);
+    this.still(pen, this.width, this.height);
+    this.move();
+  }
+
+  // Draw the still layer again soon, once for many pictures that have come meanwhile.
+  later() {
+    if (this.waiting) return;
+    this.waiting = setTimeout(() => { this.waiting = 0; this.redraw(); }, 30);
+  }
+
+  move() {
+    if (!this.width) return;
+    const pen = this.canvas.getContext("2d");
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    pen.drawImage(this.layer, 0, 0);
+    pen.scale(this.scale, this.scale);
+    this.moving(pen, this.width, this.height);
+  }
+}
+
+// Round numbers between 0 and an end, about so many.
+function ticks(end, about) {
+  const raw = end / Math.max(about, 1), power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map((k) => k * power).find((value) => value >= raw * 0.999);
+  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  return Array.from({length: Math.floor(end / step + 1e-6) + 1}, (_, k) => [k * step, (k * step).toFixed(digits)]);
+}
+
+function text(pen, words, x, y, {align = "left", base = "alphabetic", size = 12, ink = "soft", weight = ""} = {}) {
+  pen.font = `${weight} ${size}px system-ui, "Segoe UI", Roboto, sans-serif`;
+  [pen.textAlign, pen.textBaseline, pen.fillStyle] = [align, base, colour(ink)];
+  pen.fillText(words, x, y);
+}
+
+// The pictures of a film along its time, between two places of a line of height `tall`.
+function filmstrip(pen, reel, left, right, top, tall, drawing) {
+  pen.save();
+  pen.beginPath();
+  pen.roundRect(left, top, Math.max(1, right - left), tall, 4);
+  pen.fillStyle = colour("void");
+  pen.fill();
+  pen.clip();
+  const wide = clamp(tall * reel.aspect, 0.6 * tall, 2 * tall);
+  const zoom = Math.max(wide / reel.width, tall / reel.height);
+  const [w, h] = [wide / zoom, tall / zoom];
+  for (let x = left; reel.pictures.length && x < right; x += wide) {
+    const image = reel.image(reel.sample((x + Math.min(wide, right - x) / 2 - left) / (right - left) * reel.end));
+    if (image.complete && image.naturalWidth) {
+      pen.drawImage(image, (reel.width - w) / 2, (reel.height - h) / 2, w, h, x, top, wide, tall);
+    } else image.addEventListener("load", () => drawing.later(), {once: true});
+  }
+  pen.restore();
+}
+
+function row(cells, action) {
+  const line = document.createElement("tr");
+  cells.forEach(([words, kind = "", swatch = ""], place) => {
+    const cell = line.insertCell();
+    cell.className = kind;
+    const holder = place ? cell : cell.appendChild(document.createElement("button"));
+    if (swatch) {
+      const box = holder.appendChild(document.createElement("span"));
+      box.className = "swatch";
+      box.style.background = swatch;
+    }
+    holder.append(words);
+  });
+  line.onclick = action;
+  return line;
+}

@@ -1,0 +1,198 @@
+"""Two films that were aligned: which frames belong together, in both directions, and the files that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vasot_kit.figures import plot_alignment
+from vasot_kit.films.recordings import Recording
+from vasot_kit.own_films.exports import Interval, Tier
+from vasot_kit.own_films.matching import FilmAlignment
+from vasot_kit.own_films.outputs import Outputs, frame_edges
+from vasot_kit.own_films.pictures import Pictures
+
+
+class Piece(NamedTuple):
+    """A part of both films that shows the same, or of one of them that the other does not show.
+
+    Attributes:
+        x, y: its first sample and the one after its last, in X and in Y; None in a film that does not show it.
+        share: of the mass of its frames that went to its partner, between 0 and 1; None where it has no partner.
+    """
+
+    x: tuple[int, int] | None
+    y: tuple[int, int] | None
+    share: float | None
+
+
+class Pair(NamedTuple):
+    """The alignment of films X, of N samples, and Y, of M samples.
+
+    Attributes:
+        x, y: the films.
+        plan: (N, M) transport plan.
+        share: (N, M) the plan over the product of its marginals.
+        matches: (N,) for each sample of X its sample of Y, fractional; NaN where it has none.
+        partner: (N,) the same as a whole number; -1 for none.
+        back: (M,) for each sample of Y one of X that belongs to it; -1 for none.
+        piece: (N,) the number of the piece that a sample of X lies in; -1 where it has no partner.
+        pieces: one or more, in the order in which the alignment has them.
+        confidence: (N,) between 0 and 1; None where it is not known.
+        verdict: one sentence; empty where there is none.
+        kind: ``match``, ``part`` or ``none``, or empty.
+    """
+
+    x: Recording
+    y: Recording
+    plan: np.ndarray
+    share: np.ndarray
+    matches: np.ndarray
+    partner: np.ndarray
+    back: np.ndarray
+    piece: np.ndarray
+    pieces: Sequence[Piece]
+    confidence: np.ndarray | None
+    verdict: str
+    kind: str
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """(N,) seconds of Y for each sample of X; NaN for none."""
+        found = np.interp(self.matches, np.arange(len(self.y.times)), self.y.times)
+        return np.where(np.isnan(self.matches), np.nan, found)
+
+    @property
+    def sure(self) -> float | None:
+        """The mean confidence."""
+        return None if self.confidence is None else float(np.nanmean(self.confidence))
+
+    @property
+    def offset(self) -> float | None:
+        """The median of how much later, in seconds, moments of X come in Y; None where no frames match."""
+        apart = self.seconds - self.x.times
+        return None if np.isnan(apart).all() else float(np.nanmedian(apart))
+
+
+def pair_of(x: Recording, y: Recording, alignment: FilmAlignment) -> Pair:
+    """The pair of two films and their alignment."""
+    matches, pieces = np.asarray(alignment.matches, float), _pieces(alignment)
+    there = ~np.isnan(matches)
+    partner = np.where(there, np.clip(np.round(np.nan_to_num(matches)), 0, len(y.times) - 1), -1).astype(int)
+    piece = np.full(len(matches), -1)
+    for number, each in enumerate(pieces):
+        if each.x is not None and each.y is not None:
+            piece[slice(*each.x)] = number
+    piece[~there] = -1
+    confidence = getattr(alignment, "confidence", None)
+    verdict = getattr(alignment, "verdict", None)
+    back = _backwards(partner, piece, len(y.times))
+    return Pair(
+        x, y, alignment.plan.numpy(), alignment.share.numpy(), matches, partner, back, piece, pieces,
+        None if confidence is None else np.asarray(confidence, float),
+        "" if verdict is None else str(verdict.sentence), "" if verdict is None else str(verdict.kind),
+    )  # fmt: skip
+
+
+def _pieces(alignment: FilmAlignment) -> list[Piece]:
+    whole = [Piece((0, alignment.plan.shape[0]), (0, alignment.plan.shape[1]), None)]
+    return [Piece(each.x, each.y, each.share) for each in getattr(alignment, "pieces", ())] or whole
+
+
+def _backwards(partner: np.ndarray, piece: np.ndarray, m: int) -> np.ndarray:
+    """(m,) for each sample of Y the first one of X that it is the partner of, or the nearest within the same piece."""
+    back = np.full(m, -1)
+    for i in range(len(partner) - 1, -1, -1):
+        if partner[i] >= 0:
+            back[partner[i]] = i
+    for i in range(len(partner) - 1):
+        first, last = partner[i], partner[i + 1]
+        if piece[i] == piece[i + 1] and 0 <= first < last - 1:
+            skipped = np.arange(first + 1, last)
+            back[skipped] = np.where(back[skipped] < 0, np.where(2 * skipped <= first + last, i, i + 1), back[skipped])
+    return back
+
+
+def write_pair(outputs: Outputs, pair: Pair, pictures: tuple[Pictures, Pictures], prefix: str) -> None:
+    """Write a table of frames, the plan, a figure, and a film with both films side by side; names begin with prefix."""
+    x, y = pair.x, pair.y
+    spread = _spread(pair.plan, y.times)
+    rows = []
+    for k, j in enumerate(pair.partner.tolist()):
+        there = ["", "", ""] if j < 0 else [y.index[j], f"{pair.seconds[k]:.4f}", f"{spread[k]:.4f}"]
+        sure = [] if pair.confidence is None else [f"{pair.confidence[k]:.4f}"]
+        rows.append((x.index[k], f"{x.times[k]:.4f}", *there, *sure))
+    columns = ["frame_x", "seconds_x", "frame_y", "seconds_y", "spread_seconds"]
+    outputs.table(f"{prefix}correspondence.csv", columns + ["confidence"] * (pair.confidence is not None), rows)
+    outputs.arrays(f"{prefix}plan.npz", plan=pair.plan, matches=pair.matches)
+    figure = plot_alignment(pair.share, pair.matches, *pictures, names=(x.name, y.name))
+    outputs.figure(f"{prefix}alignment.png", figure)
+    outputs.side_by_side(f"{prefix}side_by_side.mp4", x, y, pair.partner)
+
+
+def write_exports(outputs: Outputs, pair: Pair, prefix: str) -> None:
+    """Write the pieces for other tools: ``pieces.vtt``, chapters of X, and ``alignment.eaf``, which plays both films.
+
+    ELAN plays both at one speed; Y begins as much later as most of the matched moments do.
+    """
+    x, y = pair.x, pair.y
+    apart = (pair.offset or 0.0) + y.start - x.start  # seconds of Y's file less those of X's at moments that match
+    tiers = []
+    for film, other, side, origin in ((x, y, "x", max(-apart, 0.0)), (y, x, "y", max(apart, 0.0))):
+        intervals = [Interval(*within(film, span), _named(piece, other, side)) for piece, span in _spans(pair, side)]
+        tiers.append(Tier(f"{side.upper()}: {film.name}", film, origin, intervals))
+        if side == "x":
+            outputs.chapters(f"{prefix}pieces.vtt", x, intervals)
+    outputs.elan(f"{prefix}alignment.eaf", tiers)
+
+
+def _spans(pair: Pair, side: str) -> list[tuple[Piece, tuple[int, int]]]:
+    """The pieces that a film shows, ``x`` or ``y``, each with its samples there."""
+    both = ((piece, getattr(piece, side)) for piece in pair.pieces)
+    return [(piece, span) for piece, span in both if span is not None]
+
+
+def within(recording: Recording, span: tuple[int, int]) -> tuple[float, float]:
+    """Seconds at which samples of a film begin and end."""
+    edges = frame_edges(recording)
+    return float(edges[span[0]]), float(edges[span[1]])
+
+
+def _named(piece: Piece, other: Recording, side: str) -> str:
+    there = piece.y if side == "x" else piece.x
+    if there is None:
+        return f"not in {other.name}"
+    start, end = within(other, there)
+    return f"{other.name} {start:.2f}-{end:.2f} s"
+
+
+def result(pair: Pair) -> dict[str, Any]:
+    """What was found about a pair, in seconds, as plain values; ``piece`` counts from 0."""
+    sides = {"x": pair.x, "y": pair.y}
+    pieces = [
+        {
+            **{f"seconds_{side}": within(sides[side], span) for side in sides if (span := getattr(piece, side))},
+            "share": piece.share,
+        }
+        for piece in pair.pieces
+    ]
+    confidence = {} if pair.confidence is None else {"confidence": pair.confidence.round(4)}
+    return {
+        "x": pair.x.path.name,
+        "y": pair.y.path.name,
+        "verdict": pair.verdict,
+        "kind": pair.kind,
+        "mean_confidence": pair.sure,
+        "offset_seconds": pair.offset,
+        "pieces": pieces,
+        "matches": {"seconds_x": pair.x.times.round(4), "seconds_y": pair.seconds.round(4), **confidence},
+    }
+
+
+def _spread(plan: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(N,) standard deviation, in seconds, of where the mass of a frame of X goes in Y; large where it is unsure."""
+    rows = plan / np.maximum(plan.sum(1, keepdims=True), 1e-30)
+    mean = rows @ times
+    return np.sqrt(np.maximum(rows @ times**2 - mean**2, 0))

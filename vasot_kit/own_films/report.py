@@ -1,0 +1,114 @@
+"""``report.html``: one page of a call, which shows its films without a server, a network or a video decoder."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from PIL import Image
+
+from vasot_kit.figures.style import COLOURS
+from vasot_kit.films.recordings import Recording
+from vasot_kit.own_films.outputs import Outputs, frame_edges
+from vasot_kit.own_films.pairs import Pair
+from vasot_kit.own_films.pictures import Pictures
+from vasot_kit.runs.records import write_text
+
+REPORT = "report.html"
+PAGES = Path(__file__).with_name("pages")
+MOST_CELLS = 400  # rows and columns of a plan in a page
+
+
+def align_page(
+    outputs: Outputs, recordings: Sequence[Recording], pictures: Sequence[Pictures], pairs: Sequence[Pair]
+) -> Path:
+    """Write the page of films that were aligned with the first of them.
+
+    Args:
+        outputs: the folder.
+        recordings: the films, the reference first.
+        pictures: of each of them.
+        pairs: of the reference with each of the others, in their order.
+    """
+    names = [recording.name for recording in recordings]
+    title = f"{names[0]} and {names[1]}" if len(names) == 2 else f"{names[0]} and {len(names) - 1} other films"
+    films = [film_data(*each) for each in zip(recordings, pictures, strict=True)]
+    data = {"films": films, "pairs": [_pair_data(pair) for pair in pairs], "unit": "seconds"}
+    return write_page(outputs, "align.html.j2", title, data, reference=names[0])
+
+
+def write_page(outputs: Outputs, template: str, title: str, data: Mapping[str, Any], **values: Any) -> Path:
+    """Write ``report.html`` from a template with its data, its scripts and its styles inside."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGES), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    stored = json.dumps({**data, "colours": COLOURS}, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    about = {name: _shown(value) for name, value in outputs.about.items()}
+    page = environment.get_template(template).render(title=title, data=stored, mark=outputs.mark, about=about, **values)
+    target = outputs.place(REPORT)
+    write_text(target, page)
+    return target
+
+
+def film_data(recording: Recording, pictures: Pictures | None) -> dict[str, Any]:
+    """What a page has to know of a film; without pictures where its features came from a file."""
+    size = pictures or Pictures(1, 1, 1, [])
+    return {
+        "name": recording.name,
+        "times": numbers(recording.times),
+        "index": recording.index.tolist(),
+        "end": round(float(frame_edges(recording)[-1]), 4),
+        "width": size.width,
+        "height": size.height,
+        "step": size.step,
+        "pictures": [base64.b64encode(picture).decode() for picture in size.encoded],
+    }
+
+
+def numbers(values: np.ndarray, digits: int = 4) -> list[float | None]:
+    """The values, rounded; None for NaN."""
+    return [None if np.isnan(value) else round(value, digits) for value in values.tolist()]
+
+
+def _pair_data(pair: Pair) -> dict[str, Any]:
+    return {
+        "matches": numbers(pair.matches, 3),
+        "partner": pair.partner.tolist(),
+        "back": pair.back.tolist(),
+        "piece": pair.piece.tolist(),
+        "pieces": [{"x": piece.x, "y": piece.y, "share": piece.share} for piece in pair.pieces],
+        "confidence": None if pair.confidence is None else numbers(pair.confidence, 3),
+        "verdict": pair.verdict,
+        "kind": pair.kind,
+        "plan": base64.b64encode(plan_picture(pair.plan)).decode(),
+        "sure": pair.sure,
+        "offset": pair.offset,
+        "matched": float((pair.partner >= 0).mean()),
+    }
+
+
+def plan_picture(plan: np.ndarray) -> bytes:
+    """A grey PNG of a plan, at most 400 x 400: the square root of its shares of the fullest row, as in the figures."""
+    for axis in (0, 1):
+        n = plan.shape[axis]
+        blocks = min(n, MOST_CELLS)
+        starts = np.arange(blocks) * n // blocks
+        plan = np.add.reduceat(plan, starts, axis) / np.diff(np.append(starts, n)).reshape((-1, 1) if axis == 0 else -1)
+    grey = np.round(255 * np.sqrt(plan / max(plan.max(), np.finfo(float).tiny))).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(grey).save(file, "PNG")
+    return file.getvalue()
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_shown(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(map(_shown, value))
+    return "default" if value is None else str(value)
