@@ -7,7 +7,6 @@ and ``vasot --help`` shall answer at once.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 
 import click
 
+from vasot_kit.messages import refused, show_warning
 from vasot_lib import __version__
 from vasot_lib.errors import InputError, VasotError
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - stays open as long as the process
     with warnings.catch_warnings():
         if not sys.warnoptions:
-            warnings.showwarning = _show_warning  # type: ignore[assignment]
+            warnings.showwarning = show_warning  # type: ignore[assignment]
         code = _run(arguments)
     try:
         sys.stdout.flush()
@@ -82,38 +82,13 @@ def _run(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:  # whoever reads the output has closed it, as in `vasot data | head -1`
         return 0
     except (OSError, MemoryError) as error:
-        return _complain(_refused(error), 1)
+        return _complain(refused(error), 1)
     except Exception as error:
         number = re.search(r"\(os error (\d+)\)", str(error))  # how libraries in Rust, as safetensors, say it
         if number is None:
             raise
-        return _complain(_refused(OSError(int(number[1]), os.strerror(int(number[1])))), 1)
+        return _complain(refused(OSError(int(number[1]), os.strerror(int(number[1])))), 1)
     return 0
-
-
-def _refused(error: OSError | MemoryError) -> str:
-    """What the system refused to do, the file that it concerns, and a remedy."""
-    from vasot_kit.cache import cache_folder
-
-    if isinstance(error, MemoryError):
-        return "the memory does not suffice; use fewer frames at a time, or a smaller batch"
-    what = error.strerror or str(error) or type(error).__name__
-    remedy = "check the path and its permissions"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        remedy = "free space, or write elsewhere"
-    if str(error.filename).startswith(str(cache_folder())):
-        remedy += "; VASOT_CACHE names the folder of the cache"
-    return f"{what}{f': {error.filename}' if error.filename else ''}; {remedy}"
-
-
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
-    """Say in one line what the kit itself warns of; what libraries tell programmers is not shown."""
-    if (
-        category is UserWarning
-        and Path(__file__).parents[1] in Path(filename).parents
-        and "site-packages" not in filename
-    ):
-        print(f"vasot: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _complain(error: object, code: int) -> int:

@@ -19,8 +19,9 @@ from vasot_kit.films.backbones import Backbone
 from vasot_kit.films.media import Clip, probe, stream
 from vasot_kit.films.motion import Motion
 from vasot_kit.films.recordings import Recording, read_recordings
+from vasot_kit.folders.files import Interval
 from vasot_kit.own_films import inputs
-from vasot_kit.own_films.exports import Interval, Tier
+from vasot_kit.own_films.exports import Tier
 from vasot_kit.own_films.inputs import feature_extractor, films_by_name, films_in, sampling_rate
 from vasot_kit.own_films.outputs import CONFIG, GAP, Outputs, frame_edges, segment_times
 from vasot_lib.errors import DataError, InputError

@@ -74,7 +74,7 @@ def test_every_result_is_there_and_names_the_configuration(segmented: Segmented)
         "weights.safetensors",
         "segments.csv",
         "timelines.png",
-        *(f"{name}.{kind}" for name in names for kind in ("csv", "eaf")),
+        *(f"{name}.{kind}" for name in names for kind in ("csv", "eaf", "vtt")),
     ]
     assert sorted(file.name for file in segmented.out.iterdir()) == sorted(files)
     config = json.loads((segmented.out / "config.json").read_text())

@@ -18,8 +18,9 @@ from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.containers import even_rate
 from vasot_kit.films.media import probe, stream
 from vasot_kit.films.recordings import read_recordings
+from vasot_kit.folders.files import Interval
 from vasot_kit.own_films.align import align_films
-from vasot_kit.own_films.exports import Interval, Tier
+from vasot_kit.own_films.exports import Tier
 from vasot_kit.own_films.inputs import sampling_rate
 from vasot_kit.own_films.outputs import Outputs
 from vasot_kit.own_films.segment import segment_films

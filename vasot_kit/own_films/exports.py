@@ -10,16 +10,9 @@ from pympi.Elan import Eaf
 
 from vasot_kit.films.media import VIDEO_SUFFIXES
 from vasot_kit.films.recordings import Recording
+from vasot_kit.folders.files import Interval
 from vasot_kit.runs.records import write_text
 from vasot_lib.files import whole_file
-
-
-class Interval(NamedTuple):
-    """What happens from a start to an end, in seconds since the first picture of its film."""
-
-    start: float
-    end: float
-    name: str
 
 
 class Tier(NamedTuple):
@@ -29,7 +22,8 @@ class Tier(NamedTuple):
         name: what they are.
         recording: the film.
         origin: seconds of the film's file that lie at 0 of the document's time, at least 0.
-        intervals: in any order; of those that overlap the later one begins where the earlier one ends.
+        intervals: in seconds since the first picture, in any order; of those that overlap the later one begins where
+            the earlier one ends.
     """
 
     name: str

@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from vasot_kit.figures import plot_timelines
 from vasot_kit.films.media import content_hash, probe, stream, write_video
 from vasot_kit.films.recordings import Recording
-from vasot_kit.own_films.exports import Interval, Tier, write_chapters, write_elan
+from vasot_kit.folders.files import Interval
+from vasot_kit.own_films.exports import Tier, write_chapters, write_elan
 from vasot_kit.runs.records import to_json, versions, write_text
 from vasot_lib.errors import DataError
 from vasot_lib.evaluation import segments

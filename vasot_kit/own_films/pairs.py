@@ -9,7 +9,8 @@ import numpy as np
 
 from vasot_kit.figures import plot_alignment
 from vasot_kit.films.recordings import Recording
-from vasot_kit.own_films.exports import Interval, Tier
+from vasot_kit.folders.files import Interval
+from vasot_kit.own_films.exports import Tier
 from vasot_kit.own_films.matching import FilmAlignment
 from vasot_kit.own_films.outputs import Outputs, frame_edges
 from vasot_kit.own_films.pictures import Pictures
