@@ -82,6 +82,59 @@ def test_the_dummy_has_the_mass_of_one_frame_however_many_bins(bins: int) -> Non
     assert share.item() == pytest.approx(1 - whole(x, y, Alignment()).sum(1).mean().item(), abs=2e-4)
 
 
+@pytest.mark.parametrize("dummy_mass", [None, 0.2])
+def test_the_coarse_problem_gives_the_dummy_the_share_that_frames_would(dummy_mass: float | None) -> None:
+    problem = align_long(
+        procedure(400, 3), procedure(330, 4), Alignment(dummy_mass=dummy_mass), bins=80
+    ).coarse.plan.problem
+    shares = (dummy_mass, dummy_mass) if dummy_mass else (1 / 401, 1 / 331)
+    assert (problem.p[0, 0].item(), problem.q[0, 0].item()) == pytest.approx(shares)
+
+
+def between_bins(frames: int, bins: int) -> Tensor:
+    """(frames, bins) weights of the two bins between whose middles a frame lies, or of the outermost one."""
+    weights = torch.zeros(frames, bins, dtype=torch.float64)
+    for frame in range(frames):
+        place = min(max((frame + 0.5) * bins / frames - 0.5, 0.0), bins - 1.0)
+        low = min(int(place), bins - 2)
+        weights[frame, low], weights[frame, low + 1] = 1 - (place - low), place - low
+    return weights
+
+
+def test_a_row_is_the_softmax_of_what_the_module_says() -> None:
+    """Of one bin for 16 / 6 frames of X and for 2 of Y, entry by entry; then a sweep by its formula."""
+    x, y = procedure(16, 1, steps=3).double(), 3 * procedure(12, 2, steps=3).double()
+    recipe = Alignment(alpha=0.2, radius=0.2, rho=0.5, epsilon=0.3, relax=0.4, dummy_mass=0.2)
+    plan = align_long(x, y, recipe, bins=6, sweeps=0)
+    spans = ((0, 3), (2, 6), (5, 8), (8, 11), (10, 14), (13, 16))  # of whole frames, where a bin ends within one
+    small_x = torch.stack([x[first:last].mean(0) for first, last in spans])
+    small_y = (y / 3).view(6, 2, -1).mean(1)
+    coarse = recipe.match(
+        small_x[None], small_y[None], torch.ones(1, 6, dtype=torch.bool), torch.ones(1, 6, dtype=torch.bool)
+    )
+    log_plan = coarse.plan.matrix[0].log()
+
+    def cost(a: Tensor, b: Tensor) -> Tensor:
+        prior = (torch.arange(len(a))[:, None] / len(a) - torch.arange(len(b)) / len(b)).abs()
+        return 1 - F.normalize(a, dim=1) @ F.normalize(b, dim=1).T + 0.5 * prior
+
+    smooth = between_bins(16, 6) @ (log_plan[1:, 1:] + 0.8 * cost(small_x, small_y) / 0.3) @ between_bins(12, 6).T
+    dummy = between_bins(16, 6) @ log_plan[1:, :1] + torch.tensor(12 / 6).log()
+    scores = torch.cat((dummy, smooth - 0.8 * cost(x, y) / 0.3), dim=1)
+    torch.testing.assert_close(plan.with_dummy(0, 16), scores.softmax(1), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(plan.rows(3, 7), scores.softmax(1)[3:7, 1:], rtol=1e-4, atol=1e-6)
+
+    masses = coarse.x_to_y[0].sum(0) * (16 / 6)
+    # A frame of Y lies between the middles of the frames of the coarse plan as if these were frames of their own.
+    wanted = torch.cat(((16 - masses.sum())[None], between_bins(12, 6) @ masses * (6 / 12)))
+    phi, columns = 0.4 / (0.4 + 0.3), torch.zeros(13, dtype=torch.float64)
+    for _ in range(2):
+        columns = phi * (columns + wanted.log() - (scores + columns).softmax(1).sum(0).log())
+    swept = align_long(x, y, recipe, bins=6, sweeps=2)
+    torch.testing.assert_close(swept.columns, columns, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(swept.with_dummy(0, 16), (scores + columns).softmax(1), rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("relax", [0.1, 0.3])
 def test_sweeps_leave_a_relaxed_side_the_masses_it_asks_for(relax: float) -> None:
     """They once pulled every column to the mass that it has in the coarse plan, which relaxed columns need not have."""
@@ -110,6 +163,12 @@ def test_no_graph_is_kept() -> None:
 
 
 def test_bad_arguments() -> None:
+    for bins, sweeps, message in ((2.5, 3, "bins is 2.5"), (20, -1, "sweeps is -1"), (1, 3, "bins is 1 for 20 and 30")):
+        with pytest.raises(InputError, match=message):
+            align_long(procedure(20, 0), procedure(30, 0), Alignment(), bins=bins, sweeps=sweeps)
+    for x, y in ((procedure(20, 0)[:0], procedure(30, 0)), (procedure(20, 0), procedure(30, 0)[:0])):
+        with pytest.raises(InputError, match=r"expected|use at least 2 bins and 1 frame"):
+            align_long(x, y, Alignment())
     with pytest.raises(InputError, match="dummy is 'threshold', which looks at whole rows"):
         align_long(procedure(20, 0), procedure(30, 0), Alignment(dummy="threshold"))
     with pytest.raises(InputError, match="bins is 1 for 20 and 30 frames"):

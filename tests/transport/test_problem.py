@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from tests.transport.helpers import random_cost
 from vasot_lib.errors import InputError
-from vasot_lib.transport import Distinct, Far, Near, cosine_cost, make_problem, temporal_prior
+from vasot_lib.transport import (
+    Distinct,
+    Far,
+    Near,
+    add_dummy,
+    cosine_cost,
+    dummy_marginal,
+    make_problem,
+    solve,
+    temporal_prior,
+)
 
 SIDES = [(Near(0.2), Far(0.2)), (Near(0.2), Distinct())]
 
@@ -122,6 +132,25 @@ BAD = {
     "one prior": (dict(alpha=0.3, structure=Near(0.5)), "structure is Near"),
     "too large a dummy": (dict(alpha=0.3, structure=(Near(0.5, 3), Far(0.5))), "free leaves 0 frames"),
     "relax": (dict(relax_y=-1.0), "relax_y is -1.0"),
+    "relax of rows": (dict(relax_x=-1.0), "relax_x is -1.0"),
+    "mask of numbers": (dict(mask_x=torch.ones(1, 3)), "mask_x is torch.float32; convert it to torch.bool"),
+    "mass shape": (
+        dict(mass_y=torch.ones(1, 3) / 3),
+        r"mass_y is torch.float32 of shape \(1, 3\); expected torch.float32",
+    ),
+    "mass of columns": (dict(mass_y=torch.ones(1, 4)), r"mass_y sums to \[4.0\]; each sample's mass must sum to 1"),
+    "mass on padding": (
+        dict(mass_x=torch.tensor([[0.5, 0.2, 0.3]]), mask_x=torch.tensor([[True, True, False]])),
+        "mass_x is negative somewhere, or not zero on padding",
+    ),
+    "empty columns": (
+        dict(mask_y=torch.zeros(1, 4, dtype=torch.bool)),
+        "mask_y leaves no real entry in sample 0; drop",
+    ),
+    "late nan": (
+        dict(cost=torch.tensor([[[0.0, 1.0], [2.0, torch.inf]]]), mask_x=torch.ones(1, 2, dtype=torch.bool)),
+        "NaN or infinity, first at sample 0, row 1, column 1",
+    ),
     "no structure": (dict(alpha=0.3), "no structure is given"),
     "mask shape": (dict(mask_x=torch.ones(1, 4, dtype=torch.bool)), r"expected torch.bool of shape \(1, 3\)"),
     "empty mask": (dict(mask_x=torch.zeros(1, 3, dtype=torch.bool)), "no real entry in sample 0"),
@@ -158,3 +187,26 @@ def test_nan_in_padding_is_ignored() -> None:
     cost = torch.zeros(1, 3, 4)
     cost[:, 2] = torch.nan
     assert make_problem(cost, mask_x=torch.tensor([[True, True, False]])).cost.isfinite().all()
+
+
+def test_arguments_of_costs_and_dummies_are_named() -> None:
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    for call, message in (
+        (lambda: temporal_prior(0, 3), "n is 0; it must be a whole number of at least 1"),
+        (lambda: temporal_prior(3, 0), "m is 0; it must be a whole number of at least 1"),
+        (lambda: temporal_prior(3, 3, torch.tensor([2, 0])), r"lengths are \[2, 0\]; every sample needs a real frame"),
+        (lambda: add_dummy(torch.zeros(1, 2, 2), -1.0), "zeta is -1.0; it must be a finite number of at least 0"),
+        (lambda: dummy_marginal(mask.float(), None), "mask is torch.float32; convert it to torch.bool"),
+        (lambda: dummy_marginal(mask[0], None), r"mask has shape \(3,\); expected \(batch, frames\), a real frame in"),
+        (lambda: dummy_marginal(torch.zeros_like(mask), None), r"mask has shape \(1, 3\); expected .* a real frame in"),
+        (lambda: solve(torch.zeros(1, 3, 3), tolerance=0.0), "tolerance is 0.0; it must be a finite number above 0"),
+        (lambda: solve(torch.zeros(1, 3, 3), finish=1), "finish is 1; it must be True or False"),
+        (lambda: solve(torch.zeros(1, 3, 3), trace=0), "trace is 0; it must be True or False"),
+    ):
+        with pytest.raises(InputError, match=f"^{message}"):
+            call()
+
+
+def test_the_prior_is_made_where_it_is_asked_for() -> None:
+    assert temporal_prior(3, 4, device="meta").is_meta
+    assert temporal_prior(1, 2, torch.tensor([1]), torch.tensor([1])).tolist() == [[[0.0, 1.0]]]
