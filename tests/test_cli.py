@@ -22,7 +22,7 @@ from vasot_lib import __version__
 from vasot_lib.errors import DataError
 from vasot_lib.methods import METHODS
 
-COMMANDS = ("run", "sweep", "train", "align", "segment", "features", "data", "methods", "bench", "tutorial")
+COMMANDS = ("run", "sweep", "train", "align", "segment", "features", "data", "methods", "bench", "new", "tutorial")
 
 
 def complaint(capsys: pytest.CaptureFixture[str]) -> str:
@@ -39,6 +39,8 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
     [
         (["nothing"], "No such command 'nothing'"),
         (["trai"], "Did you mean 'train'"),
+        (["allign", "a.mp4"], "Did you mean 'align'"),
+        (["new"], "Missing argument 'FOLDER'"),
         (["run"], "Missing argument 'NOTEBOOK'. See vasot run --help"),
         (["data", "--nothing"], "No such option '--nothing'"),
         (["train", "toy", "vasot", "--epoch", "3"], "Did you mean '--epochs'"),
@@ -76,6 +78,20 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"vasot {__version__}\n"
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    command = [sys.executable, "-m", "vasot_kit.cli"]
+    for words, place, expected in (
+        ("vasot al", "1", "plain,align\n"),
+        ("vasot train toy vasot --ep", "4", "plain,--epochs\n"),
+    ):
+        asked = {"COMP_WORDS": words, "COMP_CWORD": place, "_VASOT_COMPLETE": "bash_complete"}
+        done = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True, check=True)
+        assert done.stdout == expected
+    script = {"_VASOT_COMPLETE": "zsh_source"}
+    done = subprocess.run(command, env=os.environ | script, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("#compdef vasot")
 
 
 @pytest.mark.parametrize("value", ["-0.5", "--x", "-p"])

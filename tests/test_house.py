@@ -17,9 +17,9 @@ FLOORS = [
     *("vasot_lib.paths", "vasot_lib.losses", "vasot_lib.vision", "vasot_lib.encoders", "vasot_lib.evaluation"),
     *("vasot_lib.methods", "vasot_lib.training"),
     *("vasot_kit.cache", "vasot_kit.folders", "vasot_kit.films", "vasot_kit.datasets", "vasot_kit.experiments"),
-    *("vasot_kit.runs", "vasot_kit.figures"),
+    *("vasot_kit.exercises", "vasot_kit.runs", "vasot_kit.figures"),
     *("vasot_kit.explorers", "vasot_kit.tables", "vasot_kit.benchmarks", "vasot_kit.own_films", "vasot_kit.listing"),
-    *("vasot_kit.messages", "vasot_kit.cli"),
+    *("vasot_kit.chapters", "vasot_kit.messages", "vasot_kit.cli"),
     *("data_scripts.common", "data_scripts"),
 ]
 TRANSPORT = ["cost", "structure", "problem", "reference", "potentials", "fused", "solver", "dummy", "recipes", "long"]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import shell_complete
 
 from vasot_kit.messages import refused, show_warning
 from vasot_lib import __version__
@@ -25,6 +26,7 @@ from vasot_lib.errors import InputError, VasotError
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 Pairs = Iterable[tuple[str, str]]  # NAME and VALUE of every -p
 PATH = click.Path(path_type=Path)
+COMPLETION = "_VASOT_COMPLETE"  # the variable by which click's completion of shells asks
 
 
 class Commands(click.Group):
@@ -46,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         standard error, and so is what the system refuses, such as to write to a full disk. Any other exception is a
         fault of the kit and keeps its traceback.
     """
+    if instruction := os.environ.get(COMPLETION):  # a shell asks what could follow, or for its script
+        return shell_complete(vasot, {}, "vasot", COMPLETION, instruction)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # it was closed; the next file that is opened would take its place
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - stays open as long as the process
@@ -177,8 +181,9 @@ def run(notebook: Path, parameters: Pairs, out: Path) -> None:
     Each combination of parameters gets a folder of its own below --out.
     """
     from vasot_kit.runs.notebook import run_notebook
+    from vasot_kit.runs.values import read_values
 
-    print(f"wrote {run_notebook(notebook, _read_values(parameters), out)}")
+    print(f"wrote {run_notebook(notebook, read_values(parameters), out)}")
 
 
 @command("vasot sweep grids/methods.yaml --workers 4")
@@ -209,16 +214,7 @@ def sweep(grid: Path, out: Path, workers: int | None, scheduler: str | None) -> 
 @click.option("--trim", is_flag=True, help="Of a folder: cut features and labels to the shorter of the two.")
 @out_option("Folder of this run; the same command again goes on with it.", required=True)
 def train(
-    dataset: str,
-    method: str,
-    preset: str | None,
-    device: str,
-    out: Path,
-    parameters: Pairs,
-    stride: int | None,
-    fps: float | None,
-    trim: bool,
-    **options: Any,
+    dataset: str, method: str, preset: str | None, device: str, out: Path, parameters: Pairs, **options: Any
 ) -> None:
     """Train a method on a data set and record its scores.
 
@@ -227,13 +223,13 @@ def train(
     """
     from vasot_kit.datasets.registry import is_folder
     from vasot_kit.runs.training import Training, train_and_score
+    from vasot_kit.runs.values import read_values
 
+    reading = {name: options.pop(name) for name in ("stride", "fps", "trim")}
+    reading = {name: value for name, value in reading.items() if value is not None and value is not False}
     preset = preset or ("auto" if is_folder(dataset) else "kit")
-    training = Training(dataset, method, preset, overrides=_read_values(parameters), **options)
-    reading = {"stride": stride, "fps": fps, "trim": trim or None}
-    path = train_and_score(
-        training, out, device, **{name: value for name, value in reading.items() if value is not None}
-    )
+    training = Training(dataset, method, preset, overrides=read_values(parameters), **options)
+    path = train_and_score(training, out, device, **reading)
     if path is not None:  # only the first of several processes has written it
         print(f"wrote {path}")
 
@@ -361,6 +357,19 @@ def bench(what: str, file: Path | None, device: str, seconds: float) -> None:
         print(f"wrote {file}")
 
 
+@command("vasot new my_course")
+@click.argument("folder", type=PATH)
+def new(folder: Path) -> None:
+    """Copy the chapters into a new folder, to work on.
+
+    FOLDER gets the notebooks, their solutions and the stored results that they read.
+    """
+    from vasot_kit.chapters import copy_chapters
+
+    chapters = copy_chapters(folder)
+    print(f"wrote {len(chapters)} chapters; open them with: jupyter lab {folder / 'notebooks'}")
+
+
 @command("vasot tutorial")
 @out_option("Folder of the results.", default="outputs/tutorial")
 def tutorial(out: Path) -> None:
@@ -368,22 +377,6 @@ def tutorial(out: Path) -> None:
     from vasot_kit.tables import report
 
     report.tutorial(out)
-
-
-def _read_values(parameters: Pairs) -> dict[str, Any]:
-    import yaml
-
-    from vasot_kit.runs.values import read_yaml
-
-    values = {}
-    for name, text in parameters:
-        try:
-            values[name] = read_yaml(text)
-        except yaml.YAMLError as error:
-            raise InputError(
-                f"the value {text!r} of parameter {name!r} is not YAML; put quotes around a string"
-            ) from error
-    return values
 
 
 if __name__ == "__main__":

@@ -335,3 +335,9 @@ def test_convergence_counts_iterations_from_one() -> None:
     assert residual.get_title() == "residual"
     with pytest.raises(InputError, match="no runs"):
         plot_convergence({})
+
+
+def test_a_goal_does_not_strike_through_the_number_of_a_ratio() -> None:
+    """The number stands at the end of its bar, or behind a goal that lies just there."""
+    figure = plot_ratios({"near": 30.0, "far": 3.0, "reached": 50.0}, {"near": 35.0, "far": 35.0, "reached": 35.0}, "x")
+    assert [text.xy[0] for text in figure.axes[0].texts] == [35.0, 3.0, 50.0]

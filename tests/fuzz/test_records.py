@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from tests.fuzz.conftest import attempt, inputs
 from tests.fuzz.test_folders import damaged
 from tests.runs.test_sweep import write_grid, write_notebook
-from vasot_kit.cli import _read_values
 from vasot_kit.runs.engine import Run
 from vasot_kit.runs.notebook import effective_parameters
 from vasot_kit.runs.records import collect
 from vasot_kit.runs.sweep import read_grid
+from vasot_kit.runs.values import read_values
 from vasot_kit.tables.report import results_tables
 
 ROW = {"dataset": "toy", "method": "vasot", "seed": 0, "preset": "kit", "mof": 0.5, "tau": None, "acc_0.1": 0.25}
@@ -75,7 +75,7 @@ TEXTS = st.lists(WORDS, max_size=8).map("".join)
 @inputs(1500)
 @given(text=TEXTS | st.text(max_size=20))
 def test_values_on_the_command_line(text: str) -> None:
-    values = attempt("yaml", lambda: _read_values([("lr", text)]))
+    values = attempt("yaml", lambda: read_values([("lr", text)]))
     assert values is None or set(values) == {"lr"}
 
 

@@ -74,6 +74,13 @@ def test_notebook_page_needs_no_network() -> None:
     assert "<title>A &lt; B</title>" in page
 
 
+def test_a_page_shows_what_hidden_cells_print_and_not_their_code() -> None:
+    output = nbformat.v4.new_output("stream", text="printed")
+    hidden = nbformat.v4.new_code_cell("import_lines", outputs=[output], metadata={"tags": ["hide-input"]})
+    page = notebook_html(nbformat.v4.new_notebook(cells=[hidden, nbformat.v4.new_code_cell("core_lines")]), "A")
+    assert "import_lines" not in page and "printed" in page and "core_lines" in page
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """The folder of a finished run."""

@@ -13,6 +13,7 @@ from vasot_kit.figures.comparisons import plot_grid, plot_intervals, plot_sensit
 from vasot_kit.figures.dummies import plot_detection, plot_dummy, plot_kept, plot_room
 from vasot_kit.figures.estimates import plot_action_count, plot_action_length, plot_radii
 from vasot_kit.figures.films import plot_alignment, plot_clock, plot_timelines
+from vasot_kit.figures.lessons import animate_plans, plot_deliveries, plot_method
 from vasot_kit.figures.pairs import plot_pair
 from vasot_kit.figures.plans import plot_convergence, plot_marginals, plot_matched_frames, plot_plan
 from vasot_kit.figures.runs import (
@@ -28,12 +29,14 @@ from vasot_kit.figures.style import action_style
 
 __all__ = [
     "action_style",
+    "animate_plans",
     "plot_action_count",
     "plot_action_length",
     "plot_alignment",
     "plot_clock",
     "plot_convergence",
     "plot_curves",
+    "plot_deliveries",
     "plot_detection",
     "plot_dummy",
     "plot_embedding_path",
@@ -45,6 +48,7 @@ __all__ = [
     "plot_match_paths",
     "plot_matched_frames",
     "plot_matrices",
+    "plot_method",
     "plot_pair",
     "plot_plan",
     "plot_radii",

@@ -96,9 +96,9 @@ def plot_sensitivity(
             mean, spread = 100 * groups.mean(), 100 * groups.std().fillna(0.0)
             axes.fill_between(mean.index, mean - spread, mean + spread, color=colour, alpha=0.15, lw=0)
             axes.plot(mean.index, mean, style, color=colour, marker=marker, ms=4, mfc="white")
-        for values, colour in ((chosen, SOFT), (published or {}, PUBLISHED)):
+        for values, colour, style in ((chosen, SOFT, ":"), (published or {}, PUBLISHED, "--")):
             if setting in values:
-                axes.axvline(values[setting], color=colour, lw=1, ls=":")
+                axes.axvline(values[setting], color=colour, lw=1, ls=style)
         axes.set_title(setting, fontsize=11)
         ticks = sorted(some["value"].unique())
         axes.set_xticks(ticks, [f"{value:.2g}" for value in ticks])
@@ -111,7 +111,7 @@ def plot_sensitivity(
     ]
     keys.append(Line2D([], [], color=SOFT, lw=1, ls=":", label="kept in the other panels"))
     if published:
-        keys.append(Line2D([], [], color=PUBLISHED, lw=1, ls=":", label="published"))
+        keys.append(Line2D([], [], color=PUBLISHED, lw=1, ls="--", label="published"))
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=9)
     figure.supylabel("score x 100", fontsize=10)
     return figure

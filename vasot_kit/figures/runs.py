@@ -203,7 +203,9 @@ def plot_ratios(ratios: Mapping[str, float], goals: Mapping[str, float], x_label
     axes = figure.subplots()
     for place, (name, ratio) in enumerate(ratios.items()):
         axes.barh(place, ratio - 1, left=1, height=0.6, color=ACCENT)
-        axes.annotate(f"{ratio:.3g}x", (max(ratio, 1), place), xytext=(5, 0), textcoords="offset points", va="center")
+        end, goal = max(ratio, 1), goals.get(name, 0)
+        beside = goal if end < goal < 2 * end else end  # a goal that lies where the number would be
+        axes.annotate(f"{ratio:.3g}x", (beside, place), xytext=(5, 0), textcoords="offset points", va="center")
         if name in goals:
             axes.plot([goals[name]] * 2, [place - 0.42, place + 0.42], color=PUBLISHED, lw=2.5)
     axes.set(xscale="log", xlabel=x_label, ylim=(len(ratios) - 0.4, -0.6))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import yaml
+
+from vasot_lib.errors import InputError
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 DATE = "tag:yaml.org,2002:timestamp"
@@ -57,3 +59,20 @@ def yaml_errors() -> Iterator[None]:
         raise yaml.YAMLError("it is nested too deeply") from error
     except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
         raise yaml.YAMLError(f"a value is not what its tag says ({error})") from error
+
+
+def read_values(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """The values of NAME and VALUE of a command line, each VALUE read as YAML.
+
+    Raises:
+        InputError: a value that is not YAML.
+    """
+    values = {}
+    for name, text in pairs:
+        try:
+            values[name] = read_yaml(text)
+        except yaml.YAMLError as error:
+            raise InputError(
+                f"the value {text!r} of parameter {name!r} is not YAML; put quotes around a string"
+            ) from error
+    return values

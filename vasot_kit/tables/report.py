@@ -19,6 +19,7 @@ from dask.system import CPU_COUNT
 from latex2mathml.converter import convert as latex_to_mathml
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode, ValidationError
 from tqdm import tqdm
 
@@ -31,6 +32,7 @@ from vasot_lib.errors import DataError
 # The runs of the tutorial: a notebook, and the parameters that differ from its defaults.
 TUTORIAL: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("00_quickstart", {}),
+    ("05_transport_from_zero", {}),
     ("10_structural_priors", {}),
     ("20_dummy_frames", {}),
     ("30_transport_plans", {}),
@@ -215,6 +217,8 @@ def notebook_html(notebook: NotebookNode, title: str) -> str:
     """An executed notebook as one HTML page that loads nothing from the network."""
     notebook.metadata["title"] = title
     exporter = HTMLExporter(raw_template=OFFLINE, filters={"markdown2html": _markdown})
+    # Imports, assertions and records: whoever reads the page does not need them.
+    exporter.register_preprocessor(TagRemovePreprocessor(remove_input_tags={"hide-input"}), enabled=True)
     try:
         return exporter.from_notebook_node(notebook)[0]
     except (ValidationError, AttributeError, TypeError) as error:

@@ -1,0 +1,123 @@
+"""What is said of functions that students write: right ones, and wrong ones in the way that students get them wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax, logsumexp, softmax
+
+from vasot_kit.exercises import check
+from vasot_lib.errors import InputError
+from vasot_lib.paths import viterbi
+from vasot_lib.transport import Near
+
+
+def distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return ((x[:, None] - y) ** 2).sum(2)
+
+
+def soft_nearest(x: np.ndarray, y: np.ndarray, tau: float) -> np.ndarray:
+    return softmax(-distances(x, y) / tau, axis=1) @ y
+
+
+def log_sinkhorn(cost: np.ndarray, p: np.ndarray, q: np.ndarray, epsilon: float, sweeps: int = 1000) -> np.ndarray:
+    g = np.zeros(len(q))
+    for _ in range(sweeps):
+        f = epsilon * (np.log(p) - logsumexp((g - cost) / epsilon, axis=1))
+        g = epsilon * (np.log(q) - logsumexp((f[:, None] - cost) / epsilon, axis=0))
+    return np.exp((f[:, None] + g - cost) / epsilon)
+
+
+def near(z: np.ndarray, radius: float) -> np.ndarray:
+    w = int(len(z) * radius + 1e-9)
+    total = np.pad(z, ((w + 1, w), (0, 0))).cumsum(0)
+    return (total[2 * w + 1 :] - total[: -2 * w - 1] - z) / radius
+
+
+def near_frame_by_frame(z: np.ndarray, radius: float) -> np.ndarray:
+    w = int(len(z) * radius + 1e-9)
+    return np.stack([z[max(0, i - w) : i + w + 1].sum(0) - z[i] for i in range(len(z))]) / radius
+
+
+def dummy_first(cost: np.ndarray, zeta: float) -> np.ndarray:
+    return np.pad(cost, ((1, 0), (1, 0)), constant_values=zeta)
+
+
+def loss(targets: np.ndarray, x: np.ndarray, y: np.ndarray, tau: float) -> float:
+    return float(-(targets * log_softmax(x @ y.T / tau, axis=1)).sum() / len(x))
+
+
+def in_place(cost: np.ndarray, zeta: float) -> np.ndarray:
+    cost += zeta
+    return dummy_first(cost, zeta)
+
+
+RIGHT = {
+    "05.2": soft_nearest,
+    "05.3": log_sinkhorn,
+    "10.4": near,
+    "20.4": dummy_first,
+    "30.4": viterbi,
+    "30.5": loss,
+}
+# The exercise, a wrong function, and words of what is said.
+WRONG: list[tuple[str, Any, str]] = [
+    ("05.2", lambda x, y, tau: softmax(-distances(x, y) / tau, axis=0) @ y, "along which axis"),
+    ("05.2", lambda x, y, tau: softmax(distances(x, y) / tau, axis=1) @ y, "which sign"),
+    ("05.2", lambda x, y, tau: softmax(-np.sqrt(distances(x, y)) / tau, axis=1) @ y, "squared"),
+    ("05.2", lambda x, y, tau: softmax(-distances(x, y) / tau, axis=1), "has the shape (1, 2) instead of (1, 5)"),
+    ("05.3", lambda cost, p, q, epsilon: np.outer(p, q), "entry (0, 0) is too small"),
+    ("05.3", lambda cost, p, q, epsilon: log_sinkhorn(cost, p, q, epsilon, 1), "the sum of row"),
+    ("05.3", lambda cost, p, q, epsilon: log_sinkhorn(cost.T, q, p, epsilon), "shape (5, 3) instead of (3, 5)"),
+    ("10.4", lambda z, radius: near(z, radius) + z / radius, "not its own neighbour"),
+    ("10.4", lambda z, radius: near(z, radius) * radius, "1 / r"),
+    ("10.4", lambda z, radius: Near(radius).dense(len(z)).numpy() @ z, "a running sum needs"),
+    ("10.4", near_frame_by_frame, "a running sum needs"),
+    ("10.4", lambda z, radius: np.roll(z, 1, 0) + np.roll(z, -1, 0), "entry ("),
+    ("20.4", lambda cost, zeta: np.pad(cost, ((1, 0), (0, 1)), constant_values=zeta), "stands at index 0"),
+    ("20.4", lambda cost, zeta: np.pad(cost, ((1, 0), (1, 0))), "too small"),
+    ("20.4", lambda cost, zeta: cost, "shape (1, 1) instead of (2, 2)"),
+    ("20.4", in_place, "changes its argument number 1"),
+    ("30.4", lambda scores, switch: scores.argmax(1), "less than the best one; look at frame"),
+    ("30.4", lambda scores, switch: viterbi(scores, switch) + 1, "a whole number from 0 to 2"),
+    ("30.4", lambda scores, switch: viterbi(scores, 2 * switch), "less than the best one"),
+    ("30.5", lambda t, x, y, tau: -loss(t, x, y, tau), "negative"),
+    ("30.5", lambda t, x, y, tau: loss(t, x, y, tau) * len(x), "has to become a mean"),
+    ("30.5", lambda t, x, y, tau: loss(t, x, y, 1.0), "divided by tau"),
+    ("30.5", lambda t, x, y, tau: loss(t / t.sum(1, keepdims=True), x, y, tau), "must not be scaled"),
+    ("30.5", lambda t, x, y, tau: -(t * log_softmax(x @ y.T / tau, axis=0)).sum() / len(x), "over the frames of Y"),
+    ("30.5", lambda t, x, y, tau: -(t * np.log(softmax(x @ y.T / tau, axis=1))).sum() / len(x), "is inf"),
+    ("30.5", lambda t, x, y, tau: "a word", "numbers"),
+]
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_functions_are_right(name: str) -> None:
+    assert check(name, RIGHT[name]) == "right"
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_functions_of_torch_and_empty_ones(name: str) -> None:
+    assert check(name, lambda *given: torch.as_tensor(RIGHT[name](*given))) == "right"
+    assert check(name, lambda *given: None) == check(name, None) == "not answered yet"
+
+
+@pytest.mark.parametrize(("name", "function", "words"), WRONG)
+def test_wrong_functions_are_told_which_entry_is_wrong(name: str, function: Any, words: str) -> None:
+    said = check(name, function)
+    assert said.startswith("not yet: ") and words in said and "\n" not in said
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_is_no_function_or_fails_is_one_line(name: str) -> None:
+    assert "is no function" in check(name, 3)
+    assert "raises ZeroDivisionError: division by zero" in check(name, lambda *given: 1 / 0)
+    assert "TypeError" in check(name, lambda: 1)
+
+
+def test_an_exercise_that_there_is_not() -> None:
+    with pytest.raises(InputError, match=r"05\.9"):
+        check("05.9", 1)

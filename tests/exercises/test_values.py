@@ -1,0 +1,54 @@
+"""Every exercise of a chapter has a check and the reverse, and a wrong value is answered in one line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from tests.notebooks.wrong_answers import exercises
+from vasot_kit.exercises import check
+from vasot_kit.exercises.checking import CHECKS
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+def test_every_check_is_of_an_exercise_and_the_reverse() -> None:
+    check("00.1", None)  # enters all checks
+    asked = []
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        cells = exercises(nbformat.read(path, as_version=4))
+        names = [found[1] for cell in cells if (found := re.search(r'check\("([\d.]+)"', cell.source))]
+        assert names == [f"{path.name[:2]}.{number}" for number in range(1, len(names) + 1)]
+        asked += names
+    assert asked == sorted(CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "words"),
+    [
+        ("00.1", "a word", "'a word' is no number"),
+        ("00.1", float("nan"), "is no number"),
+        ("00.1", True, "is no number"),
+        ("00.2", {"sped": 0.0}, "cannot be checked (TypeError"),
+        ("00.2", 0.5, "cannot be checked"),
+        ("05.1", 24, "12 entries and 7 sums"),
+        ("10.2", 0.01, "radius 0.01 of 32 frames"),
+        ("20.2", 1.5, "is no share"),
+        ("90.1", [0], "1 numbers for six frames"),
+    ],
+)
+def test_values_of_a_wrong_kind_are_answered_in_one_line(name: str, answer: Any, words: str) -> None:
+    said = check(name, answer)
+    assert said.startswith("not yet: ") and words in said and "\n" not in said
+
+
+def test_numbers_of_numpy_and_torch_are_numbers() -> None:
+    import numpy as np
+    import torch
+
+    for answer in (10 / 12, np.float32(0.8333), np.array(0.8333), torch.tensor(0.8333)):
+        assert check("00.1", answer) == "right"
