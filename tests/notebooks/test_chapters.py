@@ -121,16 +121,16 @@ def noticed(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def verdicts(said: str) -> list[str]:
-    """PASSED or FAILED for each item, in order: three of the chapter, five of the solution."""
+    """PASSED or FAILED for each item, in order: four of the chapter, five of the solution."""
     return re.findall(r"::.* (PASSED|FAILED) +\[", said)
 
 
 def test_nbval_notices_a_changed_number(noticed: str) -> None:
-    assert verdicts(noticed)[:3] == ["PASSED", "PASSED", "FAILED"], noticed
-    assert "Cell 2" in noticed and "1.88" in noticed, noticed
+    assert verdicts(noticed)[:4] == ["PASSED", "PASSED", "PASSED", "FAILED"], noticed
+    assert "Cell 3" in noticed and "1.88" in noticed, noticed
 
 
 def test_a_wrong_answer_that_is_called_right_is_noticed(noticed: str) -> None:
     """All cells give what is stored, the first wrong answer is noticed, the second is told what is wrong."""
-    assert verdicts(noticed)[3:] == ["PASSED", "PASSED", "PASSED", "FAILED", "PASSED"], noticed
+    assert verdicts(noticed)[4:] == ["PASSED", "PASSED", "PASSED", "FAILED", "PASSED"], noticed
     assert "wrong answer 1" in noticed, noticed
