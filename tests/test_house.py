@@ -118,7 +118,18 @@ def test_files_and_functions_are_small() -> None:
     assert large == []
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/cluster.md", "results/README.md"])
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "results/README.md"]
+DOCUMENTS += sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_of_documents_lead_to_files(document: str) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#\s]+)", (ROOT / document).read_text())
+    folder = (ROOT / document).parent
+    assert [link for link in links if not (folder / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_documents_name_files_and_modules_that_exist(document: str) -> None:
     text = re.sub(r"https?://\S+|\S*<name>\S*", "", (ROOT / document).read_text())
     named = re.findall(r"\b(?:vasot_lib|vasot_kit|data_scripts|tests|notebooks|docs|results|grids)/[\w./-]*\w", text)

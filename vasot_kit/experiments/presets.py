@@ -11,7 +11,8 @@
   (``vasot_kit.experiments.auto``).
 
 All solve with 25 iterations, after which most plans of a training have not converged. With 100 most have, and VASOT's
-MoF is no better (README, Convergence): on HAPT with ``auto`` .863 and .798, on toy and mocap6 with ``kit`` the same.
+MoF is no better (docs/results.md, Convergence): on HAPT with ``auto`` .863 and .798, on toy and mocap6 with ``kit`` the
+same.
 
 Values for features come from the published segmentation experiments, one row per data set. VAOT was published on
 pixels only (20 frames, lr 1e-5): on features it takes the row of the data set, as VASOT does; on pixels all methods

@@ -67,7 +67,7 @@ def plot_segmentations(
 def plot_history(history: Sequence[Mapping[str, float]]) -> Figure:
     """The terms of the loss, two measures of a collapse and the shares of converged plans, over the epochs.
 
-    A low share is no reason for more iterations: results did not improve with them (README, Convergence).
+    A low share is no reason for more iterations: results did not improve with them (docs/results.md, Convergence).
 
     Args:
         history: as :func:`vasot_lib.training.fit` returns it.
