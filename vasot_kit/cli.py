@@ -255,7 +255,8 @@ def align(films: Sequence[Path], out: Path, shown: bool, **options: Any) -> None
 @click.option("--epochs", type=int, metavar="N", help="Of the training. Default: none with fewer than three films.")
 @click.option("--seed", type=int, default=0, metavar="N", help="All randomness follows from it.")
 @film_options("motion")
-def segment(folder: Path, actions: int, out: Path, **options: Any) -> None:
+@open_option
+def segment(folder: Path, actions: int, out: Path, shown: bool, **options: Any) -> None:
     """Cut films of one activity into actions, without labels.
 
     FOLDER holds video files or folders of pictures.
@@ -264,7 +265,7 @@ def segment(folder: Path, actions: int, out: Path, **options: Any) -> None:
     from vasot_kit.own_films.segment import segment_films
 
     segment_films(list(films_in(folder, out).values()), actions, out, **options)
-    print(f"wrote {out}")
+    _wrote(out, shown)
 
 
 @command("vasot apply segmented new_take.mp4 --out applied --reference films/take_1.mp4")

@@ -12,20 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from tests.films.films import record
+from tests.films.films import number, record
 from tests.own_films.test_pairs import Found
 from tests.own_films.toys import record_toys
 from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.media import stream
-from vasot_kit.films.recordings import read_recordings
+from vasot_kit.films.recordings import Recording, read_recordings
 from vasot_kit.own_films.align import align_films
 from vasot_kit.own_films.outputs import Outputs
 from vasot_kit.own_films.pairs import pair_of
 from vasot_kit.own_films.pictures import small_pictures
 from vasot_kit.own_films.report import align_page
+from vasot_kit.own_films.segments import write_segments
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -182,3 +184,45 @@ def test_frames_without_a_partner_are_grey_and_pieces_are_gone_to(opened: Any, t
     assert report.told() == [(6, 0.2), (1, 0.03)] and "now" in pieces.nth(3).get_attribute("class")
     pieces.nth(5).get_by_role("button").press("Enter")
     assert report.told() == [None, (0, 0.0)]
+
+
+def test_a_segmentation_is_played_and_sought(opened: Any, tmp_path: Path) -> None:
+    films = [record(tmp_path / f"{name}.mp4", n=n) for name, n in (("a", 30), ("b", 24))]
+    recordings = read_recordings(films, Appearance(), cache=tmp_path / "cache", progress=False)
+    labels = [np.repeat([0, 1, 0], 10), np.repeat([1, 9], 12)]
+    outputs = Outputs(tmp_path / "out", {"command": "segment"}, films)
+    write_segments(outputs, recordings, labels, range(1, 11))
+    report = opened(tmp_path / "out" / "report.html")
+    assert report.told() == [(0, 0.0)] and report.page.locator("#step").inner_text() == "action 1"
+    report.seek(12)
+    assert report.told() == [(12, 0.4)] and report.page.locator("#step").inner_text() == "action 2"
+    assert number(report.picture(0).astype(np.uint8)) == 12
+    actions = report.page.locator("#actions tbody tr")
+    assert actions.count() == 10 and "now" in actions.nth(1).get_attribute("class")
+    for times, frame in ((1, 20), (2, 0)):  # the next time of the first action, and then the first again
+        actions.nth(0).click()
+        assert report.told() == [(frame, pytest.approx(frame / 30, abs=0.006))], times
+    actions.nth(9).click()  # only in the other film
+    assert report.told() == [(12, 0.4)] and report.page.locator("figcaption b").inner_text() == "b"
+    report.page.locator("body").press("ArrowUp")
+    assert report.told() == [(0, 0.0)] and report.page.locator("figcaption b").inner_text() == "a"
+    box = report.page.locator("#timelines").bounding_box()
+    report.click("#timelines", 0.5, 100 / box["height"])  # the row of the second film
+    assert report.page.locator("figcaption b").inner_text() == "b"
+    assert abs(report.told()[0][0] - 14) <= 2
+    looks = report.page.locator("#gallery button")
+    assert looks.count() == 4 and looks.first.locator("img").get_attribute("alt").startswith("action 1 in a, frame 5 ")
+    looks.first.click()
+    assert report.told() == [(0, 0.0)]
+
+
+def test_a_segmentation_of_features_shows_timelines_alone(opened: Any, tmp_path: Path) -> None:
+    frames = np.arange(20)
+    recordings = [Recording(Path(f"{name}.npy"), frames.astype(float), frames, torch.zeros(20, 1)) for name in "ab"]
+    outputs = Outputs(tmp_path / "out", {"command": "apply"}, [])
+    write_segments(outputs, recordings, [frames // 10, frames // 5], ["stir", "pour", "</b>", "cut"], in_seconds=False)
+    report = opened(tmp_path / "out" / "report.html")
+    assert report.page.locator("figure canvas").is_hidden() and report.page.locator("#gallery").is_hidden()
+    assert report.page.locator("#step").inner_text() == "stir"
+    report.seek(15)
+    assert report.captions.all_inner_texts() == ["frame 15"] and report.page.locator("#step").inner_text() == "pour"

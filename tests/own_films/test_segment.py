@@ -10,13 +10,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+import av
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 from pympi.Elan import Eaf
 
 from tests.films.films import make_folder
 from tests.own_films.toys import record_toys
+from vasot_kit.figures import action_style
+from vasot_kit.films.media import stream
 from vasot_kit.films.motion import Motion
 from vasot_kit.films.recordings import read_recordings
 from vasot_kit.own_films import segment as module
@@ -74,7 +78,8 @@ def test_every_result_is_there_and_names_the_configuration(segmented: Segmented)
         "weights.safetensors",
         "segments.csv",
         "timelines.png",
-        *(f"{name}.{kind}" for name in names for kind in ("csv", "eaf", "vtt")),
+        *("report.html", "result.json"),
+        *(f"{name}.{kind}" for name in names for kind in ("csv", "eaf", "vtt", "mp4")),
     ]
     assert sorted(file.name for file in segmented.out.iterdir()) == sorted(files)
     config = json.loads((segmented.out / "config.json").read_text())
@@ -89,7 +94,11 @@ def test_every_result_is_there_and_names_the_configuration(segmented: Segmented)
     with Image.open(segmented.out / "timelines.png") as image:
         marks.add(image.info["Description"].removeprefix("config "))
         assert image.size[0] > image.size[1] > 100
+    marks.add(json.loads((segmented.out / "result.json").read_text())["config"])
     for name in names:
+        with av.open(str(segmented.out / f"{name}.mp4")) as container:
+            marks.add(container.metadata["comment"].removeprefix("config "))
+        marks.add((segmented.out / f"{name}.vtt").read_text().splitlines()[2].removeprefix("NOTE config "))
         marks.add(dict(Eaf(str(segmented.out / f"{name}.eaf")).get_properties())["config"])
     assert marks == {config["config"]}
 
@@ -131,6 +140,43 @@ def test_elan_gets_the_same_segments_without_gaps(segmented: Segmented) -> None:
         assert found[0][0] == 0 and found[-1][1] == 40 * len(labels)
         assert all(before[1] == after[0] for before, after in pairwise(found))
         assert document.get_linked_files()[0]["RELATIVE_MEDIA_URL"] == f"./{film.name}"
+
+
+@pytest.mark.slow
+def test_films_page_and_chapters_tell_the_same_segments(segmented: Segmented) -> None:
+    page = (segmented.out / "report.html").read_text()
+    shown = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    listed = json.loads((segmented.out / "result.json").read_text())
+    assert shown["actions"] == listed["actions"] == [f"action {k + 1}" for k in range(K)]
+    for film, labels, recording, of_page in zip(
+        segmented.films, segmented.labels, listed["recordings"], shown["films"], strict=True
+    ):
+        expected = [(int(row["action"]) - 1, row) for row in rows(segmented.out / "segments.csv")
+                    if row["recording"] == film.stem]  # fmt: skip
+        assert [action for action, *_ in of_page["segments"]] == [action for action, _ in expected]
+        assert [labels[start] for _, start, _ in of_page["segments"]] == [action for action, _ in expected]
+        assert [each["start"] for each in recording["segments"]] == pytest.approx(
+            [float(row["start_seconds"]) for _, row in expected], abs=1e-4
+        )
+        assert len(of_page["pictures"]) == of_page["index"][-1] + 1 == len(labels)
+        cues = (segmented.out / f"{film.stem}.vtt").read_text().count(" --> ")
+        assert cues == len(expected)
+
+
+@pytest.mark.slow
+def test_the_step_is_burnt_into_each_film(segmented: Segmented) -> None:
+    """The picture stays as it was above the name, and the name and the bar have the colour of the action."""
+    film, labels = segmented.films[0], segmented.labels[0]
+    original = np.array([frame.picture for frame in stream(film)], float)
+    burnt = np.array([frame.picture for frame in stream(segmented.out / f"{film.stem}.mp4")], float)
+    side = original.shape[1]
+    assert burnt.shape == (len(labels), side + 6, side, 3)  # 5 rows of the bar, and one to an even number
+    assert np.abs(burnt[:, : side - 20] - original[:, : side - 20]).mean() < 6  # of 255: compression
+    colours = np.array([to_rgb(action_style(action).colour) for action in range(K)]) * 255
+    for place in (burnt[:, side - 15 : side - 2, 1:3].mean((1, 2)), burnt[3, side + 2][:: side // 8]):
+        apart = np.abs(place[:, None] - colours).sum(-1).argmin(1)
+        told = labels if len(place) == len(labels) else labels[np.arange(0, side, side // 8) * len(labels) // side]
+        assert (apart == told).mean() > 0.95 if len(place) == len(labels) else (apart == told)[1:].all()
 
 
 @pytest.mark.slow

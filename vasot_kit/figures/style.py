@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, fontManager, get_font
+from matplotlib.font_manager import FontEntry, findfont, fontManager, get_font
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import ArrayLike
 
@@ -41,17 +41,38 @@ def legible(text: str) -> str:
     lacking = {mark for mark in text if not usual.get_char_index(ord(mark))}
     if not lacking:
         return text
-    families = matplotlib.rcParams["font.family"]
+    families, found = matplotlib.rcParams["font.family"], _font_with(lacking)
+    if found is None:
+        return "".join(f"U+{ord(mark):04X} " if mark in lacking else mark for mark in text).strip()
+    if found.name not in families:
+        matplotlib.rcParams["font.family"] = [*families, found.name]
+    return text
+
+
+def font_with(text: str) -> str | None:
+    """The file of a font that can draw all of a text, the usual one if it can; None where there is none."""
+    usual = get_font(findfont("DejaVu Sans"))
+    if all(usual.get_char_index(ord(mark)) for mark in text):
+        return findfont("DejaVu Sans")
+    found = _font_with(set(text))
+    return None if found is None else str(found.fname)
+
+
+def _font_with(marks: Collection[str]) -> FontEntry | None:
+    """The first installed font that has all of these characters."""
     for font in fontManager.ttflist:
         if (
             "Last Resort" not in font.name
             and Path(font.fname).is_file()
-            and all(get_font(font.fname).get_char_index(ord(mark)) for mark in lacking)
+            and all(get_font(font.fname).get_char_index(ord(mark)) for mark in marks)
         ):
-            if font.name not in families:
-                matplotlib.rcParams["font.family"] = [*families, font.name]
-            return text
-    return "".join(f"U+{ord(mark):04X} " if mark in lacking else mark for mark in text).strip()
+            return font
+    return None
+
+
+def is_dark(colour: str) -> bool:
+    """Whether white is easier to read on a colour than black."""
+    return bool(np.dot(to_rgb(colour), (0.3, 0.59, 0.11)) < 0.55)
 
 
 class ActionStyle(NamedTuple):
@@ -112,9 +133,8 @@ def draw_label_bar(
         (x, width), (y, height) = (across, along) if vertical else (along, across)
         axes.add_patch(Rectangle((x, y), width, height, **patch_style(action, style)))
         if numbered and 0 <= action != background and end - start > NUMBERED * len(labels):
-            dark = np.dot(to_rgb(style.colour), (0.3, 0.59, 0.11)) < 0.55
             box = dict(boxstyle="round,pad=0.1", fc=style.colour, lw=0)  # keeps the hatching away from the number
-            ink, middle = "white" if dark else INK, (edges[start] + edges[end]) / 2
+            ink, middle = "white" if is_dark(style.colour) else INK, (edges[start] + edges[end]) / 2
             axes.text(middle, place, str(action + 1), ha="center", va="center", bbox=box, color=ink)
 
 

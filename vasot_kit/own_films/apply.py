@@ -12,7 +12,8 @@ import numpy as np
 from vasot_kit.experiments.evaluate import Scores, evaluate, segmentation_scores
 from vasot_kit.experiments.plan_report import match_matrix
 from vasot_kit.figures import plot_plan
-from vasot_kit.own_films.outputs import TABLE, Outputs, write_segments
+from vasot_kit.own_films.outputs import TABLE, Outputs
+from vasot_kit.own_films.segments import write_segments
 from vasot_kit.own_films.unseen import Unseen, read_unseen
 from vasot_kit.runs.models import Model, read_model
 from vasot_kit.runs.records import record
@@ -72,7 +73,7 @@ def apply_model(
         place = np.array(model.order)
         found = {video.name: model.suited(len(video)).segment(video).numpy() for video in unseen.dataset.videos}
         labels = [place[clusters] for clusters in found.values()]
-        write_segments(outputs, unseen.recordings, labels, model.actions, bool(unseen.films))
+        write_segments(outputs, unseen.recordings, labels, model.actions, bool(unseen.films), progress)
     if other is not None:
         _align(outputs, model, unseen, other)
     if all(video.labels is not None for video in unseen.dataset.videos):

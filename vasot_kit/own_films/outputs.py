@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from vasot_kit.figures import plot_timelines
 from vasot_kit.films.media import content_hash, probe, stream, write_video
 from vasot_kit.films.recordings import Recording
 from vasot_kit.folders.files import Interval
@@ -130,42 +129,6 @@ class Outputs:
         target = self.place(name)
         write_text(target, re.sub(r"\[[^][{}]*]", lambda found: " ".join(found[0].split()), text))  # rows on one line
         return target
-
-
-def write_segments(
-    outputs: Outputs,
-    recordings: Sequence[Recording],
-    labels: Sequence[np.ndarray],
-    actions: Sequence[int | str],
-    in_seconds: bool = True,
-) -> None:
-    """Write the actions of recordings: a table of frames each, one of all segments, timelines, and files for ELAN.
-
-    Args:
-        outputs: the folder.
-        recordings: what was segmented.
-        labels: (N,) actions of each recording, from 0.
-        actions: what tables call them: numbers, which figures and ELAN show as ``action 1``, or names.
-        in_seconds: whether the recordings are films. Features from files have no seconds, and no film for ELAN.
-    """
-    names = [each if isinstance(each, str) else f"action {each}" for each in actions]
-    unit, shown = ("seconds", "{:.4f}".format) if in_seconds else ("frame", "{:.0f}".format)
-    rows = []
-    for recording, found in zip(recordings, labels, strict=True):
-        frames = zip(recording.index.tolist(), recording.times.tolist(), found.tolist(), strict=True)
-        if in_seconds:
-            table = [(i, shown(t), actions[a]) for i, t, a in frames]
-            outputs.table(f"{recording.name}.csv", ("frame", "seconds", "action"), table)
-            intervals = [Interval(start, end, names[a]) for a, start, end in segment_times(recording, found)]
-            outputs.elan(f"{recording.name}.eaf", [Tier("actions", recording, 0, intervals)])
-            outputs.chapters(f"{recording.name}.vtt", recording, intervals)
-        else:
-            outputs.table(f"{recording.name}.csv", ("frame", "action"), [(i, actions[a]) for i, _, a in frames])
-        times = list(segment_times(recording, found))
-        rows += [(recording.name, actions[action], shown(start), shown(end)) for action, start, end in times]
-    outputs.table(f"{TABLE}.csv", ("recording", "action", f"start_{unit}", f"end_{unit}"), rows)
-    bars = {each.name: (frame_edges(each), found) for each, found in zip(recordings, labels, strict=True)}
-    outputs.figure("timelines.png", plot_timelines(bars, names, "seconds" if in_seconds else "frames"))
 
 
 def frame_edges(recording: Recording) -> np.ndarray:

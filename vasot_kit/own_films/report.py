@@ -19,6 +19,7 @@ from vasot_kit.own_films.outputs import Outputs, frame_edges
 from vasot_kit.own_films.pairs import Pair
 from vasot_kit.own_films.pictures import Pictures
 from vasot_kit.runs.records import write_text
+from vasot_lib.evaluation import segments
 
 REPORT = "report.html"
 PAGES = Path(__file__).with_name("pages")
@@ -41,6 +42,36 @@ def align_page(
     films = [film_data(*each) for each in zip(recordings, pictures, strict=True)]
     data = {"films": films, "pairs": [_pair_data(pair) for pair in pairs], "unit": "seconds"}
     return write_page(outputs, "align.html.j2", title, data, reference=names[0])
+
+
+def segments_page(
+    outputs: Outputs,
+    recordings: Sequence[Recording],
+    pictures: Sequence[Pictures] | None,
+    labels: Sequence[np.ndarray],
+    names: Sequence[str],
+) -> Path:
+    """Write the page of recordings that were cut into actions.
+
+    Args:
+        outputs: the folder.
+        recordings: what was segmented.
+        pictures: of each film; None where features came from files.
+        labels: (N,) actions of each recording, from 0.
+        names: of the actions.
+    """
+    films = []
+    for number, (recording, found) in enumerate(zip(recordings, labels, strict=True)):
+        parts = zip(*(part.tolist() for part in segments(found)), strict=True)
+        film = film_data(recording, None if pictures is None else pictures[number])
+        films.append({**film, "segments": [list(part) for part in parts]})
+    numbers = [str(place + 1) for place in range(len(names))]
+    what = "film" if pictures is not None else "recording"
+    title = f"{len(names)} actions in {len(films)} {what}{'s' if len(films) > 1 else ''}"
+    data = {"films": films, "actions": names, "numbers": numbers, "unit": "seconds" if pictures else "frames"}
+    happened = len(np.unique(np.concatenate(list(labels))))
+    summary = "" if happened == len(names) else f"{happened} of them happen."
+    return write_page(outputs, "segment.html.j2", title, data, summary=summary)
 
 
 def write_page(outputs: Outputs, template: str, title: str, data: Mapping[str, Any], **values: Any) -> Path:

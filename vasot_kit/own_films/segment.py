@@ -18,7 +18,8 @@ from vasot_kit.own_films.inputs import (
     refuse_still,
     sampling_rate,
 )
-from vasot_kit.own_films.outputs import TABLE, Outputs, write_segments
+from vasot_kit.own_films.outputs import TABLE, Outputs
+from vasot_kit.own_films.segments import write_segments
 from vasot_kit.runs.models import WEIGHTS, Inputs, write_model
 from vasot_lib.data import Dataset
 from vasot_lib.errors import DataError, InputError
@@ -88,7 +89,7 @@ def segment_films(
     history = fit(method, dataset, config.training, progress=progress)
     labels, order = _segment(method, dataset)
     actions = range(1, n_actions + 1)
-    write_segments(outputs, recordings, labels, actions)
+    write_segments(outputs, recordings, labels, actions, progress=progress)
     save_checkpoint(outputs.place(WEIGHTS), method, None, history, outputs.mark)
     write_model(out, method, config, Inputs.of(dataset, extractor.name, fps), actions, order, mark=outputs.mark)
     return labels
