@@ -16,6 +16,7 @@ from vasot_kit.figures import (
     plot_intervals,
     plot_radii,
     plot_sensitivity,
+    plot_standings,
 )
 from vasot_kit.figures.style import ACCENT, SOFT
 from vasot_kit.tables.comparison import intervals
@@ -110,3 +111,21 @@ def test_scores_over_radii_have_a_panel_per_data_set_with_the_radius_found() -> 
         mean, found = axes.lines
         assert list(mean.get_xdata()) == [0.01, 0.04] and mean.get_ydata() == pytest.approx([55, 55])
         assert found.get_xdata()[0] == radius
+
+
+def test_standings_are_drawn_at_their_line_and_column() -> None:
+    tables = {
+        "toy": pd.DataFrame({"mof": [1.0, 0.0], "f1": [np.nan, -1.0]}, index=["asot", "tot"]),
+        "mocap6": pd.DataFrame({"mof": [-1.0]}, index=["cte"]),
+    }
+    axes = plot_standings(tables, TITLES, reference="vasot").axes[0]
+    drawn = {
+        (line.get_xdata()[0], line.get_ydata()[0]): line.get_marker()
+        for line in axes.lines
+        if line.get_marker() in "^ov"
+    }
+    assert drawn == {(0, 0): "^", (0, 1): "o", (1, 1): "v", (2, 2): "v"}
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["asot", "tot", "cte"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["MoF", "F1", "MoF"]
+    with pytest.raises(InputError, match="none of the scores"):
+        plot_standings({}, TITLES, reference="vasot")

@@ -12,13 +12,13 @@ from scipy.stats import t
 
 from vasot_kit.tables.comparison import (
     PUBLISHED,
-    claims,
     differences_between,
     interval_table,
     intervals,
     linked_table,
     published_table,
     ranks,
+    standings,
 )
 from vasot_kit.tables.scores import ALL_SCORES, TASKS, paired_differences, score_table, titles_of, verdicts
 from vasot_lib.errors import InputError
@@ -154,8 +154,8 @@ def test_where_less_is_better_the_smaller_one_is_ahead() -> None:
     ]
     titles = TASKS["Matching"]
     assert dict(ranks(rows, titles)["Frame error"]) == {"a": 1, "b": 2}
-    (sentence,) = claims(intervals(paired_differences(rows, titles, "a")), "a")
-    assert sentence == "**a** is ahead of *b* in Frame error."
+    assert standings(intervals(paired_differences(rows, titles, "a"))).loc["b", "frame_error"] == 1
+    assert standings(intervals(paired_differences(rows, titles, "b"))).loc["a", "frame_error"] == -1
     assert "<b>12.0</b>" in linked_table(rows, titles, "runs")
 
 
@@ -163,16 +163,15 @@ def test_where_less_is_better_the_smaller_one_is_ahead() -> None:
 def test_a_shorter_distance_is_ahead_wherever_a_table_ranks(score: str) -> None:
     rows = [row(line, s, None, **{score: value + 0.01 * s}) for line, value in (("a", 0.1), ("b", 0.3)) for s in SEEDS]
     assert dict(ranks(rows, {score: "S"})["S"]) == {"a": 1, "b": 2}
-    (sentence,) = claims(intervals(paired_differences(rows, {score: "S"}, "a")), "a")
-    assert sentence.startswith("**a** is ahead of *b*")
+    assert standings(intervals(paired_differences(rows, {score: "S"}, "a"))).loc["b", score] == 1
     assert "<b>12.0</b>" in linked_table(rows, {score: "S"}, "runs")
     assert verdicts(score_table(rows[::5], {score: "S"}), "a")[0].startswith("**a** is ahead of *b*")
 
 
-def test_claims_say_ahead_behind_and_not_separated() -> None:
-    good, odd = claims(intervals(paired_differences(ROWS, TITLES, "fair")), "fair")
-    assert good == "**fair** is **behind** *good* in MoF."
-    assert odd == "**fair** is not separated from *odd* in MoF."
+def test_standings_say_ahead_behind_and_not_separated() -> None:
+    found = standings(intervals(paired_differences(ROWS, TITLES, "fair")))
+    assert dict(found["mof"]) == {"good": -1, "odd": 0} and ("f1" not in found or found["f1"].isna().all())
+    assert standings(intervals(paired_differences(ROWS, TITLES, "good"))).loc["fair", "mof"] == 1
 
 
 def test_every_cell_of_the_table_leads_to_metrics_files() -> None:
@@ -202,7 +201,7 @@ def test_published_figures_stay_apart_and_are_labelled() -> None:
     table = published_table(TASKS["Segmentation"])
     assert all(data.startswith("PUBLISHED, ") for data, _ in table.columns)
     assert table.loc["vasot", ("PUBLISHED, Desktop Assembly", "F1")] == "75.1"
-    assert published_table(TASKS["Alignment"]).loc["vaot", ("PUBLISHED, IKEA ASM", "Acc@0.5")] == "36.4"
+    assert published_table(TASKS["Alignment"]).loc["vaot", ("PUBLISHED, IKEA ASM", "Acc@0.5")] == "36.42"
     assert all(value > 1 for data in PUBLISHED.values() for scores in data.values() for value in scores.values())
 
 

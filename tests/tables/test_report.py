@@ -74,6 +74,13 @@ def test_notebook_page_needs_no_network() -> None:
     assert "<title>A &lt; B</title>" in page
 
 
+def test_a_page_has_no_link_to_a_notebook_that_lies_elsewhere() -> None:
+    text = "[`solutions`](solutions/a.ipynb), [symbols](b.ipynb#Symbols), [paper](https://arxiv.org/a.ipynb)"
+    page = notebook_html(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)]), "A")
+    assert "solutions/a.ipynb" not in page and "b.ipynb" not in page and 'href="https://arxiv.org/a.ipynb"' in page
+    assert "symbols" in page
+
+
 def test_a_page_shows_what_hidden_cells_print_and_not_their_code() -> None:
     output = nbformat.v4.new_output("stream", text="printed")
     hidden = nbformat.v4.new_code_cell("import_lines", outputs=[output], metadata={"tags": ["hide-input"]})

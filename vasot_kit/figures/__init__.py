@@ -9,7 +9,7 @@ In every signature ``background`` is the number of the background class, or None
 not touch the global state of pyplot; save a figure with ``vasot_kit.runs.records.save_figure``.
 """
 
-from vasot_kit.figures.comparisons import plot_grid, plot_intervals, plot_sensitivity
+from vasot_kit.figures.comparisons import plot_grid, plot_intervals, plot_sensitivity, plot_standings
 from vasot_kit.figures.dummies import plot_detection, plot_dummy, plot_kept, plot_room
 from vasot_kit.figures.estimates import plot_action_count, plot_action_length, plot_radii
 from vasot_kit.figures.films import plot_alignment, plot_clock, plot_timelines
@@ -57,6 +57,7 @@ __all__ = [
     "plot_scores",
     "plot_segmentations",
     "plot_sensitivity",
+    "plot_standings",
     "plot_structure",
     "plot_timelines",
     "plot_weights",

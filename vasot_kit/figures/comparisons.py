@@ -61,6 +61,48 @@ def plot_intervals(table: pd.DataFrame, titles: Mapping[str, str], *, reference:
     return figure
 
 
+def plot_standings(standings: Mapping[str, pd.DataFrame], titles: Mapping[str, str], *, reference: str) -> Figure:
+    """On which data sets and by which scores the reference is ahead of every line, behind it, or neither.
+
+    Args:
+        standings: data set -> table as :func:`vasot_kit.tables.comparison.standings` gives it.
+        titles: score -> title of its column.
+        reference: the line that the others are compared with.
+
+    Raises:
+        InputError: no table has any of the scores.
+    """
+    columns = [(name, score) for name, table in standings.items() for score in titles if score in table]
+    if not columns:
+        raise InputError(f"the tables have none of the scores {', '.join(titles)}")
+    lines = list(dict.fromkeys(line for table in standings.values() for line in table.index))
+    figure = Figure(figsize=(2.0 + 0.62 * len(columns), 1.6 + 0.27 * len(lines)), layout="constrained")
+    axes = figure.subplots()
+    kinds = {1: ("ahead of it", ACCENT, ACCENT, "^"), 0: ("not separated", BACKGROUND, SOFT, "o"),
+             -1: ("behind it", PUBLISHED, PUBLISHED, "v")}  # fmt: skip
+    for place, (name, score) in enumerate(columns):
+        for line, stands in standings[name][score].dropna().items():
+            _, fill, edge, marker = kinds[int(stands)]
+            axes.plot(place, lines.index(line), marker, ms=9 if stands else 6, color=edge, mfc=fill)
+        if place and columns[place - 1][0] != name:
+            axes.axvline(place - 0.5, color=SOFT, lw=0.8)
+    for name in standings:
+        places = [place for place, (other, _) in enumerate(columns) if other == name]
+        if places:
+            axes.text(float(np.mean(places)), -1.0, name.replace("_", " "), ha="center", va="bottom", fontsize=10)
+    axes.set_xticks(range(len(columns)), [titles[score] for _, score in columns], rotation=50, ha="right", fontsize=9)
+    axes.set_yticks(range(len(lines)), [str(line).replace("_", " ") for line in lines])
+    axes.set(xlim=(-0.6, len(columns) - 0.4), ylim=(len(lines) - 0.4, -0.8))
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    handles = [
+        Line2D([], [], ls="", marker=marker, color=edge, mfc=fill, ms=8, label=f"{reference} is {words}")
+        for words, fill, edge, marker in kinds.values()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
 def plot_sensitivity(
     rows: Sequence[Mapping[str, Any]],
     titles: Mapping[str, str],

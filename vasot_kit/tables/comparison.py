@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats takes a hundred times as long for a single number
 
-from vasot_kit.tables.scores import ALL_SCORES, paired_differences, sign_of
+from vasot_kit.tables.scores import paired_differences, sign_of
 from vasot_lib.errors import InputError
 
 ERROR = 0.05  # most probability that any of the differences in one score seems clear although there is none
@@ -48,6 +48,8 @@ PUBLISHED: dict[str, dict[str, dict[str, float]]] = {
 def published_table(titles: Mapping[str, str]) -> pd.DataFrame:
     """The published scores of a task in percent: one line per method, one column per data set and score, – if unknown.
 
+    A data set has as many digits as were published for it.
+
     Args:
         titles: scores to show, e.g. ``TASKS["Alignment"]``.
     """
@@ -57,7 +59,15 @@ def published_table(titles: Mapping[str, str]) -> pd.DataFrame:
         for score in titles
         if any(score in row for row in table.values())
     }
-    return pd.DataFrame(columns).map(lambda value: "–" if pd.isna(value) else f"{value:.1f}")
+    digits = {
+        data: max(len(str(v).partition(".")[2]) for row in t.values() for v in row.values())
+        for data, t in PUBLISHED.items()
+    }
+    text = {
+        column: {name: f"{value:.{digits[column[0].removeprefix('PUBLISHED, ')]}f}" for name, value in values.items()}
+        for column, values in columns.items()
+    }
+    return pd.DataFrame(text).fillna("–")
 
 
 def linked_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], folder: Path | str) -> str:
@@ -137,25 +147,21 @@ def interval_table(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFra
     return pd.DataFrame({titles[s]: [text(row, s) for _, row in table.iterrows()] for s in scores}, index=table.index)
 
 
-def claims(table: pd.DataFrame, reference: str) -> list[str]:
-    """One sentence of markdown per line: in which scores the reference is ahead of it, behind it, or neither.
+def standings(table: pd.DataFrame) -> pd.DataFrame:
+    """Where the reference stands towards every line: 1 ahead of it, -1 behind it, 0 where the interval includes 0.
 
     Args:
         table: as :func:`intervals` gives it, for the differences line minus reference.
-        reference: the line that was subtracted.
+
+    Returns:
+        One row per line, one column per score; NaN where a line has no such score.
     """
-    sentences = []
-    for line, row in table.iterrows():
-        said: dict[str, list[str]] = {"ahead of": [], "**behind**": [], "not separated from": []}
-        for score in table.columns.get_level_values(0).unique():
-            low, high = sorted(sign_of(score) * row[score, part] for part in ("low", "high"))
-            if not pd.isna(row[score, "mean"]):
-                where = "ahead of" if high < 0 else "**behind**" if low > 0 else "not separated from"
-                said[where].append(ALL_SCORES[score].title)
-        parts = [f"{what} *{line}* in {', '.join(names)}" for what, names in said.items() if names]
-        if parts:
-            sentences.append(f"**{reference}** is {'; '.join(parts)}.")
-    return sentences
+    found = pd.DataFrame(index=table.index)
+    for score in table.columns.get_level_values(0).unique():
+        better = sign_of(score) * table[score]  # positive where the line is ahead of the reference
+        low, high = better[["low", "high"]].min(axis=1), better[["low", "high"]].max(axis=1)
+        found[score] = ((high < 0).astype(float) - (low > 0)).where(table[score, "mean"].notna())
+    return found
 
 
 def ranks(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> pd.DataFrame:

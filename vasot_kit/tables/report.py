@@ -6,6 +6,7 @@ The page and those of the notebooks need no network: formulas become MathML, sty
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,6 +67,7 @@ OFFLINE = """{%- extends 'index.html.j2' -%}
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
 """
+NOTEBOOK_LINK = re.compile(r"\[([^\]]+)\]\((?!https?:)[^)\s]+\.ipynb[^)\s]*\)")
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
@@ -226,6 +228,7 @@ def notebook_html(notebook: NotebookNode, title: str) -> str:
 
 
 def _markdown(source: str) -> str:
+    source = NOTEBOOK_LINK.sub(r"\1", source)  # the page of a run lies elsewhere than its notebook
     return MarkdownWithMath(renderer=_MathRenderer(escape=False)).render(source)
 
 
