@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import ot
+import psutil
 import pytest
 import torch
 from hypothesis import given
@@ -22,6 +25,7 @@ from vasot_lib.transport import (
     solve,
     temporal_prior,
 )
+from vasot_lib.transport.problem import check_memory
 
 SIDES = [(Near(0.2), Far(0.2)), (Near(0.2), Distinct())]
 
@@ -210,3 +214,14 @@ def test_arguments_of_costs_and_dummies_are_named() -> None:
 def test_the_prior_is_made_where_it_is_asked_for() -> None:
     assert temporal_prior(3, 4, device="meta").is_meta
     assert temporal_prior(1, 2, torch.tensor([1]), torch.tensor([1])).tolist() == [[[0.0, 1.0]]]
+
+
+def test_what_does_not_fit_into_memory_is_refused_with_both_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    cost = torch.zeros(1, 1, 1).expand(2, 2**13, 2**13)  # half a GiB in float32, of which one number is stored
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=3 * 2**29))
+    check_memory(cost, 3)
+    check_memory(torch.zeros(1, 3, 3), 3)
+    with pytest.raises(
+        InputError, match=r"^plans of 2 x 8192 x 8192 need 4 buffers, 2\.0 GiB, and 1\.5 GiB are free; use a"
+    ):
+        check_memory(cost, 4)

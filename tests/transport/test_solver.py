@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from tests.transport.helpers import check_plan, random_cost, random_walk
 from vasot_lib.errors import InputError
-from vasot_lib.transport import Distinct, Far, Near, cosine_cost, make_problem, solve, temporal_prior
+from vasot_lib.transport import Distinct, Far, Near, cosine_cost, make_problem, reference, solve, temporal_prior
 from vasot_lib.transport.problem import ProblemOptions
+from vasot_lib.transport.reference import mirror_step
 
 SCHEMES = ["mirror", "sinkhorn"]
 RELAXATIONS = [(None, None), (None, 0.1), (0.1, None), (0.1, 0.1)]
@@ -192,6 +193,53 @@ def test_trap_convergence_is_measured_not_claimed() -> None:
     early, late = (solve(cost, epsilon=0.3, iterations=n) for n in (1, 200))
     assert early.residual.item() > 0.1 and not early.converged.any()
     assert late.residual.item() <= 1e-3 and late.converged.all()
+
+
+@pytest.mark.parametrize("relax", [(0.5, None), (None, 0.5), (0.5, 0.5)], ids=["relax_x", "relax_y", "relaxed"])
+def test_a_relaxed_side_may_miss_its_masses_and_a_fixed_one_may_not(relax: tuple[float | None, float | None]) -> None:
+    cost, options = random_cost(1, 30, 20), dict(epsilon=0.3, relax_x=relax[0], relax_y=relax[1])
+    late = solve(cost, iterations=400, **options)
+    missed = late.marginal_error_x.item() > 1e-3, late.marginal_error_y.item() > 1e-3
+    assert missed == (relax[0] is not None, relax[1] is not None)
+    assert late.residual.item() <= 1e-3 and late.converged.all()
+
+
+@pytest.mark.parametrize("relax", [(None, None), (0.5, None), (None, 0.5), (0.5, 0.5)])
+def test_converged_looks_at_what_moved_and_at_the_fixed_sides(
+    relax: tuple[float | None, float | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four samples: all at the tolerance, the rows off, the columns off, mass still moving."""
+    tolerance, off = 0.25, 0.5
+    values = torch.tensor([[tolerance, off, tolerance, tolerance], [tolerance, tolerance, off, tolerance],
+                           [tolerance, tolerance, tolerance, off]])  # fmt: skip
+    found = reference.Solution(torch.zeros(4, 3, 3), torch.zeros(4), *values)
+    monkeypatch.setattr(reference, "run", lambda *_: found)
+    plan = solve(random_cost(4, 3, 3), relax_x=relax[0], relax_y=relax[1], tolerance=tolerance)
+    assert plan.converged.tolist() == [True, relax[0] is not None, relax[1] is not None, False]
+
+
+@pytest.mark.parametrize("relax", [(0.1, None), (None, 0.3), (0.1, 0.3)], ids=["relax_x", "relax_y", "relaxed"])
+@pytest.mark.parametrize("second_side", [None, Far(0.3), Distinct()], ids=["no structure", "Far", "Distinct"])
+def test_mirror_step_is_four_over_the_largest_gradient_of_each_sample(
+    second_side: Far | Distinct | None, relax: tuple[float | None, float | None]
+) -> None:
+    cost = random_cost(2, 9, 7) * torch.tensor([[[5.0]], [[9.0]]])
+    lengths_x, lengths_y = torch.tensor([[9], [6]]), torch.tensor([[5], [7]])
+    structure = None if second_side is None else (Near(0.3), second_side)
+    problem = make_problem(
+        cost, structure, alpha=0.0 if structure is None else 0.6, epsilon=0.2, relax_x=relax[0], relax_y=relax[1],
+        mask_x=torch.arange(9) < lengths_x, mask_y=torch.arange(7) < lengths_y,
+    )  # fmt: skip
+    lambdas = sum(weight or 0.0 for weight in relax)
+    for k, (n, m) in enumerate(zip(lengths_x.flatten().tolist(), lengths_y.flatten().tolist(), strict=True)):
+        uniform = torch.full((n, m), 1 / (n * m), dtype=torch.float64)
+        gradient = (1 - problem.alpha) * cost[k, :n, :m] + 0.2 * uniform.log() + lambdas
+        if structure is not None:
+            gradient += 0.6 * structure[0].dense(n) @ uniform @ structure[1].dense(m)
+        assert gradient.max() > 2 * (0.2 + lambdas)
+        assert mirror_step(problem)[k].item() == pytest.approx(4 / gradient.max().item(), rel=1e-6)
+    small = make_problem(cost / 100, epsilon=0.2, relax_x=relax[0], relax_y=relax[1])
+    assert mirror_step(small).flatten().tolist() == pytest.approx([1 / (0.2 + lambdas)] * 2)
 
 
 def test_trap_mirror_step_stays_finite_where_the_gradient_is_never_positive() -> None:

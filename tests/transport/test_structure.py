@@ -78,6 +78,12 @@ def test_window_is_exact_where_floats_round_down() -> None:
     assert Near(0.29).dense(100)[0].count_nonzero() == 29
 
 
+def test_a_single_entry_takes_part_and_none_does_not() -> None:
+    assert Near(1.0).bind([1], 1).windows == Far(1.0, free=2).bind([3], 2).windows == (1,)
+    with pytest.raises(InputError, match="free leaves 0 frames for the structural prior; let at least 1 take part"):
+        Near(1.0, free=3).bind([3], 1)
+
+
 def test_free_entries_have_no_neighbours() -> None:
     dense = Near(0.25, free=1).dense(5)
     assert dense[0].sum() == 0
