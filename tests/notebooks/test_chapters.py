@@ -64,6 +64,19 @@ def test_solutions_answer_the_exercises_and_say_right(path: Path) -> None:
         assert [output.text for output in answer.outputs] == ["right\n"]
 
 
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_exercises_have_a_title_a_difficulty_minutes_a_hint_and_a_solution(path: Path) -> None:
+    cells = read(path).cells
+    asked = [k for k, cell in enumerate(cells) if cell in exercises(read(path)) and "print(check(" in cell.source]
+    for number, k in enumerate(asked, 1):
+        text = cells[k - 1].source
+        assert re.search(rf"^\*\*{number}\. [^*]+\*\* \((easy|medium|harder), \d+ minutes\)\. ", text, re.M), text
+        for part in ("Hint", "Solution"):
+            assert f"<details><summary>{part}</summary>\n\n" in text
+    if asked:
+        assert any(f"(solutions/{path.name})" in cell.source for cell in cells if cell.cell_type == "markdown")
+
+
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[NotebookClient]:
     """One for all that follow: to start a kernel and to import the kit takes as long as many a chapter."""

@@ -101,7 +101,7 @@ def plot_alignment(
     axes.plot([0, m - 1], [0, n - 1], color=SOFT, lw=1, ls=":", label="straight line")
     if truth is not None:
         axes.plot(per_frame("truth", truth, n), np.arange(n), color="#D55E00", lw=1.2, ls="--", label="truth")
-    axes.plot(path, np.arange(n), color=ACCENT, lw=1.8, label="matches")
+    axes.plot(path, np.arange(n), color=ACCENT, lw=0.9, label="matches")  # thin, so that the plan shows
     axes.set(xlabel=f"frames of {names[1]}", ylabel=f"frames of {names[0]}")
     axes.legend(loc="upper right", frameon=True, fontsize=8)
     grid = figure.add_gridspec(2, SHOWN, left=0.45, right=0.99, top=0.95, bottom=0.12, wspace=0.06, hspace=0.16)
