@@ -15,7 +15,7 @@ from tests.films.films import make_folder, record
 from vasot_kit import cli
 from vasot_kit.cli import main
 from vasot_kit.datasets.registry import DATASETS
-from vasot_kit.own_films import align, features, segment
+from vasot_kit.own_films import align, features, segment, transfer
 from vasot_kit.runs import notebook as runner
 from vasot_kit.tables import report
 from vasot_lib import __version__
@@ -266,7 +266,8 @@ def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def note(*given: Any, **named: Any) -> None:
         seen.update(given=given, **named)
 
-    for room, function in ((align, "align_films"), (segment, "segment_films"), (features, "extract_features")):
+    commands = ((align, "align_films"), (segment, "segment_films"), (features, "extract_features"))
+    for room, function in (*commands, (transfer, "transfer_steps")):
         monkeypatch.setattr(room, function, note)
     return seen
 
@@ -278,6 +279,15 @@ def test_align_hands_on_its_films_and_options(called: dict[str, Any], capsys: py
     assert capsys.readouterr().out == "wrote o; open o/report.html in a browser\n"
     assert main(["align", "a", "b", "--out", "o", "--features", "timm:x", "--fps", "7.5", "--device", "cuda"]) == 0
     assert (called["features"], called["fps"], called["device"]) == ("timm:x", 7.5, "cuda")
+
+
+def test_transfer_hands_on_its_films_labels_and_options(called: dict[str, Any]) -> None:
+    assert main(["transfer", "shown.mp4", "shown.eaf", "a.mp4", "b", "--out", "o"]) == 0
+    assert called.pop("given") == (Path("shown.mp4"), Path("shown.eaf"), [Path("a.mp4"), Path("b")], Path("o"))
+    defaults = {"features": "motion", "fps": None, "device": "cpu", "tier": None, "background": None}
+    assert called == defaults
+    assert main(["transfer", "s", "l", "a", "--out", "o", "--tier", "steps", "--background", "idle"]) == 0
+    assert (called["tier"], called["background"]) == ("steps", "idle")
 
 
 @pytest.mark.parametrize("found", [True, False])

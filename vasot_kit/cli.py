@@ -19,7 +19,7 @@ from typing import Any
 import click
 from click.shell_completion import shell_complete
 
-from vasot_kit.messages import refused, show_warning
+from vasot_kit.messages import refused, say_where, show_warning
 from vasot_lib import __version__
 from vasot_lib.errors import InputError, VasotError
 
@@ -160,17 +160,6 @@ def film_options(features: str) -> Decorator:
 open_option = click.option("--open", "shown", is_flag=True, help="Open the report in the browser.")
 
 
-def _wrote(out: Path, shown: bool) -> None:
-    """Say where the results are, and open their page if that is wanted."""
-    import webbrowser
-
-    from vasot_kit.own_films.report import REPORT
-
-    print(f"wrote {out}; open {out / REPORT} in a browser")
-    if shown and not webbrowser.open((out / REPORT).resolve().as_uri()):
-        print("no browser was found; open the report by hand", file=sys.stderr)
-
-
 @command("vasot run notebooks/40_train.ipynb -p method vasot -p seed 3 --out outputs")
 @click.argument("notebook", type=PATH)
 @parameter_option("A parameter of the notebook; VALUE is read as YAML. May be repeated.")
@@ -246,7 +235,27 @@ def align(films: Sequence[Path], out: Path, shown: bool, **options: Any) -> None
     from vasot_kit.own_films.align import align_films
 
     align_films(list(films), out, **options)
-    _wrote(out, shown)
+    say_where(out, shown)
+
+
+@command("vasot transfer SHOWN.mp4 SHOWN.eaf A.mp4 B.mp4 --out checked")
+@click.argument("labelled", type=PATH)
+@click.argument("labels", type=PATH)
+@click.argument("films", nargs=-1, required=True, type=PATH, metavar="FILM...")
+@click.option("--tier", metavar="NAME", help="Of a file of ELAN with several.")
+@click.option("--background", metavar="NAME", help="A label that is no step.")
+@film_options("motion")
+@open_option
+def transfer(labelled: Path, labels: Path, films: Sequence[Path], out: Path, shown: bool, **options: Any) -> None:
+    """Find the steps of one labelled film in others: done, skipped, repeated.
+
+    LABELS are those of the film LABELLED: a file of ELAN, a table with the columns start, end (seconds) and name, or
+    one name per line and frame.
+    """
+    from vasot_kit.own_films.transfer import transfer_steps
+
+    transfer_steps(labelled, labels, list(films), out, **options)
+    say_where(out, shown)
 
 
 @command("vasot segment FOLDER --actions 6 --out segmented")
@@ -265,7 +274,7 @@ def segment(folder: Path, actions: int, out: Path, shown: bool, **options: Any) 
     from vasot_kit.own_films.segment import segment_films
 
     segment_films(list(films_in(folder, out).values()), actions, out, **options)
-    _wrote(out, shown)
+    say_where(out, shown)
 
 
 @command("vasot apply segmented new_take.mp4 --out applied --reference films/take_1.mp4")

@@ -31,3 +31,14 @@ def show_warning(message: Warning | str, category: type[Warning], filename: str,
         and "site-packages" not in filename
     ):
         print(f"vasot: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def say_where(out: Path, shown: bool) -> None:
+    """Say where the results of own films are, and open their page if that is wanted."""
+    import webbrowser
+
+    from vasot_kit.own_films.report import REPORT
+
+    print(f"wrote {out}; open {out / REPORT} in a browser")
+    if shown and not webbrowser.open((out / REPORT).resolve().as_uri()):
+        print("no browser was found; open the report by hand", file=sys.stderr)

@@ -226,3 +226,27 @@ def test_a_segmentation_of_features_shows_timelines_alone(opened: Any, tmp_path:
     assert report.page.locator("#step").inner_text() == "stir"
     report.seek(15)
     assert report.captions.all_inner_texts() == ["frame 15"] and report.page.locator("#step").inner_text() == "pour"
+
+
+def test_steps_that_were_carried_over_are_gone_to(opened: Any, tmp_path: Path) -> None:
+    films = [record(tmp_path / f"{name}.mp4", n=20) for name in "ab"]
+    recordings = read_recordings(films, Appearance(), cache=tmp_path / "cache", progress=False)
+    labels = [np.repeat([0, 1, 2], (8, 8, 4)), np.repeat([1, 2, 1], (6, 6, 8))]
+    steps = [{"name": name, "action": k} for k, name in enumerate(("pour", "stir"))]
+    found = [[[0, 0, 8, None], [1, 8, 16, None]], [[1, 0, 6, 0.5], [1, 12, 20, 0.75]]]
+    states = [[], ["skipped", "repeated"]]
+    procedure = {"steps": steps, "films": [{"states": s, "found": f} for s, f in zip(states, found, strict=True)]}
+    outputs = Outputs(tmp_path / "out", {"command": "transfer"}, films)
+    write_segments(outputs, recordings, labels, ["pour", "stir", "no step"], background=2, procedure=procedure)
+    report = opened(tmp_path / "out" / "report.html")
+    assert report.page.locator("h1").inner_text() == "The 2 steps of a in 1 other film"
+    rows_shown = [line.inner_text().split("\t") for line in report.page.locator("#procedure tbody tr").all()]
+    assert [[words.strip() for words in line] for line in rows_shown] == [
+        ["1 pour", "0.00 – 0.27 s", "skipped"],
+        ["2 stir", "0.27 – 0.53 s", "repeated 0.00 – 0.20 s (0.50)0.40 – 0.67 s (0.75)"],
+    ]
+    report.page.locator("#procedure button").last.click()
+    assert report.told() == [(12, 0.4)] and report.page.locator("figcaption b").inner_text() == "b"
+    assert report.page.locator("#step").inner_text() == "stir"
+    report.seek(8)
+    assert report.page.locator("#step").inner_text() == "no step"

@@ -34,7 +34,10 @@ class Pictures(Protocol):
 
 
 def plot_timelines(
-    rows: Mapping[str, tuple[ArrayLike, ArrayLike]], actions: Sequence[str], unit: str = "seconds"
+    rows: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    actions: Sequence[str],
+    unit: str = "seconds",
+    background: int | None = None,
 ) -> Figure:
     """One bar of actions per film, on one time axis.
 
@@ -43,6 +46,7 @@ def plot_timelines(
             actions from 0.
         actions: names of the actions.
         unit: of the times.
+        background: the action that stands for none.
 
     Raises:
         InputError: no films, or seconds and actions whose lengths do not fit.
@@ -56,14 +60,14 @@ def plot_timelines(
     for place, (name, (seconds, found)) in enumerate(rows.items()):
         edges = np.asarray(seconds, dtype=float)
         labels = per_frame(f"actions of {name!r}", found, len(edges) - 1)
-        draw_label_bar(axes, labels, place, None, numbered=True, edges=edges)
+        draw_label_bar(axes, labels, place, background, numbered=True, edges=edges)
         seen |= set(labels.tolist())
         longest = max(longest, float(edges[-1]))
     axes.set(xlim=(0, longest), ylim=(len(rows) - 0.5, -0.5), xlabel=unit)
     axes.set_yticks(range(len(rows)), names)
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set_visible(False)
-    draw_legend(figure, np.array(sorted(seen)), actions, None)
+    draw_legend(figure, np.array(sorted(seen)), actions, background)
     return figure
 
 

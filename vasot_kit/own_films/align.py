@@ -68,26 +68,40 @@ def align_films(
         raise InputError(f"{len(films)} film was given; an alignment takes at least two")
     check_rate(fps)
     settings = settings or MatchingSettings()
-    by_motion = features == Motion.name
-    extractor = feature_extractor(features, device)
-    extractor = MotionMaps() if by_motion else extractor
     if len(films) > 2:
         films_by_name(films[1:])
     fps = sampling_rate(films, MAX_FRAMES) if fps is None else fps
     outputs = Outputs(out, {"command": "align", "features": features, "fps": fps, "matching": asdict(settings)}, films)
-    recordings = read_recordings(films, extractor, fps=fps, progress=progress)
-    refuse_still(recordings)
-    reference, alignments = recordings[0], []
-    for other in recordings[1:]:
-        with phase(f"matching {reference.name} with {other.name}", progress):
-            if by_motion:
-                alignment = match_motion(_film_motion(reference, fps), _film_motion(other, fps), settings)
-            else:
-                rows = standardise(reference.features), standardise(other.features)
-                alignment = match_films(*rows, settings=settings)
-        alignments.append(alignment)
+    pairs = [(0, k) for k in range(1, len(films))]
+    recordings, alignments = match_all(films, pairs, features, fps, device, settings, progress)
     _write(outputs, recordings, alignments, progress)
     return alignments
+
+
+def match_all(
+    films: Sequence[Path],
+    pairs: Sequence[tuple[int, int]],
+    features: str,
+    fps: float | None,
+    device: str,
+    settings: MatchingSettings,
+    progress: bool,
+) -> tuple[list[Recording], list[FilmAlignment]]:
+    """Read films and match pairs of them, each given by the places of its X and its Y among the films."""
+    by_motion = features == Motion.name
+    extractor = feature_extractor(features, device)
+    extractor = MotionMaps() if by_motion else extractor
+    recordings = read_recordings(films, extractor, fps=fps, progress=progress)
+    refuse_still(recordings)
+    alignments = []
+    for x, y in ((recordings[i], recordings[j]) for i, j in pairs):
+        with phase(f"matching {x.name} with {y.name}", progress):
+            if by_motion:
+                alignment = match_motion(_film_motion(x, fps), _film_motion(y, fps), settings)
+            else:
+                alignment = match_films(standardise(x.features), standardise(y.features), settings=settings)
+        alignments.append(alignment)
+    return recordings, alignments
 
 
 def _film_motion(recording: Recording, fps: float | None) -> FilmMotion:

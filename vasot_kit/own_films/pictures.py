@@ -16,7 +16,7 @@ from vasot_kit.films.recordings import Recording
 
 MOST_BYTES = 10_000_000  # of all pictures of a page; as text they take a third more
 LARGEST, SMALLEST = 400, 120  # pixels of the longer side
-PER_PIXEL = 0.12  # bytes that a pixel takes, about; noise takes more, and then every second picture is left out
+PER_PIXEL = 0.1  # bytes that a pixel takes, about; noise takes more, and then every second picture is left out
 QUALITY = 60
 
 

@@ -50,6 +50,8 @@ def segments_page(
     pictures: Sequence[Pictures] | None,
     labels: Sequence[np.ndarray],
     names: Sequence[str],
+    background: int | None = None,
+    procedure: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the page of recordings that were cut into actions.
 
@@ -59,6 +61,9 @@ def segments_page(
         pictures: of each film; None where features came from files.
         labels: (N,) actions of each recording, from 0.
         names: of the actions.
+        background: the action that stands for none.
+        procedure: for a table of the steps of the first recording: ``steps``, each with its ``name`` and ``action``,
+            and ``films``, each with its steps ``found`` and their ``states``.
     """
     films = []
     for number, (recording, found) in enumerate(zip(recordings, labels, strict=True)):
@@ -66,12 +71,18 @@ def segments_page(
         film = film_data(recording, None if pictures is None else pictures[number])
         films.append({**film, "segments": [list(part) for part in parts]})
     numbers = [str(place + 1) for place in range(len(names))]
+    kinds = len(names) - (background is not None)
     what = "film" if pictures is not None else "recording"
-    title = f"{len(names)} actions in {len(films)} {what}{'s' if len(films) > 1 else ''}"
-    data = {"films": films, "actions": names, "numbers": numbers, "unit": "seconds" if pictures else "frames"}
-    happened = len(np.unique(np.concatenate(list(labels))))
-    summary = "" if happened == len(names) else f"{happened} of them happen."
-    return write_page(outputs, "segment.html.j2", title, data, summary=summary)
+    title = f"{kinds} actions in {len(films)} {what}{'s' if len(films) > 1 else ''}"
+    if procedure is not None:
+        others = f"{len(films) - 1} other film{'s' if len(films) > 2 else ''}"
+        title = f"The {len(procedure['steps'])} steps of {recordings[0].name} in {others}"
+    data: dict[str, Any] = {"films": films, "actions": names, "numbers": numbers}
+    data |= {"unit": "seconds" if pictures else "frames", "background": background, "procedure": procedure}
+    happened = len(set(np.unique(np.concatenate(list(labels))).tolist()) - {background})
+    summary = "" if happened == kinds else f"{happened} of them happen."
+    template = "segment.html.j2" if procedure is None else "transfer.html.j2"
+    return write_page(outputs, template, title, data, summary=summary)
 
 
 def write_page(outputs: Outputs, template: str, title: str, data: Mapping[str, Any], **values: Any) -> Path:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.font_manager import findfont
@@ -28,6 +28,8 @@ def write_segments(
     actions: Sequence[int | str],
     in_seconds: bool = True,
     progress: bool = False,
+    background: int | None = None,
+    procedure: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the actions of recordings: tables of frames and of segments, timelines, a page, and what films have beside.
 
@@ -38,6 +40,8 @@ def write_segments(
         actions: what tables call them: numbers, which figures and ELAN show as ``action 1``, or names.
         in_seconds: whether the recordings are films. Features from files have no seconds, and nothing to look at.
         progress: show progress bars.
+        background: the action that stands for none; it is drawn grey, and other tools do not get it.
+        procedure: for the page, see :func:`vasot_kit.own_films.report.segments_page`.
     """
     names = [each if isinstance(each, str) else f"action {each}" for each in actions]
     unit, form = ("seconds", "{:.4f}".format) if in_seconds else ("frame", "{:.0f}".format)
@@ -51,7 +55,7 @@ def write_segments(
             outputs.table(f"{recording.name}.csv", ("frame", "action"), [(i, actions[a]) for i, _, a in frames])
         times = list(segment_times(recording, each))
         rows += [(recording.name, actions[action], form(start), form(end)) for action, start, end in times]
-        found.append([Interval(start, end, names[action]) for action, start, end in times])
+        found.append([Interval(start, end, names[action]) for action, start, end in times if action != background])
     outputs.table(f"{TABLE}.csv", ("recording", "action", f"start_{unit}", f"end_{unit}"), rows)
     result = [
         {"name": recording.name, "segments": [each._asdict() for each in intervals]}
@@ -59,26 +63,31 @@ def write_segments(
     ]
     outputs.json("result.json", {"unit": unit, "actions": names, "recordings": result})
     bars = {each.name: (frame_edges(each), found) for each, found in zip(recordings, labels, strict=True)}
-    outputs.figure("timelines.png", plot_timelines(bars, names, "seconds" if in_seconds else "frames"))
+    outputs.figure("timelines.png", plot_timelines(bars, names, "seconds" if in_seconds else "frames", background))
     pictures: list[Pictures] | None = None
     if in_seconds:
         with phase("writing films with their actions", progress, len(recordings)) as bar:
             for recording, each, intervals in zip(recordings, labels, found, strict=True):
-                _write_film(outputs, recording, each, intervals, names)
+                _write_film(outputs, recording, each, intervals, names, background)
                 bar.update()
         with phase("pictures of the report", progress, len(recordings)) as bar:
             pictures = small_pictures(recordings, bar)
-    segments_page(outputs, recordings, pictures, labels, names)
+    segments_page(outputs, recordings, pictures, labels, names, background, procedure)
 
 
 def _write_film(
-    outputs: Outputs, recording: Recording, labels: np.ndarray, intervals: Sequence[Interval], names: Sequence[str]
+    outputs: Outputs,
+    recording: Recording,
+    labels: np.ndarray,
+    intervals: Sequence[Interval],
+    names: Sequence[str],
+    background: int | None,
 ) -> None:
     """Write what belongs beside one film: for ELAN, for players, and the film itself with the names of its actions."""
     outputs.elan(f"{recording.name}.eaf", [Tier("actions", recording, 0, intervals)])
     outputs.chapters(f"{recording.name}.vtt", recording, intervals)
     rate = (len(recording.times) - 1) / float(recording.times[-1] - recording.times[0])
-    pictures = captioned(recording, labels, names)
+    pictures = captioned(recording, labels, names, background)
     write_video(outputs.place(f"{recording.name}.mp4"), pictures, rate, f"config {outputs.mark}", quality=24)
 
 
@@ -89,20 +98,26 @@ class _Caption(NamedTuple):
     pixels: np.ndarray
 
 
-def captioned(recording: Recording, labels: np.ndarray, names: Sequence[str]) -> Iterator[np.ndarray]:
+def captioned(
+    recording: Recording, labels: np.ndarray, names: Sequence[str], background: int | None = None
+) -> Iterator[np.ndarray]:
     """The pictures of a film with the name of their action, and below them a bar of all its actions with the time.
 
     Args:
         recording: a film of N samples.
         labels: (N,) actions, from 0.
         names: of the actions.
+        background: the action that stands for none.
     """
     clip = probe(recording.path)
     height = min(HEIGHT, clip.height)
     width = max(2, round(clip.width * height / clip.height))
-    captions = {action: _caption(action, names[action], height, width) for action in np.unique(labels).tolist()}
+    captions = {
+        action: _caption(names[action], action_style(action, background).colour, height, width)
+        for action in np.unique(labels).tolist()
+    }
     bar = max(4, height // 24)
-    colours = np.array([_rgb(action_style(action).colour) for action in range(len(names))], np.uint8)
+    colours = np.array([_rgb(action_style(action, background).colour) for action in range(len(names))], np.uint8)
     at = np.linspace(0, len(labels), width, endpoint=False).astype(int)
     strip = np.repeat(colours[labels[at]][None], bar, 0)
     for number, (picture, action) in enumerate(zip(shown(recording, height, width), labels.tolist(), strict=True)):
@@ -115,9 +130,9 @@ def captioned(recording: Recording, labels: np.ndarray, names: Sequence[str]) ->
         yield np.concatenate([with_name, below])
 
 
-def _caption(action: int, name: str, height: int, width: int) -> _Caption:
+def _caption(name: str, colour: str, height: int, width: int) -> _Caption:
     """The name in the colour of its action, as large as fits, in the lower left corner."""
-    size, colour = max(10, height // 16), action_style(action).colour
+    size = max(10, height // 16)
     font = ImageFont.truetype(font_with(name) or findfont("DejaVu Sans"), size)
     while size > 6 and font.getlength(name) > width - 1.2 * size:
         size -= 1

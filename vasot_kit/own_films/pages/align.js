@@ -30,8 +30,7 @@ const screens = reels.map((reel, k) => {
   document.querySelector(".films").append(figure);
   return figure;
 });
-const tallest = Math.max(...reels.map((reel) => reel.height));
-document.querySelector(".films").style.setProperty("--tall", reels.length > 3 ? "13rem" : `min(${tallest}px, 21rem)`);
+document.querySelector(".films").style.setProperty("--tall", reels.length > 3 ? "13rem" : "21rem");
 
 function render() {
   reels.forEach((reel, k) => {

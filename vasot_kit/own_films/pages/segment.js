@@ -5,13 +5,17 @@ const edgeOf = (reel, sample) => sample < reel.length ? reel.times[sample] : ree
 const segmentAt = (reel, sample) => reel.segments.findIndex(([, start, end]) => start <= sample && sample < end);
 const [screen, step] = [document.querySelector("figure canvas"), element("step")];
 
+// The colour of an action; grey stands for none.
+const shade = (action) => action === data.background ? "#b4bac2" : data.colours[action % data.colours.length];
+
 // A small tile in the colour of an action; from the tenth on colours come again, hatched.
 function tile(action) {
   const canvas = document.createElement("canvas"), turn = Math.floor(action / data.colours.length) % 4;
   [canvas.width, canvas.height] = [8, 8];
   const pen = canvas.getContext("2d");
-  pen.fillStyle = data.colours[action % data.colours.length];
+  pen.fillStyle = shade(action);
   pen.fillRect(0, 0, 8, 8);
+  if (action === data.background) return canvas;
   [pen.strokeStyle, pen.fillStyle, pen.lineWidth] = ["#ffffffb0", "#ffffffb0", 1.4];
   const lines = {1: [[0, 8, 8, 0]], 3: [[0, 8, 8, 0], [0, 0, 8, 8]]}[turn] || [];
   for (const [a, b, c, d] of lines) { pen.beginPath(); pen.moveTo(a, b); pen.lineTo(c, d); pen.stroke(); }
@@ -21,7 +25,7 @@ function tile(action) {
 const tiles = data.actions.map((_, action) => tile(action));
 const painted = tiles.map((each) => `url(${each.toDataURL()})`);
 const dark = (action) => {
-  const [r, g, b] = [1, 3, 5].map((k) => parseInt(data.colours[action % data.colours.length].slice(k, k + 2), 16));
+  const [r, g, b] = [1, 3, 5].map((k) => parseInt(shade(action).slice(k, k + 2), 16));
   return 0.3 * r + 0.59 * g + 0.11 * b < 140;
 };
 
@@ -79,13 +83,13 @@ const timelines = new Drawing(element("timelines"), (pen, width, height) => {
       const [a, b] = [at.place(edgeOf(reel, start)), at.place(edgeOf(reel, end))];
       pen.fillStyle = patterns[action];
       pen.fillRect(a, y, Math.max(0.6, b - a - 1), BAR);
-      if (b - a < 18) continue;
+      if (b - a < 18 || action === data.background) continue;
       const number = data.numbers[action];
       pen.font = "11px system-ui, sans-serif";
       pen.textAlign = "center";
       pen.textBaseline = "middle";
       if (action >= data.colours.length) {  // keeps the hatching away from the number
-        pen.fillStyle = data.colours[action % data.colours.length];
+        pen.fillStyle = shade(action);
         pen.fillRect((a + b) / 2 - 9, y + 3, 18, BAR - 6);
       }
       pen.fillStyle = dark(action) ? "#fff" : "#1c2430";
@@ -131,7 +135,7 @@ const segments = reels.flatMap((reel, film) => reel.segments.map(([action, start
 const total = segments.reduce((sum, each) => sum + each.long, 0);
 element("actions").querySelector("tbody").append(...data.actions.map((name, action) => {
   const own = segments.filter((each) => each.action === action), sum = own.reduce((all, each) => all + each.long, 0);
-  return row([[name, "", painted[action]], [`${Math.round(100 * sum / total)} %`, "number"],
+  const line = row([[name, "", painted[action]], [`${Math.round(100 * sum / total)} %`, "number"],
     [String(new Set(own.map((each) => each.film)).size), "number"], [String(own.length), "number"],
     [own.length ? told(own.map((each) => each.long).sort((a, b) => a - b)[own.length >> 1]) : "–", "number"]], () => {
     const mine = own.filter((each) => each.film === state.film);
@@ -139,11 +143,14 @@ element("actions").querySelector("tbody").append(...data.actions.map((name, acti
     clock.stop();
     if (next) seek(next.start, next.film);
   });
+  line.hidden = action === data.background && !own.length;
+  return line;
 }));
 
 if (reels[0].pictures.length) {
   element("gallery").hidden = false;
   data.actions.forEach((name, action) => {
+    if (action === data.background) return;
     const line = element("gallery").querySelector("div").appendChild(document.createElement("div"));
     line.className = "looks";
     const head = line.appendChild(document.createElement("h3")), box = head.appendChild(document.createElement("span"));

@@ -1,0 +1,184 @@
+"""`vasot transfer`: steps are read from any file of labels, found in other films, and missed where they are missing."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from pympi.Elan import Eaf
+
+from tests.own_films.toys import record_toys
+from vasot_kit.films.recordings import Recording
+from vasot_kit.folders.files import Interval
+from vasot_kit.own_films.exports import Tier, write_elan
+from vasot_kit.own_films.labels import read_steps
+from vasot_kit.own_films.transfer import Occurrence, occurrences, states, step_of_samples, transfer_steps
+from vasot_lib.errors import DataError, InputError
+
+STEPS = [Interval(0.0, 0.5, "pour"), Interval(0.5, 0.8, "stir"), Interval(0.9, 1.0, "drink")]
+
+
+def recording(n: int, fps: float = 10, name: str = "film.mp4", start: float = 0.0) -> Recording:
+    return Recording(Path(name), np.arange(n) / fps, np.arange(n), torch.zeros(n, 1), start=start)
+
+
+# ---- labels
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "start,end,name\n0,0.5,pour\n.5,0.8,stir\n0.9,1,drink\n"),
+        ("a.csv", "0,0.5,pour\n0.5,0.8,stir\n0.9,1,drink\n"),
+        ("a.txt", "0.0 0.5 pour\n0.5 0.8 stir\n0.9 1.0 drink\n"),
+        (
+            "segments.csv",
+            "recording,action,start_seconds,end_seconds,config\nother,x,0,9,1\n"
+            "film,stir,0.5,0.8,1\nfilm,pour,0,0.5,1\nfilm,drink,0.9,1,1\n",
+        ),
+    ],
+)
+def test_steps_are_read_from_intervals(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert read_steps(tmp_path / name, recording(10)) == STEPS
+
+
+def test_steps_are_read_from_names_of_all_frames(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("\n".join(["pour"] * 5 + ["stir"] * 3 + ["idle"] + ["drink"]))
+    found = read_steps(file, recording(10))
+    assert [(round(start, 6), round(end, 6), name) for start, end, name in found] == [
+        *STEPS[:2],
+        (0.8, 0.9, "idle"),
+        STEPS[2],
+    ]
+    every_second = Recording(Path("film.mp4"), np.arange(5) / 5, np.arange(0, 10, 2), torch.zeros(5, 1))
+    assert [each.name for each in read_steps(file, every_second)] == ["pour", "stir", "idle"]
+    with pytest.raises(DataError, match=r"has 10 names but film.mp4 has 20 frames; give one name per frame, or"):
+        read_steps(file, recording(20))
+
+
+def test_steps_are_read_from_elan_in_the_time_of_the_picture(tmp_path: Path) -> None:
+    """The sound starts 0.4 s before the picture, and the document 0.3 s after the sound."""
+    film = recording(10, start=0.4)
+    write_elan(tmp_path / "a.eaf", "mark", [Tier("X", film, 0.3, STEPS), Tier("empty", film, 0.3, [])])
+    found = read_steps(tmp_path / "a.eaf", film)
+    assert [each.name for each in found] == ["pour", "stir", "drink"]
+    assert np.array([each[:2] for each in found]) == pytest.approx(np.array([each[:2] for each in STEPS]), abs=1e-3)
+    document = Eaf(str(tmp_path / "a.eaf"))
+    document.add_tier("Y")
+    document.add_annotation("Y", 100, 200, "one")
+    document.to_file(str(tmp_path / "two.eaf"))
+    with pytest.raises(InputError, match="no tier is named but .*two.eaf has X, Y; name one with --tier"):
+        read_steps(tmp_path / "two.eaf", film)
+    with pytest.raises(InputError, match="tier is 'Z' but"):
+        read_steps(tmp_path / "two.eaf", film, "Z")
+    assert [each.name for each in read_steps(tmp_path / "two.eaf", film, "Y")] == ["one"]
+    (tmp_path / "bad.eaf").write_text("<no")
+    with pytest.raises(DataError, match=r"bad.eaf is no annotation file of ELAN"):
+        read_steps(tmp_path / "bad.eaf", film)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("start,end,name\n0,0.5,a\n0.4,0.8,b\n", "has 'b' from 0.4 to 0.8 s, which overlaps another step or lies out"),
+        ("start,end,name\n0,5,a\n", "has 'a' from 0 to 5 s, which overlaps another step or lies outside film.mp4"),
+        ("start,end,name\n0,x,a\n", "line 2: could not convert string to float: 'x'; give seconds, as 12.5"),
+        ("start,end,name\n0,1\n", "line 2 has 2 values, the first line 3; correct it"),
+        ("recording,start,end,name\nother,0,1,a\n", "has 1 names|has 2 names|has no steps of film.mp4"),
+    ],
+)
+def test_labels_that_are_none_are_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(DataError, match=message) as refused:
+        read_steps(tmp_path / "a.csv", recording(10))
+    assert "\n" not in str(refused.value)
+
+
+# ---- which steps are done
+
+
+class Matched(NamedTuple):
+    x: Recording
+    y: Recording
+    partner: np.ndarray
+    confidence: np.ndarray | None = None
+
+
+OF_Y = np.repeat([0, 1, 2, -1], 10)  # three steps of ten samples, and then none
+
+
+def shown(*parts: tuple[int, int] | int) -> list[tuple[int, int, int]]:
+    """The steps found in a film that shows these parts of the labelled one; a number stands for frames of none."""
+    partner = np.concatenate([np.full(p, -1) if isinstance(p, int) else np.arange(*p) for p in parts])
+    pair = Matched(recording(len(partner)), recording(len(OF_Y)), partner)
+    return [tuple(each[:3]) for each in occurrences(pair, OF_Y)]  # type: ignore[arg-type]
+
+
+def test_steps_are_found_where_their_samples_are() -> None:
+    assert step_of_samples(recording(10), STEPS).tolist() == [0] * 5 + [1] * 3 + [-1, 2]
+    assert shown((0, 40)) == [(0, 0, 10), (1, 10, 20), (2, 20, 30)]
+    assert shown((0, 10), (20, 40)) == [(0, 0, 10), (2, 10, 20)]
+    assert shown((20, 30), 5, (0, 10)) == [(2, 0, 10), (0, 15, 25)]
+    assert shown((10, 20), (10, 20)) == [(1, 0, 10), (1, 10, 20)]  # done again
+    assert shown((10, 15), 4, (14, 20)) == [(1, 0, 15)]  # with a pause, but once
+    assert shown((0, 10), (10, 12), (20, 30)) == [(0, 0, 10), (1, 10, 12), (2, 12, 22)]
+    assert shown((0, 5), (20, 21), (5, 10), (20, 30)) == [(0, 0, 11), (2, 11, 21)]
+    assert shown((0, 10), (10, 11), (20, 30)) == [(0, 0, 10), (2, 11, 21)]  # a single frame is no step
+
+
+def test_a_step_that_a_path_only_hurries_through_is_none() -> None:
+    partner = np.array([*range(10), 14, *range(20, 30)])
+    pair = Matched(recording(len(partner)), recording(40), partner, np.linspace(0, 1, len(partner)))
+    found = occurrences(pair, OF_Y)  # type: ignore[arg-type]
+    assert [each.step for each in found] == [0, 2]
+    assert found[0].confidence == pytest.approx(np.linspace(0, 1, 21)[:10].mean())
+
+
+def test_each_step_has_a_state() -> None:
+    def state(*found: int, n: int = 4) -> list[str]:
+        return states([Occurrence(step, 0, 1, None) for step in found], n)
+
+    assert state(0, 1, 2, 3) == ["done"] * 4
+    assert state(0, 2, 3) == ["done", "skipped", "done", "done"]
+    assert state(0, 1, 0, 2, 3) == ["repeated", "done", "done", "done"]
+    assert state(2, 0, 1, 3) == ["done", "done", "out of order", "done"]
+    assert state(3, 0, 1, 2) == ["done", "done", "done", "out of order"]
+    assert state() == ["skipped"] * 4
+
+
+# ---- the command
+
+
+def test_steps_of_one_film_are_found_in_others(tmp_path: Path) -> None:
+    dataset, films = record_toys(tmp_path, 3, n_steps=3, background=0)
+    truth = [video.labels.numpy() for video in dataset.videos]  # type: ignore[union-attr]
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(dataset.classes[k] for k in truth[0]))
+    found = transfer_steps(films[0], labels, films[1:], tmp_path / "out", progress=False)
+    assert list(found) == ["toy_01", "toy_02"]
+    out = tmp_path / "out"
+    for name, true in zip(found, truth[1:], strict=True):
+        rows = list(csv.DictReader((out / f"{name}.csv").open()))
+        right = [row["action"] == dataset.classes[k] for row, k in zip(rows, true, strict=True)]
+        assert np.mean(right) > 0.8
+        assert [each.step for each in found[name]] == [0, 1, 2]
+        assert len(Eaf(str(out / f"{name}.eaf")).get_annotation_data_for_tier("actions")) == 3
+    table = list(csv.DictReader((out / "steps.csv").open()))
+    assert [(row["recording"], row["step"], row["state"]) for row in table] == [
+        (name, str(k), "done") for name in found for k in (1, 2, 3)
+    ]
+    page = (out / "report.html").read_text()
+    shown = json.loads(page.split('id="data">')[1].split("</script>")[0])["procedure"]
+    assert [film["states"] for film in shown["films"]] == [[], ["done"] * 3, ["done"] * 3]
+    assert [each[:3] for each in shown["films"][1]["found"]] == [list(each[:3]) for each in found["toy_01"]]
+    with pytest.raises(DataError, match="out holds .*; choose another folder"):
+        transfer_steps(films[0], labels, films[1:2], out, progress=False)
+    with pytest.raises(InputError, match="no film was given beside the labelled one"):
+        transfer_steps(films[0], labels, [], out, progress=False)

@@ -1,0 +1,26 @@
+// The steps of the first film, and where the others show them.
+const head = element("procedure").querySelector("thead").insertRow();
+for (const words of ["step", ...reels.map((reel) => reel.name)]) {
+  const cell = head.appendChild(document.createElement("th"));
+  cell.scope = "col";
+  cell.textContent = words;
+}
+const span = (reel, start, end) => `${edgeOf(reel, start).toFixed(2)} – ${edgeOf(reel, end).toFixed(2)} s`;
+data.procedure.steps.forEach(({name, action}, k) => {
+  const line = element("procedure").querySelector("tbody").insertRow();
+  const title = line.insertCell(), box = title.appendChild(document.createElement("span"));
+  box.className = "swatch";
+  box.style.background = painted[action];
+  title.append(`${k + 1} ${name}`);
+  reels.forEach((reel, film) => {
+    const cell = line.insertCell(), {states, found} = data.procedure.films[film], state = states[k] || "";
+    cell.dataset.kind = {skipped: "none", repeated: "part", "out of order": "part"}[state] || "";
+    if (state && state !== "done") cell.append(`${state} `);
+    for (const [, start, end, sure] of found.filter(([step]) => step === k)) {
+      const button = cell.appendChild(document.createElement("button"));
+      button.type = "button";
+      button.textContent = span(reel, start, end) + (sure === null ? "" : ` (${sure.toFixed(2)})`);
+      button.onclick = (event) => { event.stopPropagation(); clock.stop(); seek(start, film); };
+    }
+  });
+});

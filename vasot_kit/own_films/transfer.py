@@ -1,0 +1,216 @@
+"""Carry the steps of one labelled film over to others, and list which were done: the command ``vasot transfer``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vasot_kit.films.media import content_hash
+from vasot_kit.films.recordings import Recording
+from vasot_kit.folders.files import Interval
+from vasot_kit.own_films.align import match_all
+from vasot_kit.own_films.inputs import MAX_FRAMES, check_rate, films_by_name, sampling_rate
+from vasot_kit.own_films.labels import read_steps
+from vasot_kit.own_films.matching import MatchingSettings
+from vasot_kit.own_films.outputs import TABLE, Outputs, frame_edges
+from vasot_kit.own_films.pairs import Pair, pair_of, within
+from vasot_kit.own_films.segments import write_segments
+from vasot_lib.errors import DataError, InputError
+
+STEPS = "steps"  # name of the table of steps
+NO_STEP = "no step"
+
+SHORTEST = 0.2  # of a step's length in the labelled film; what lasts or covers less is not the step
+GRACE = 0.25  # of a step's length, by which it may go back without being done again
+
+
+class Occurrence(NamedTuple):
+    """A step that is done in a film.
+
+    Attributes:
+        step: its number among the steps of the labelled film, from 0.
+        start, end: its first sample and the one after its last.
+        confidence: the mean over its samples; None where it is not known.
+    """
+
+    step: int
+    start: int
+    end: int
+    confidence: float | None
+
+
+def transfer_steps(
+    labelled: Path,
+    labels: Path,
+    others: Sequence[Path],
+    out: Path,
+    *,
+    tier: str | None = None,
+    background: str | None = None,
+    features: str = "motion",
+    fps: float | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> dict[str, list[Occurrence]]:
+    """Find the steps of a labelled film in other films by matching each of them with it, and write them to a folder.
+
+    Args:
+        labelled: a film or a folder of pictures, whose steps are known.
+        labels: its steps, see :func:`vasot_kit.own_films.labels.read_steps`.
+        others: films of the same procedure.
+        out: folder for ``steps.csv``, which step is done, skipped, repeated or out of order in each film, and when;
+            ``report.html``; and what ``vasot segment`` writes of its films.
+        tier: of a file of ELAN.
+        background: a name that is no step.
+        features, fps, device, progress: as in :func:`vasot_kit.own_films.align.align_films`.
+
+    Returns:
+        Name of the film -> the steps that it shows, in its order.
+
+    Raises:
+        InputError: no other film, or a rate that is not a positive number.
+        DataError: films or labels that cannot be read, or ``out`` holds something else.
+    """
+    if not others:
+        raise InputError("no film was given beside the labelled one; name at least one")
+    check_rate(fps)
+    films = [labelled, *others]
+    for name in (TABLE, STEPS):
+        if name in films_by_name(films):
+            raise DataError(f"a film is called {name!r}, as is a table of all films; rename it")
+    fps = sampling_rate(films, MAX_FRAMES) if fps is None else fps
+    settings = MatchingSettings()
+    config: dict[str, Any] = {
+        "command": "transfer",
+        "labels": content_hash(labels),
+        "tier": tier,
+        "background": background,
+    }
+    config |= {"features": features, "fps": fps, "matching": asdict(settings)}
+    outputs = Outputs(out, config, films)
+    pairs_of_films = [(k, 0) for k in range(1, len(films))]
+    recordings, alignments = match_all(films, pairs_of_films, features, fps, device, settings, progress)
+    steps = [step for step in read_steps(labels, recordings[0], tier) if step.name != background]
+    if not steps:
+        raise DataError(f"{labels} has nothing but {background!r}; label the steps")
+    of_labelled = step_of_samples(recordings[0], steps)
+    found = {}
+    for recording, alignment in zip(recordings[1:], alignments, strict=True):
+        found[recording.name] = occurrences(pair_of(recording, recordings[0], alignment), of_labelled)
+    _write(outputs, recordings, steps, of_labelled, found, progress)
+    return found
+
+
+def _write(
+    outputs: Outputs,
+    recordings: Sequence[Recording],
+    steps: Sequence[Interval],
+    of_labelled: np.ndarray,
+    found: Mapping[str, Sequence[Occurrence]],
+    progress: bool,
+) -> None:
+    rows: list[tuple[object, ...]] = []
+    names = list(dict.fromkeys(step.name for step in steps))
+    place = np.array([*(names.index(step.name) for step in steps), len(names)])  # the last one for no step, -1
+    labels = [place[of_labelled]]
+    spans = [np.nonzero(of_labelled == k)[0] for k in range(len(steps))]
+    shown = [[k, int(each[0]), int(each[-1]) + 1, None] for k, each in enumerate(spans) if len(each)]
+    films: list[dict[str, Any]] = [{"states": [], "found": shown}]
+    for recording in recordings[1:]:
+        here = found[recording.name]
+        state = states(here, len(steps))
+        of_samples = np.full(len(recording.times), -1)
+        for each in here:
+            of_samples[each.start : each.end] = each.step
+        labels.append(place[of_samples])
+        films.append({"states": state, "found": [list(each) for each in here]})
+        for k, step in enumerate(steps):
+            times = [each for each in here if each.step == k]
+            for each in times:
+                start, end = within(recording, (each.start, each.end))
+                sure = "" if each.confidence is None else f"{each.confidence:.4f}"
+                rows.append((recording.name, k + 1, step.name, state[k], f"{start:.4f}", f"{end:.4f}", sure))
+            if not times:
+                rows.append((recording.name, k + 1, step.name, state[k], "", "", ""))
+    columns = ("recording", "step", "name", "state", "start_seconds", "end_seconds", "confidence")
+    outputs.table(f"{STEPS}.csv", columns, rows)
+    known = [{"name": step.name, "action": int(place[k])} for k, step in enumerate(steps)]
+    procedure = {"steps": known, "films": films}
+    write_segments(outputs, recordings, labels, [*names, NO_STEP], True, progress, len(names), procedure)
+
+
+def step_of_samples(recording: Recording, steps: Sequence[Interval]) -> np.ndarray:
+    """(N,) the number of the step that each sample of a film lies in, by its middle; -1 between steps."""
+    edges = frame_edges(recording)
+    middles = (edges[1:] + edges[:-1]) / 2
+    found = np.searchsorted([step.start for step in steps], middles, side="right") - 1
+    ends = np.array([step.end for step in steps])
+    return np.where((found >= 0) & (middles < ends[found]), found, -1)
+
+
+def occurrences(pair: Pair, of_y: np.ndarray) -> list[Occurrence]:
+    """The steps that film X of a pair shows, in its order; Y is the labelled film.
+
+    Samples of X whose partners lie in one step are one occurrence of it as long as they go on in it; where they go back
+    by more than a quarter of the step, it is done again. What covers less than a fifth of the step is left out.
+
+    Args:
+        pair: of N and M samples.
+        of_y: (M,) the number of the step that each sample of Y lies in, or -1.
+    """
+    carried = np.where(pair.partner >= 0, of_y[pair.partner], -1)
+    lengths = np.bincount(of_y[of_y >= 0])
+    tempo = float(np.median(np.diff(pair.x.times)) / np.median(np.diff(pair.y.times)))  # samples of Y while one of X
+
+    def joined(runs: Iterable[list[int]]) -> list[list[int]]:
+        """Neighbours of one step in which it goes on are one."""
+        result: list[list[int]] = []
+        for run in runs:
+            step, back = carried[run[0]], pair.partner[result[-1][-1]] - pair.partner[run[0]] if result else 0
+            if result and carried[result[-1][-1]] == step and back <= GRACE * lengths[step]:
+                result[-1] += run
+            else:
+                result.append(list(run))
+        return result
+
+    def is_long(samples: list[int]) -> bool:
+        covered = min(np.ptp(pair.partner[samples]) + 1, len(samples) * tempo)
+        return len(samples) > 1 and covered > SHORTEST * lengths[carried[samples[0]]] - 1e-6
+
+    samples = joined([i] for i in np.nonzero(carried >= 0)[0].tolist())
+    samples = joined(filter(is_long, samples))
+    return [
+        Occurrence(
+            int(carried[each[0]]), each[0], each[-1] + 1,
+            None if pair.confidence is None else float(pair.confidence[each].mean()),
+        )
+        for each in samples
+    ]  # fmt: skip
+
+
+def states(found: Sequence[Occurrence], n_steps: int) -> list[str]:
+    """For each step ``done``, ``skipped``, ``repeated`` or ``out of order``.
+
+    Out of order are the steps outside the longest part of the film, by the first time of each, that keeps the order.
+    """
+    first = list(dict.fromkeys(each.step for each in found))
+    ordered = _longest_increasing(first)
+    times = [sum(each.step == step for each in found) for step in range(n_steps)]
+    return [
+        "skipped" if times[k] == 0 else "repeated" if times[k] > 1 else "done" if k in ordered else "out of order"
+        for k in range(n_steps)
+    ]
+
+
+def _longest_increasing(values: Sequence[int]) -> set[int]:
+    """The values of the longest increasing subsequence."""
+    best: list[list[int]] = [[]]  # for each value the longest that ends with it
+    for value in values:
+        before = max((each for each in best if not each or each[-1] < value), key=len)
+        best.append(before + [value])
+    longest = max(best, key=len)
+    return set(longest)
