@@ -276,7 +276,7 @@ def test_align_hands_on_its_films_and_options(called: dict[str, Any], capsys: py
     films = [Path("a.mp4"), Path("b"), Path("c.avi")]
     assert main(["align", *map(str, films), "--out", "o"]) == 0
     assert called == {"given": (films, Path("o")), "features": "motion", "fps": None, "device": "cpu"}
-    assert capsys.readouterr().out == "wrote o; open o/report.html in a browser\n"
+    assert capsys.readouterr().out == "wrote o\n"
     assert main(["align", "a", "b", "--out", "o", "--features", "timm:x", "--fps", "7.5", "--device", "cuda"]) == 0
     assert (called["features"], called["fps"], called["device"]) == ("timm:x", 7.5, "cuda")
 
@@ -298,12 +298,15 @@ def test_the_report_is_opened_where_that_is_wanted(
     tmp_path: Path,
     found: bool,
 ) -> None:
-    opened = []
+    opened: list[str] = []
+    (tmp_path / "report.html").touch()
     monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or found)
     assert main(["align", "a", "b", "--out", str(tmp_path)]) == 0 and opened == []
     assert main(["align", "a", "b", "--out", str(tmp_path), "--open"]) == 0
     assert opened == [(tmp_path / "report.html").as_uri()]
-    assert ("open the report by hand" in capsys.readouterr().err) == (not found)
+    told = capsys.readouterr()
+    assert ("open the report by hand" in told.err) == (not found)
+    assert told.out == 2 * f"wrote {tmp_path}; open {tmp_path / 'report.html'} in a browser\n"
 
 
 def test_segment_takes_the_films_of_a_folder_but_not_its_own_results(called: dict[str, Any], tmp_path: Path) -> None:
@@ -376,7 +379,8 @@ def test_the_three_commands_write_what_they_say(
     }
     for name, arguments in commands.items():
         assert main([*arguments, "--out", str(tmp_path / name)]) == 0
-        assert capsys.readouterr().out.startswith(f"wrote {tmp_path / name}")
+        page = f"; open {tmp_path / name / 'report.html'} in a browser" if name != "described" else ""
+        assert capsys.readouterr().out == f"wrote {tmp_path / name}{page}\n"
     assert (tmp_path / "aligned" / "side_by_side.mp4").is_file()
     assert {"segments.csv", "one.eaf", "two.csv"} <= {file.name for file in (tmp_path / "segmented").iterdir()}
     assert sorted(file.name for file in (tmp_path / "described" / "features").iterdir()) == ["one.npy", "two.npy"]

@@ -284,7 +284,8 @@ def segment(folder: Path, actions: int, out: Path, shown: bool, **options: Any) 
 @click.option("--reference", metavar="FILE", help="A film or feature file to align with. Default: no alignment.")
 @click.option("--features", metavar="NAME", help="Only for a network with weights of your own: library:model@FILE.")
 @click.option("--device", default="cpu", metavar="NAME", help="Where a network describes films: cpu or cuda.")
-def apply(run: Path, out: Path, **options: Any) -> None:
+@open_option
+def apply(run: Path, out: Path, shown: bool, **options: Any) -> None:
     """Segment and align new recordings by a trained model, without training.
 
     RUN is the folder of a `vasot train` or `vasot segment`. NEW is a film, a feature file, a folder of either, a
@@ -293,7 +294,7 @@ def apply(run: Path, out: Path, **options: Any) -> None:
     from vasot_kit.own_films.apply import apply_model
 
     apply_model(run, options.pop("new"), out, **options)
-    print(f"wrote {out}")
+    say_where(out, shown)
 
 
 @command("vasot features FOLDER --features torchvision:resnet50 --fps 10 --out described")

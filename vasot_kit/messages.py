@@ -39,6 +39,10 @@ def say_where(out: Path, shown: bool) -> None:
 
     from vasot_kit.own_films.report import REPORT
 
-    print(f"wrote {out}; open {out / REPORT} in a browser")
-    if shown and not webbrowser.open((out / REPORT).resolve().as_uri()):
+    page = out / REPORT
+    if not page.exists():  # of features that are aligned there is nothing to look at
+        print(f"wrote {out}")
+        return
+    print(f"wrote {out}; open {page} in a browser")
+    if shown and not webbrowser.open(page.resolve().as_uri()):
         print("no browser was found; open the report by hand", file=sys.stderr)

@@ -3,7 +3,12 @@ const reels = data.films.map((film) => new Reel(film));
 const state = {lead: 0, at: 0, pair: 0};
 const pair = () => data.pairs[state.pair];
 const piecesOf = (each) => each.pieces.length > 1 ? each.pieces : null;  // one piece is the whole film
-const paint = (number) => data.colours[number % data.colours.length];
+// The colours of Okabe and Ito, on light and on dark, for the pieces that both films show.
+const PAINTS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"];
+const paint = (number) => {
+  const before = pair().pieces.slice(0, number).filter((each) => each.x && each.y).length;
+  return pair().pieces.length > 1 ? PAINTS[before % PAINTS.length] : colour("accent");
+};
 
 // The sample of film k that belongs to the one that leads; -1 where there is none.
 function where(k) {
@@ -68,15 +73,17 @@ const plan = new Drawing(element("plan"), (pen, width, height) => {
     pen.drawImage(tinted(planImage), box.x, box.y, box.w, box.h);
   }
   const across = (j) => box.x + (j + 0.5) / y.length * box.w, down = (i) => box.y + (i + 0.5) / x.length * box.h;
-  pen.lineWidth = 2;
-  for (let i = 1; i < x.length; i++) {
-    const [before, after] = [pair().matches[i - 1], pair().matches[i]];
-    if (before === null || after === null || pair().piece[i] !== pair().piece[i - 1]) continue;
-    pen.strokeStyle = piecesOf(pair()) ? paint(pair().piece[i]) : colour("accent");
-    pen.beginPath();
-    pen.moveTo(across(before), down(i - 1));
-    pen.lineTo(across(after), down(i));
-    pen.stroke();
+  for (const [wide, ink] of [[5, () => colour("paper")], [2.2, paint]]) {  // a halo keeps the line visible on full cells
+    pen.lineWidth = wide;
+    for (let i = 1; i < x.length; i++) {
+      const [before, after] = [pair().matches[i - 1], pair().matches[i]];
+      if (before === null || after === null || pair().piece[i] !== pair().piece[i - 1]) continue;
+      pen.strokeStyle = ink(pair().piece[i]);
+      pen.beginPath();
+      pen.moveTo(across(before), down(i - 1));
+      pen.lineTo(across(after), down(i));
+      pen.stroke();
+    }
   }
   pen.strokeStyle = colour("line");
   pen.lineWidth = 1;
@@ -158,7 +165,7 @@ const strips = new Drawing(element("strips"), (pen, width, height) => {
     const [a, b] = [at.place(x.times[i]), at.place(until(x, i + 1))];
     const [c, d] = [at.place(between(y, j)), at.place(next === null ? Math.min(y.end, between(y, j) + y.end / y.length) : between(y, next))];
     const sure = pair().confidence ? pair().confidence[i] ?? 0 : 0.6;
-    const ink = piecesOf(pair()) ? paint(pair().piece[i]) : colour("accent"), middle = (top + bottom) / 2;
+    const ink = paint(pair().piece[i]), middle = (top + bottom) / 2;
     pen.globalAlpha = 0.06 + 0.24 * sure;
     pen.fillStyle = ink;
     pen.beginPath();
@@ -226,7 +233,7 @@ element("strips").onclick = (event) => {
 function choosePair(number) {
   state.pair = number;
   const {verdict, kind} = pair(), [x, y] = [reels[0], reels[number + 1]];
-  element("verdict").hidden = !verdict;
+  element("verdict").hidden = !verdict || data.pairs.length > 1;  // of several films the table says it
   element("verdict").textContent = verdict;
   element("verdict").dataset.kind = kind;
   planImage.src = `data:image/png;base64,${pair().plan}`;
