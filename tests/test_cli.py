@@ -89,6 +89,8 @@ def test_a_shell_completes_commands_and_options() -> None:
         asked = {"COMP_WORDS": words, "COMP_CWORD": place, "_VASOT_COMPLETE": "bash_complete"}
         done = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True, check=True)
         assert done.stdout == expected
+    asked = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
+    assert 'eval "$(_VASOT_COMPLETE=bash_source vasot)"' in asked.stdout
     script = {"_VASOT_COMPLETE": "zsh_source"}
     done = subprocess.run(command, env=os.environ | script, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("#compdef vasot")

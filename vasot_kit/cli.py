@@ -102,6 +102,7 @@ def _complain(error: object, code: int) -> int:
 
 @click.group(
     cls=Commands,
+    epilog=f'\b\nCompletion in bash: eval "$({COMPLETION}=bash_source vasot)"; zsh_source and fish_source likewise',
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
 )
 @click.version_option(__version__, prog_name="vasot", message="%(prog)s %(version)s")
