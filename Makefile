@@ -8,7 +8,7 @@ COMPILED := .venv/.compiled
 # Absolute, so that notebooks find the recordings from their own folder.
 export VASOT_DATA := $(abspath $(or $(VASOT_DATA),data))
 
-.PHONY: help tutorial check test fuzz kill lab notebooks screenshots install clean
+.PHONY: help tutorial check test fuzz kill mutate lab notebooks screenshots install clean
 
 help:  ## what make can do
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## ?/\1\t/' | expand -t 14
@@ -42,6 +42,9 @@ fuzz: $(COMPILED)  ## 10,000 random inputs of every kind, a few minutes; counts 
 
 kill: $(COMPILED)  ## a hundred killed commands, each given again and compared; counts go to results/reliability.json
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.kill
+
+mutate: $(COMPILED)  ## faults put into the solver one by one, an hour or two; SAMPLE=300 draws so many of them
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutate $(addprefix --sample ,$(SAMPLE))
 
 lab: $(READY)  ## opens JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

@@ -1,4 +1,4 @@
-"""results/reliability.json: what `make fuzz` and `make kill` counted, each in its own part."""
+"""results/reliability.json: what `make fuzz`, `make kill` and `make mutate` counted, each in its own part."""
 
 from __future__ import annotations
 

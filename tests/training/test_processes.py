@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,12 @@ def train(cfg: Config, checkpoint: Path | None = None) -> tuple[Method, History]
     return method, fit(method, dataset, cfg.training, checkpoint, progress=False)
 
 
+@cache
+def plain(method: str) -> tuple[Method, History]:
+    """A training at once, on one process, in float32, which several tests compare with."""
+    return train(config(method))
+
+
 def assert_same_training(one: tuple[Method, History], state: dict[str, torch.Tensor], history: History) -> None:
     method, expected = one
     assert len(history) == len(expected)
@@ -81,7 +88,7 @@ def test_the_parts_of_a_batch_are_its_rows_and_their_shares_sum_to_1(parts: int,
 @pytest.mark.parametrize("method", LEARNERS)
 def test_accumulation_changes_no_number(method: str) -> None:
     cut, history = train(config(method, accumulate=3))
-    assert_same_training(train(config(method)), cut.state_dict(), history)
+    assert_same_training(plain(method), cut.state_dict(), history)
 
 
 def test_a_run_is_resumed_with_another_accumulation_but_not_with_another_precision(tmp_path: Path) -> None:
@@ -102,7 +109,7 @@ def test_bfloat16_layers_come_near_float32(method: str) -> None:
     terms = half.loss_terms
     half.loss_terms = lambda embedded, batch: seen.append(embedded) or terms(embedded, batch)
     history = fit(half, dataset, config(method, precision="bf16").training, progress=False)
-    _, exact = train(config(method))
+    _, exact = plain(method)
     assert [row["loss"] for row in history] == pytest.approx([row["loss"] for row in exact], rel=0.02)
     assert [row["loss"] for row in history] != [row["loss"] for row in exact]
     assert {embedded.dtype for embedded in seen} == {value.dtype for value in half.state_dict().values()}

@@ -79,6 +79,7 @@ def test_soft_targets_sum_to_the_share_that_stayed() -> None:
 def test_threshold_drops_frames_without_a_clear_match() -> None:
     targets = torch.tensor([[[0.6, 0.4], [0.4, 0.3]]])
     assert keep_above(targets, 0.5).tolist() == [[pytest.approx([0.6, 0.4]), [0.0, 0.0]]]
+    assert keep_above(torch.tensor([[[0.5, 0.25]]]), 0.5).tolist() == [[[0.5, 0.25]]]  # not below it
     x, y = background_pair()
     match = Alignment(rho=0.1, alpha=0.0, epsilon=0.005, dummy="threshold", dummy_mass=0.3)
     kept = match.match(x[None], y[None], *masks(64, 64)).x_to_y[0].sum(1) > 0

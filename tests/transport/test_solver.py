@@ -169,6 +169,31 @@ def test_trap_the_outer_map_does_not_cycle(
 
 
 @everything
+@pytest.mark.parametrize("sweeps", [1, 3])
+def test_two_iterations_are_those_of_the_formulas(relax: tuple[float | None, float | None], sweeps: int) -> None:
+    """As the module ``reference`` writes them, in logarithms, from potentials of 0."""
+    cost, epsilon, alpha = random_cost(1, 9, 7)[0], 0.2, 0.3
+    near, far = Near(0.3).dense(9), Far(0.3).dense(7)
+    phi_x, phi_y = (1.0 if weight is None else weight / (weight + 2 * epsilon) for weight in relax)
+    log_p, log_q = (torch.full((size,), 1 / size, dtype=torch.float64).log() for size in cost.shape)
+    log_plan, v = log_p[:, None] + log_q, torch.zeros(7, dtype=torch.float64)
+    for _ in range(2):
+        gradient = (1 - alpha) * cost + alpha * near @ log_plan.exp() @ far
+        kernel = (epsilon * log_plan - gradient) / (2 * epsilon)
+        for _ in range(sweeps):
+            u = phi_x * (log_p - (v + kernel).logsumexp(1))
+            v = phi_y * (log_q - (u[:, None] + kernel).logsumexp(0))
+        if relax[0] is None and relax[1] is not None:  # the rows are met exactly, at the end
+            u = log_p - (v + kernel).logsumexp(1)
+        log_plan = u[:, None] + v + kernel
+    plan = solve(
+        cost[None], (Near(0.3), Far(0.3)), alpha=alpha, epsilon=epsilon, relax_x=relax[0], relax_y=relax[1],
+        iterations=2, sweeps=sweeps, finish=False,
+    )  # fmt: skip
+    torch.testing.assert_close(plan.matrix[0], log_plan.exp(), rtol=1e-9, atol=1e-12)
+
+
+@everything
 def test_sinkhorn_lowers_the_objective(relax: tuple[float | None, float | None]) -> None:
     x, y = random_walk(50, seed=3), random_walk(50, seed=4)
     plan = solve(
@@ -300,6 +325,28 @@ def test_masses_can_be_given() -> None:
     p = torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.float64)
     plan = solve(random_cost(1, 3, 4), mass_x=p)
     check_plan(plan, p, torch.full((1, 4), 0.25), True, True)
+
+
+@pytest.mark.parametrize("relax_y", [None, 0.1])
+def test_compiled_code_solves_what_it_can_and_nothing_else(
+    relax_y: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``Far`` on the rows it would compute another prior."""
+    from vasot_lib.transport.fused import cpu
+
+    solved, run = [], cpu.run
+    monkeypatch.setattr(cpu, "run", lambda problem, schedule: solved.append(problem) or run(problem, schedule))
+    cost = random_cost(1, 12, 10, dtype=torch.float32)
+    cases = [
+        ((Near(0.2), Far(0.2)), {}, True), (None, {}, True), ((Far(0.2), Far(0.2)), {}, False),
+        ((Near(0.2), Distinct()), {"relax_x": 0.1}, False), ((Near(0.2), Far(0.2)), {"trace": True}, False),
+    ]  # fmt: skip
+    for structure, options, compiled in cases:
+        options = dict(alpha=0.0 if structure is None else 0.4, relax_y=relax_y, epsilon=0.2, **options)
+        solved.clear()
+        single, double = (solve(c, structure, **options) for c in (cost, cost.double()))
+        assert len(solved) == compiled, structure
+        torch.testing.assert_close(single.matrix.double(), double.matrix, rtol=1e-3, atol=1e-6)
 
 
 def test_trace_is_none_unless_asked_for() -> None:
