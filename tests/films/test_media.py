@@ -26,6 +26,7 @@ from tests.films.films import (
     record,
 )
 from vasot_kit.films.media import Clip, content_hash, probe, stream, video_files, write_video
+from vasot_kit.films.sampling import Shown
 from vasot_lib.errors import DataError, InputError
 
 # ---- reading
@@ -79,6 +80,17 @@ def test_sampling_takes_the_frame_that_is_shown(tmp_path, name, fps):
     file = record(tmp_path / name, codec="mpeg4")
     due = [Fraction(k) / Fraction(str(fps)) for k in range(1000)]
     assert numbers(file, fps=fps) == [int(moment * 30) for moment in due if moment < 1]
+
+
+def test_frames_are_given_by_their_numbers_and_others_are_not_converted(tmp_path, monkeypatch):
+    file = record(tmp_path / "a.mp4")
+    converted = []
+    frame = Shown.frame
+    monkeypatch.setattr(Shown, "frame", lambda self: converted.append(self.index) or frame(self))
+    found = list(stream(file, numbers=[0, 3, 3, 4, 29]))
+    assert [each.index for each in found] == [number(each.picture) for each in found] == [0, 3, 3, 4, 29]
+    assert found[1] is found[2] and converted == [0, 3, 4, 29]
+    assert [each.index for each in stream(file, numbers=[28, 30])] == [28]  # it has no frame 30
 
 
 def test_a_repeated_frame_is_the_same_object_and_keeps_index_and_time(tmp_path):

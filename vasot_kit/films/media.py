@@ -10,7 +10,7 @@ import hashlib
 import math
 import operator
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -35,6 +35,7 @@ from vasot_kit.films.containers import (
     stated_seconds,
     upright_picture,
 )
+from vasot_kit.films.sampling import Frame, Shown, numbered, sampled
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.files import whole_file
 
@@ -59,8 +60,6 @@ VIDEO_SUFFIXES = {
 }
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
-_EARLY = 1e-3  # seconds by which a frame may be early: Matroska rounds time stamps to milliseconds
-
 
 @dataclass(frozen=True)
 class Clip:
@@ -82,21 +81,6 @@ class Clip:
     frames: int | None
     duration: float
     start: float = 0.0
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One frame of a recording.
-
-    Attributes:
-        index: which decoded frame of the recording, from 0.
-        time: seconds since the first frame.
-        picture: (H, W, 3) uint8 RGB, upright.
-    """
-
-    index: int
-    time: float
-    picture: np.ndarray
 
 
 def probe(path: str | Path, folder_fps: float = 30.0) -> Clip:
@@ -132,7 +116,11 @@ def probe(path: str | Path, folder_fps: float = 30.0) -> Clip:
 
 
 def stream(
-    path: str | Path, fps: float | None = None, size: tuple[int, int] | None = None, folder_fps: float = 30.0
+    path: str | Path,
+    fps: float | None = None,
+    size: tuple[int, int] | None = None,
+    folder_fps: float = 30.0,
+    numbers: Iterable[int] | None = None,
 ) -> Iterator[Frame]:
     """The frames of a video file or a folder of pictures, in the order they are shown, in constant memory.
 
@@ -152,6 +140,8 @@ def stream(
             folder that are not sampled are not read.
         size: (height, width) in pixels to scale to, upright; that of the first frame by default.
         folder_fps: frames per second of a folder.
+        numbers: instead of ``fps``, the indices of the frames to give, which do not decrease; the same one may come
+            several times. What lies behind the last of them is not read.
 
     Raises:
         DataError: missing, empty, no video, no pictures, damaged or truncated; the message says how much was read.
@@ -163,7 +153,9 @@ def stream(
     if fps is not None:
         _check_rate("fps", fps)
     shown = _folder_frames(path, folder_fps, size) if path.is_dir() else _video_frames(path, size)
-    return (item.frame() for item in shown) if fps is None else _sampled(shown, fps)
+    if numbers is not None:
+        return numbered(shown, numbers)
+    return (item.frame() for item in shown) if fps is None else sampled(shown, fps)
 
 
 def content_hash(path: str | Path) -> str:
@@ -267,42 +259,6 @@ def _digest(file: Path) -> bytes:
         return hashlib.file_digest(stored, "sha256").digest()
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """A frame that is shown from ``time`` until ``end``, in seconds; ``picture`` converts or reads it."""
-
-    index: int
-    time: float
-    end: float
-    picture: Callable[[], np.ndarray]
-
-    def frame(self) -> Frame:
-        return Frame(self.index, self.time, self.picture())
-
-
-def _sampled(source: Iterator[_Shown], fps: float) -> Iterator[Frame]:
-    """The frames shown at 0, 1 / fps, 2 / fps, ...; a frame is held until the next one tells how long it lasts."""
-    held: _Shown | None = None
-    failure: DataError | None = None
-    k = 0
-    while True:
-        try:
-            new = next(source, None)
-        except DataError as error:  # raised after the frames that could be read
-            new, failure = None, error
-        if held is not None:
-            until, frame = (held.end if new is None else new.time) - _EARLY, None
-            while k / fps < until:
-                frame = frame or held.frame()
-                yield frame
-                k += 1
-        if new is None:
-            break
-        held = new
-    if failure is not None:
-        raise failure
-
-
 def _pictures(folder: Path) -> list[Path]:
     pictures = sorted(_files(folder, PICTURE_SUFFIXES), key=_natural)
     if not pictures:
@@ -322,7 +278,7 @@ def _read_picture(file: Path) -> np.ndarray:
     return picture
 
 
-def _folder_frames(folder: Path, fps: float, size: tuple[int, int] | None) -> Iterator[_Shown]:
+def _folder_frames(folder: Path, fps: float, size: tuple[int, int] | None) -> Iterator[Shown]:
     files = _pictures(folder)
     height, width = _read_picture(files[0]).shape[:2]
     reformatter = VideoReformatter()
@@ -339,10 +295,10 @@ def _folder_frames(folder: Path, fps: float, size: tuple[int, int] | None) -> It
         return upright_picture(VideoFrame.from_ndarray(picture), (False, False, False), size, reformatter)
 
     for index, file in enumerate(files):
-        yield _Shown(index, index / fps, (index + 1) / fps, partial(read, file))
+        yield Shown(index, index / fps, (index + 1) / fps, partial(read, file))
 
 
-def _video_frames(path: Path, size: tuple[int, int] | None) -> Iterator[_Shown]:
+def _video_frames(path: Path, size: tuple[int, int] | None) -> Iterator[Shown]:
     reformatter = VideoReformatter()
     with open_video(path) as (container, film):
         tick = float(film.time_base or 0)
@@ -361,7 +317,7 @@ def _video_frames(path: Path, size: tuple[int, int] | None) -> Iterator[_Shown]:
                 raise runs_backwards(path, index)
             before = time
             end = time + (frame.duration * tick or lasts)
-            yield _Shown(index, time, end, partial(upright_picture, frame, turn, target, reformatter))
+            yield Shown(index, time, end, partial(upright_picture, frame, turn, target, reformatter))
 
 
 def _encode(

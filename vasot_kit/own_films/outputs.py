@@ -8,6 +8,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -144,32 +145,13 @@ def segment_times(recording: Recording, labels: np.ndarray) -> Iterator[tuple[in
 
 
 def _pairs(x: Recording, y: Recording, matches: np.ndarray) -> Iterator[np.ndarray]:
-    """The pictures side by side, in constant memory; each film is decoded once where matches do not decrease."""
-    height = min(HEIGHT, *(probe(recording.path).height for recording in (x, y)))
-    left, right = (_Reader(recording, height) for recording in (x, y))
-    for i, j in enumerate(matches.tolist()):
-        a, b = left.picture(i), right.picture(j)
-        yield np.concatenate([a, np.full((height, GAP, 3), 255, np.uint8), b], axis=1)
-
-
-class _Reader:
-    """Gives the pictures of the samples of a recording; where one lies before the last, it begins again in front."""
-
-    def __init__(self, recording: Recording, height: int):
-        clip = probe(recording.path)
-        self.path, self.index = recording.path, recording.index
-        self.size = height, max(2, round(clip.width * height / clip.height / 2) * 2)
-        self._begin()
-
-    def _begin(self) -> None:
-        self.frames = stream(self.path, size=self.size)
-        self.now = next(self.frames)
-
-    def picture(self, sample: int) -> np.ndarray:
-        if sample < 0:
-            return np.full((*self.size, 3), GREY, np.uint8)
-        if self.now.index > self.index[sample]:
-            self._begin()
-        while self.now.index < self.index[sample]:
-            self.now = next(self.frames)
-        return self.now.picture
+    """The pictures side by side, in constant memory; Y is decoded once, and once more wherever matches go back."""
+    clips = [probe(recording.path) for recording in (x, y)]
+    height = min(HEIGHT, *(clip.height for clip in clips))
+    left, right = ((height, max(2, round(clip.width * height / clip.height / 2) * 2)) for clip in clips)
+    there = y.index[matches[matches >= 0]]
+    runs = np.split(there, np.nonzero(np.diff(there) < 0)[0] + 1)
+    frames = chain.from_iterable(stream(y.path, size=right, numbers=run.tolist()) for run in runs)
+    grey, gap = np.full((*right, 3), GREY, np.uint8), np.full((height, GAP, 3), 255, np.uint8)
+    for frame, j in zip(stream(x.path, size=left, numbers=x.index.tolist()), matches.tolist(), strict=True):
+        yield np.concatenate([frame.picture, gap, grey if j < 0 else next(frames).picture], axis=1)

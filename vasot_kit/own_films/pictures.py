@@ -61,12 +61,7 @@ def small_pictures(recordings: Sequence[Recording], bar: tqdm, most: int = MOST_
 
 def shown(recording: Recording, height: int, width: int) -> Iterator[np.ndarray]:
     """(H, W, 3) uint8, the pictures of the samples of a recording, decoded from front to back in constant memory."""
-    frames = stream(recording.path, size=(height, width))
-    now = next(frames)
-    for index in recording.index.tolist():
-        while now.index < index:
-            now = next(frames)
-        yield now.picture
+    return (frame.picture for frame in stream(recording.path, size=(height, width), numbers=recording.index.tolist()))
 
 
 def _encode(recording: Recording, most: float) -> Pictures:
