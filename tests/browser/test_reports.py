@@ -26,7 +26,7 @@ from vasot_kit.own_films.align import align_films
 from vasot_kit.own_films.outputs import Outputs
 from vasot_kit.own_films.pairs import pair_of
 from vasot_kit.own_films.pictures import small_pictures
-from vasot_kit.own_films.report import align_page
+from vasot_kit.own_films.report import align_page, segments_page
 from vasot_kit.own_films.segments import write_segments
 
 if TYPE_CHECKING:
@@ -250,3 +250,17 @@ def test_steps_that_were_carried_over_are_gone_to(opened: Any, tmp_path: Path) -
     assert report.page.locator("#step").inner_text() == "stir"
     report.seek(8)
     assert report.page.locator("#step").inner_text() == "no step"
+
+
+def test_a_picture_that_stands_for_several_frames_says_so(opened: Any, tmp_path: Path) -> None:
+    film = record(tmp_path / "a.mp4", n=40)
+    recordings = read_recordings([film], Appearance(), cache=tmp_path / "cache", progress=False)
+    pictures = small_pictures(recordings, tqdm(disable=True), most=8_000)
+    step = pictures[0].step
+    outputs = Outputs(tmp_path / "out", {"command": "segment"}, [film])
+    report = opened(segments_page(outputs, recordings, pictures, [np.zeros(40, int)], ["all"]))
+    assert step > 1 and report.captions.inner_text() == "frame 0 · 0.00 s"
+    report.seek(2 * step - 1)
+    assert report.captions.inner_text().endswith(f"s (picture of frame {step})")
+    report.page.wait_for_function(DRAWN)
+    assert number(report.picture(0).astype(np.uint8)) == step

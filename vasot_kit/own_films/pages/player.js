@@ -61,7 +61,8 @@ class Reel {
 
   caption(sample) {
     if (sample < 0) return "no partner";
-    return data.unit === "seconds" ? `frame ${this.index[sample]} · ${told(this.times[sample])}` : `frame ${this.index[sample]}`;
+    const place = data.unit === "seconds" ? ` · ${told(this.times[sample])}` : "", kept = sample - sample % this.step;
+    return `frame ${this.index[sample]}${place}${kept === sample ? "" : ` (picture of frame ${this.index[kept]})`}`;
   }
 }
 
