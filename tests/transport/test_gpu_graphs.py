@@ -97,6 +97,7 @@ def test_threads_share_no_recording() -> None:
     assert kinds[0] != gpu_graphs._kind(problem_of(0), schedule)
 
 
+@pytest.mark.no_cover
 def test_only_what_comes_again_is_recorded() -> None:
     schedule = Schedule("sinkhorn", 1, 1, False, 1e-3)
     for n in (10, 11, 12):
