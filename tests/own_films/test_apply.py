@@ -149,6 +149,12 @@ def test_films_are_aligned_with_seconds(segmented: Path, films: list[Path], tmp_
     for row in table:
         assert float(row["seconds_x"]) == pytest.approx(int(row["frame_x"]) / 25, abs=1e-4)
         assert not row["frame_y"] or float(row["seconds_y"]) == pytest.approx(int(row["frame_y"]) / 25, abs=1e-4)
+    page = (tmp_path / "out" / f"{films[1].stem}-report.html").read_text()
+    (shown,) = json.loads(page.split('id="data">')[1].split("</script>")[0])["pairs"]
+    assert shown["partner"] == [int(row["frame_y"] or -1) for row in table]
+    assert shown["confidence"] == pytest.approx([1 - float(row["share_without_partner"]) for row in table], abs=1e-3)
+    assert {*shown["back"]} <= {-1, *range(57)} and max(shown["back"]) >= 0
+    assert shown["sure"] == pytest.approx(np.mean(shown["confidence"]), abs=1e-3)
 
 
 def test_described_films_are_recognised(films: list[Path], home: Path, tmp_path: Path) -> None:

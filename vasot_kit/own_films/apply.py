@@ -12,7 +12,10 @@ import numpy as np
 from vasot_kit.experiments.evaluate import Scores, evaluate, segmentation_scores
 from vasot_kit.experiments.plan_report import match_matrix
 from vasot_kit.figures import plot_plan
+from vasot_kit.films.progress import phase
 from vasot_kit.own_films.outputs import TABLE, Outputs
+from vasot_kit.own_films.pictures import small_pictures
+from vasot_kit.own_films.report import matched_page
 from vasot_kit.own_films.segments import write_segments
 from vasot_kit.own_films.unseen import Unseen, read_unseen
 from vasot_kit.runs.models import Model, read_model
@@ -40,8 +43,9 @@ def apply_model(
         run: folder of ``vasot train`` or ``vasot segment``.
         new: a film, a feature file, a folder of either, a labelled feature folder, or the name of a data set.
         out: folder for ``config.json``; of a method that segments ``segments.csv``, per recording ``<name>.csv`` and
-            (films) ``<name>.eaf``, and ``timelines.png``; with a reference per recording ``<name>-correspondence.csv``
-            and ``<name>-alignment.png``; where there are labels ``metrics.json``.
+            (films) ``<name>.eaf``, ``timelines.png`` and ``report.html``; with a reference per recording
+            ``<name>-correspondence.csv``, ``<name>-alignment.png`` and (films) ``<name>-report.html``; where there are
+            labels ``metrics.json``.
         reference: a film or feature file, such as one of those trained on; None for no alignment.
         features: the extractor of films, where its network has weights from a file.
         device: where a network that describes films runs.
@@ -75,7 +79,7 @@ def apply_model(
         labels = [place[clusters] for clusters in found.values()]
         write_segments(outputs, unseen.recordings, labels, model.actions, bool(unseen.films), progress)
     if other is not None:
-        _align(outputs, model, unseen, other)
+        _align(outputs, model, unseen, other, progress)
     if all(video.labels is not None for video in unseen.dataset.videos):
         _record(outputs, model, unseen.dataset, found)
     return {name: np.array(model.order)[clusters] for name, clusters in found.items()}
@@ -88,8 +92,8 @@ def _check_names(unseen: Unseen, other: Unseen | None) -> None:
         raise InputError(f"the reference holds {len(other.recordings)} recordings; name one of them")
 
 
-def _align(outputs: Outputs, model: Model, unseen: Unseen, other: Unseen) -> None:
-    """For each recording a table with the match of every frame in the reference, and a figure of the plan."""
+def _align(outputs: Outputs, model: Model, unseen: Unseen, other: Unseen, progress: bool) -> None:
+    """For each recording a table with the match of every frame in the reference, a figure of the plan, and a page."""
     (y,), (there,) = other.dataset.videos, other.recordings
     in_seconds = bool(unseen.films)
     columns = ("frame_x", "seconds_x", "frame_y", "seconds_y") if in_seconds else ("frame_x", "frame_y")
@@ -107,11 +111,14 @@ def _align(outputs: Outputs, model: Model, unseen: Unseen, other: Unseen) -> Non
         labels = [None, None]
         if model.actions:
             labels = [np.array(model.order)[model.suited(len(v)).segment(v).numpy()] for v in (x, y)]
-        figure = plot_plan(
-            match_matrix(model.suited(min(len(x), len(y))), x, y), labels_x=labels[0], labels_y=labels[1],
-            matches={"match": matches}, title=f"X: {x.name}   Y: {y.name}",
-        )  # fmt: skip
+        plan = match_matrix(model.suited(min(len(x), len(y))), x, y)  # again: radii follow the last length asked for
+        title = f"X: {x.name}   Y: {y.name}"
+        figure = plot_plan(plan, labels_x=labels[0], labels_y=labels[1], matches={"match": matches}, title=title)
         outputs.figure(f"{x.name}-alignment.png", figure)
+        if in_seconds:
+            with phase(f"report of {x.name} and {y.name}", progress, 2) as bar:
+                pictures = small_pictures([here, there], bar)
+            matched_page(outputs, here, there, pictures, plan.numpy(), matches, 1 - share)
 
 
 def _record(outputs: Outputs, model: Model, dataset: Dataset, found: Mapping[str, np.ndarray]) -> None:

@@ -89,7 +89,7 @@ def pair_of(x: Recording, y: Recording, alignment: FilmAlignment) -> Pair:
     piece[~there] = -1
     confidence = getattr(alignment, "confidence", None)
     verdict = getattr(alignment, "verdict", None)
-    back = _backwards(partner, piece, len(y.times))
+    back = backwards(partner, piece, len(y.times))
     return Pair(
         x, y, alignment.plan.numpy(), alignment.share.numpy(), matches, partner, back, piece, pieces,
         None if confidence is None else np.asarray(confidence, float),
@@ -102,7 +102,7 @@ def _pieces(alignment: FilmAlignment) -> list[Piece]:
     return [Piece(each.x, each.y, each.share) for each in getattr(alignment, "pieces", ())] or whole
 
 
-def _backwards(partner: np.ndarray, piece: np.ndarray, m: int) -> np.ndarray:
+def backwards(partner: np.ndarray, piece: np.ndarray, m: int) -> np.ndarray:
     """(m,) for each sample of Y the first one of X that it is the partner of, or the nearest within the same piece."""
     back = np.full(m, -1)
     for i in range(len(partner) - 1, -1, -1):

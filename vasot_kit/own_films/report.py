@@ -16,7 +16,7 @@ from PIL import Image
 from vasot_kit.figures.style import COLOURS
 from vasot_kit.films.recordings import Recording
 from vasot_kit.own_films.outputs import Outputs, frame_edges
-from vasot_kit.own_films.pairs import Pair
+from vasot_kit.own_films.pairs import Pair, backwards
 from vasot_kit.own_films.pictures import Pictures
 from vasot_kit.runs.records import write_text
 from vasot_lib.evaluation import segments
@@ -42,6 +42,49 @@ def align_page(
     films = [film_data(*each) for each in zip(recordings, pictures, strict=True)]
     data = {"films": films, "pairs": [_pair_data(pair) for pair in pairs], "unit": "seconds"}
     return write_page(outputs, "align.html.j2", title, data, reference=names[0])
+
+
+def matched_page(
+    outputs: Outputs,
+    x: Recording,
+    y: Recording,
+    pictures: Sequence[Pictures],
+    plan: np.ndarray,
+    partner: np.ndarray,
+    confidence: np.ndarray,
+) -> Path:
+    """Write the page of two films that a trained model aligned, named by X.
+
+    Args:
+        outputs: the folder.
+        x: film of N samples.
+        y: film of M samples.
+        pictures: of both.
+        plan: (N, M) where the mass of each sample of X goes.
+        partner: (N,) sample of Y for each sample of X; -1 for none.
+        confidence: (N,) between 0 and 1.
+    """
+    there = partner >= 0
+    apart = y.times[partner[there]] - x.times[there]
+    piece = np.where(there, 0, -1)
+    pair = {
+        "matches": numbers(np.where(there, partner, np.nan)),
+        "partner": partner.tolist(),
+        "back": backwards(partner, piece, len(y.times)).tolist(),
+        "piece": piece.tolist(),
+        "pieces": [{"x": (0, len(x.times)), "y": (0, len(y.times)), "share": None}],
+        "confidence": numbers(confidence, 3),
+        "plan": base64.b64encode(plan_picture(plan)).decode(),
+        "verdict": "",
+        "kind": "",
+        "sure": float(confidence.mean()),
+        "matched": float(there.mean()),
+        "offset": float(np.median(apart)) if there.any() else None,
+    }
+    films = [film_data(*each) for each in zip((x, y), pictures, strict=True)]
+    data = {"films": films, "pairs": [pair], "unit": "seconds"}
+    name = f"{x.name}-{REPORT}"
+    return write_page(outputs, "align.html.j2", f"{x.name} and {y.name}", data, name, reference=x.name)
 
 
 def segments_page(
@@ -85,15 +128,17 @@ def segments_page(
     return write_page(outputs, template, title, data, summary=summary)
 
 
-def write_page(outputs: Outputs, template: str, title: str, data: Mapping[str, Any], **values: Any) -> Path:
-    """Write ``report.html`` from a template with its data, its scripts and its styles inside."""
+def write_page(
+    outputs: Outputs, template: str, title: str, data: Mapping[str, Any], name: str = REPORT, **values: Any
+) -> Path:
+    """Write a page from a template with its data, its scripts and its styles inside."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     stored = json.dumps({**data, "colours": COLOURS}, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     about = {name: _shown(value) for name, value in outputs.about.items()}
     page = environment.get_template(template).render(title=title, data=stored, mark=outputs.mark, about=about, **values)
-    target = outputs.place(REPORT)
+    target = outputs.place(name)
     write_text(target, page)
     return target
 
