@@ -235,7 +235,9 @@ def test_steps_that_were_carried_over_are_gone_to(opened: Any, tmp_path: Path) -
     steps = [{"name": name, "action": k} for k, name in enumerate(("pour", "stir"))]
     found = [[[0, 0, 8, None], [1, 8, 16, None]], [[1, 0, 6, 0.5], [1, 12, 20, 0.75]]]
     states = [[], ["skipped", "repeated"]]
-    procedure = {"steps": steps, "films": [{"states": s, "found": f} for s, f in zip(states, found, strict=True)]}
+    match = [{"kind": "", "verdict": ""}, {"kind": "part", "verdict": "They match in parts."}]
+    films_shown = [{"states": s, "found": f, **m} for s, f, m in zip(states, found, match, strict=True)]
+    procedure = {"steps": steps, "films": films_shown}
     outputs = Outputs(tmp_path / "out", {"command": "transfer"}, films)
     write_segments(outputs, recordings, labels, ["pour", "stir", "no step"], background=2, procedure=procedure)
     report = opened(tmp_path / "out" / "report.html")
@@ -244,6 +246,7 @@ def test_steps_that_were_carried_over_are_gone_to(opened: Any, tmp_path: Path) -
     assert [[words.strip() for words in line] for line in rows_shown] == [
         ["1 pour", "0.00 – 0.27 s", "skipped"],
         ["2 stir", "0.27 – 0.53 s", "repeated 0.00 – 0.20 s (0.50)0.40 – 0.67 s (0.75)"],
+        ["verdict", "", "They match in parts."],
     ]
     report.page.locator("#procedure button").last.click()
     assert report.told() == [(12, 0.4)] and report.page.locator("figcaption b").inner_text() == "b"

@@ -15,6 +15,7 @@ from pympi.Elan import Eaf
 from tests.own_films.toys import record_toys
 from vasot_kit.films.recordings import Recording
 from vasot_kit.folders.files import Interval
+from vasot_kit.own_films import transfer
 from vasot_kit.own_films.exports import Tier, write_elan
 from vasot_kit.own_films.labels import read_steps
 from vasot_kit.own_films.transfer import Occurrence, occurrences, states, step_of_samples, transfer_steps
@@ -182,3 +183,18 @@ def test_steps_of_one_film_are_found_in_others(tmp_path: Path) -> None:
         transfer_steps(films[0], labels, films[1:2], out, progress=False)
     with pytest.raises(InputError, match="no film was given beside the labelled one"):
         transfer_steps(films[0], labels, [], out, progress=False)
+
+
+def test_a_film_of_something_else_has_no_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, films = record_toys(tmp_path, 2, n_steps=2, background=0)
+    (tmp_path / "a.csv").write_text("start,end,name\n0,0.5,pour\n0.5,1,stir\n")
+    matched = transfer.pair_of
+    monkeypatch.setattr(
+        transfer, "pair_of", lambda *given: matched(*given)._replace(kind="none", verdict="They do not match.")
+    )
+    found = transfer_steps(films[0], tmp_path / "a.csv", films[1:], tmp_path / "out", progress=False)
+    assert found == {"toy_01": []}
+    table = list(csv.DictReader((tmp_path / "out" / "steps.csv").open()))
+    assert [(row["state"], row["start_seconds"]) for row in table] == [("no match", "")] * 2
+    assert {row["action"] for row in csv.DictReader((tmp_path / "out" / "toy_01.csv").open())} == {"no step"}
+    assert "They do not match." in (tmp_path / "out" / "report.html").read_text()

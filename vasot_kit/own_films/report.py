@@ -106,7 +106,7 @@ def segments_page(
         names: of the actions.
         background: the action that stands for none.
         procedure: for a table of the steps of the first recording: ``steps``, each with its ``name`` and ``action``,
-            and ``films``, each with its steps ``found`` and their ``states``.
+            and ``films``, each with its steps ``found``, their ``states``, and ``kind`` and ``verdict`` of its match.
     """
     films = []
     for number, (recording, found) in enumerate(zip(recordings, labels, strict=True)):

@@ -23,6 +23,7 @@ from vasot_lib.errors import DataError, InputError
 
 STEPS = "steps"  # name of the table of steps
 NO_STEP = "no step"
+NO_MATCH = "no match"  # the state of all steps of a film that does not show the same as the labelled one
 
 SHORTEST = 0.2  # of a step's length in the labelled film; what lasts or covers less is not the step
 GRACE = 0.25  # of a step's length, by which it may go back without being done again
@@ -62,8 +63,8 @@ def transfer_steps(
         labelled: a film or a folder of pictures, whose steps are known.
         labels: its steps, see :func:`vasot_kit.own_films.labels.read_steps`.
         others: films of the same procedure.
-        out: folder for ``steps.csv``, which step is done, skipped, repeated or out of order in each film, and when;
-            ``report.html``; and what ``vasot segment`` writes of its films.
+        out: folder for ``steps.csv``, which step is done, skipped, repeated or out of order in each film, and when, or
+            ``no match`` where a film does not show the same; ``report.html``; and what ``vasot segment`` writes of films.
         tier: of a file of ELAN.
         background: a name that is no step.
         features, fps, device, progress: as in :func:`vasot_kit.own_films.align.align_films`.
@@ -98,10 +99,12 @@ def transfer_steps(
     if not steps:
         raise DataError(f"{labels} has nothing but {background!r}; label the steps")
     of_labelled = step_of_samples(recordings[0], steps)
-    found = {}
+    found, verdicts = {}, {}
     for recording, alignment in zip(recordings[1:], alignments, strict=True):
-        found[recording.name] = occurrences(pair_of(recording, recordings[0], alignment), of_labelled)
-    _write(outputs, recordings, steps, of_labelled, found, progress)
+        pair = pair_of(recording, recordings[0], alignment)
+        found[recording.name] = [] if pair.kind == "none" else occurrences(pair, of_labelled)
+        verdicts[recording.name] = {"kind": pair.kind, "verdict": pair.verdict}
+    _write(outputs, recordings, steps, of_labelled, found, verdicts, progress)
     return found
 
 
@@ -111,6 +114,7 @@ def _write(
     steps: Sequence[Interval],
     of_labelled: np.ndarray,
     found: Mapping[str, Sequence[Occurrence]],
+    verdicts: Mapping[str, Mapping[str, str]],
     progress: bool,
 ) -> None:
     rows: list[tuple[object, ...]] = []
@@ -119,15 +123,16 @@ def _write(
     labels = [place[of_labelled]]
     spans = [np.nonzero(of_labelled == k)[0] for k in range(len(steps))]
     shown = [[k, int(each[0]), int(each[-1]) + 1, None] for k, each in enumerate(spans) if len(each)]
-    films: list[dict[str, Any]] = [{"states": [], "found": shown}]
+    films: list[dict[str, Any]] = [{"states": [], "found": shown, "kind": "", "verdict": ""}]
     for recording in recordings[1:]:
         here = found[recording.name]
-        state = states(here, len(steps))
+        unmatched = verdicts[recording.name]["kind"] == "none"
+        state = [NO_MATCH] * len(steps) if unmatched else states(here, len(steps))
         of_samples = np.full(len(recording.times), -1)
         for each in here:
             of_samples[each.start : each.end] = each.step
         labels.append(place[of_samples])
-        films.append({"states": state, "found": [list(each) for each in here]})
+        films.append({"states": state, "found": [list(each) for each in here], **verdicts[recording.name]})
         for k, step in enumerate(steps):
             times = [each for each in here if each.step == k]
             for each in times:

@@ -14,7 +14,7 @@ data.procedure.steps.forEach(({name, action}, k) => {
   title.append(`${k + 1} ${name}`);
   reels.forEach((reel, film) => {
     const cell = line.insertCell(), {states, found} = data.procedure.films[film], state = states[k] || "";
-    cell.dataset.kind = {skipped: "none", repeated: "part", "out of order": "part"}[state] || "";
+    cell.dataset.kind = {skipped: "none", "no match": "none", repeated: "part", "out of order": "part"}[state] || "";
     if (state && state !== "done") cell.append(`${state} `);
     for (const [, start, end, sure] of found.filter(([step]) => step === k)) {
       const button = cell.appendChild(document.createElement("button"));
@@ -24,3 +24,11 @@ data.procedure.steps.forEach(({name, action}, k) => {
     }
   });
 });
+if (data.procedure.films.some((film) => film.verdict)) {
+  const line = element("procedure").querySelector("tbody").insertRow();
+  line.insertCell().textContent = "verdict";
+  data.procedure.films.forEach(({kind, verdict}) => {
+    const cell = line.insertCell();
+    [cell.className, cell.textContent, cell.dataset.kind] = ["wide", verdict, kind];
+  });
+}
