@@ -64,7 +64,7 @@ def transfer_steps(
         labels: its steps, see :func:`vasot_kit.own_films.labels.read_steps`.
         others: films of the same procedure.
         out: folder for ``steps.csv``, which step is done, skipped, repeated or out of order in each film, and when, or
-            ``no match`` where a film does not show the same; ``report.html``; and what ``vasot segment`` writes of films.
+            ``no match`` where a film does not show the same; ``report.html``; and the files of ``vasot segment``.
         tier: of a file of ELAN.
         background: a name that is no step.
         features, fps, device, progress: as in :func:`vasot_kit.own_films.align.align_films`.
