@@ -1,4 +1,4 @@
-r"""Reading one path from a matrix: the four dynamic programmes of the kit, each O(NM).
+r"""Reading one path from a matrix: the dynamic programmes of the kit, each O(NM).
 
 The matrix has a *cell* (i, j) for every frame i of X and every frame (or action) j of Y, and each cell has a cost (or a
 score, which is a negative cost). A *path* is a sequence of cells, each reached from the one before by one of a few
@@ -9,9 +9,8 @@ from which a step leads there. So one pass over the matrix finds the best of all
     :func:`dtw`        (i - 1, j), (i, j - 1), (i - 1, j - 1)         the path of least cost
     :func:`soft_dtw`   the same                                       a differentiable minimum of the cost
     :func:`viterbi`    (i - 1, j), or (i - 1, k) at an extra cost     the path of highest score
-    :func:`mean_path`  (i - 1, j - 1), (i - 1, j - 2), (i - 2, j - 1) the mean of all paths, cheap ones weighing more
 
-The first three are textbook algorithms, the last is this project's own.
+All are textbook algorithms. Paths with frames that have no partner are in :mod:`vasot_kit.own_films.pairing`.
 """
 
 from __future__ import annotations
@@ -22,13 +21,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numba import njit
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from vasot_lib.checks import FLOATS, NotNegative, Positive, Weight, check_tensors, check_value, whole_numbers
+from vasot_lib.checks import FLOATS, NotNegative, Weight, check_tensors, check_value, whole_numbers
 from vasot_lib.errors import InputError, unknown_name
 
 LARGEST = 1e100  # feature whose squares still add up
@@ -57,7 +55,7 @@ def dtw(x: np.ndarray, y: np.ndarray, metric: str = "cosine") -> np.ndarray:
     >>> dtw(x, y, metric="euclidean").tolist()  # the first frame of X meets frames 0 and 1 of Y
     [0, 2, 3]
     """
-    x, y = _table("x", x), _table("y", y)
+    x, y = table("x", x), table("y", y)
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or 0 in (len(x), len(y)):
@@ -202,18 +200,18 @@ def viterbi(scores: ArrayLike, switch: float = 0.0, order: Sequence[int] | None 
     >>> viterbi(scores).tolist(), viterbi(scores, switch=1.0).tolist(), viterbi(scores, order=[0, 1, 0]).tolist()
     ([0, 1, 0, 1], [0, 0, 0, 1], [0, 1, 0, 0])
     """
-    table = _table("scores", scores)
-    if table.ndim != 2 or 0 in table.shape or np.isnan(table).any():
-        raise InputError(f"the scores have shape {table.shape}; expected (frames, actions) without NaN")
+    given = table("scores", scores)
+    if given.ndim != 2 or 0 in given.shape or np.isnan(given).any():
+        raise InputError(f"the scores have shape {given.shape}; expected (frames, actions) without NaN")
     check_value("switch", switch, NotNegative)
-    n, k = table.shape
+    n, k = given.shape
     if order is not None:
         order = whole_numbers("order", order).tolist()
         if not 0 < len(order) <= n or not set(order) <= set(range(k)):
             raise InputError(f"order has {len(order)} actions {order}; expected 1 to {n} numbers below {k}")
-        path = _best_path(table[:, order], switch, in_order=True)
+        path = _best_path(given[:, order], switch, in_order=True)
         return np.asarray(order)[path]
-    return _best_path(table, switch, in_order=False)
+    return _best_path(given, switch, in_order=False)
 
 
 def _best_path(table: np.ndarray, switch: float, in_order: bool) -> np.ndarray:
@@ -245,105 +243,9 @@ def _best_path(table: np.ndarray, switch: float, in_order: bool) -> np.ndarray:
     return path
 
 
-PLAN_FLOOR = 1e-9  # added to the plan, in multiples of the uniform plan, so that no cell has infinite cost
-# A frame counts as a tenth of an independent observation, because its neighbours look much like it.
-FRAME_WEIGHT = 0.1
-# Weight of each of the two cells that a step (1, 2) or (2, 1) enters. With it a step (a, b) has the weight (a + b) / 2,
-# and all paths from corner to corner have the same total weight: adding a constant to all costs changes no path.
-LONG_STEP_WEIGHT = 0.75
-
-
-def mean_path(
-    plan: ArrayLike, mass_x: ArrayLike | None = None, mass_y: ArrayLike | None = None, weight: float = FRAME_WEIGHT
-) -> np.ndarray:
-    """(N,) for each frame of X its match in Y, a fractional index, as the mean over all paths through a transport plan.
-
-    The columns are first stretched to N, so that the straight path takes steps (1, 1). Paths go from the first cell to
-    the last in steps (1, 1), (1, 2) and (2, 1): Y runs at half to twice the speed of the straight path. The cost of a
-    cell is ``-weight log(T_ij / (p_i q_j))``, and a path counts in proportion to ``exp(-cost of its cells)``.
-
-    Args:
-        plan: (N, M) transport plan, or matching probabilities; a multiple of it gives the same path.
-        mass_x: (N,) row masses that the plan was solved with; uniform where None.
-        mass_y: (M,) column masses.
-        weight: weight of a frame; the larger it is, the closer is the mean to the single best path.
-
-    Raises:
-        InputError: not a matrix of at least 2 x 2 finite entries >= 0, all of them 0, a weight or masses that are not
-            positive, masses of another length.
-
-    >>> plan = np.array([[0.2, 0.0, 0.0], [0.0, 0.4, 0.0], [0.0, 0.0, 0.4]])
-    >>> mean_path(plan, weight=1.0).round(2).tolist()
-    [0.0, 1.0, 2.0]
-    """
-    matrix = _table("the plan", plan)
-    if matrix.ndim != 2 or min(matrix.shape) < 2 or not np.isfinite(matrix).all() or matrix.min() < 0:
-        raise InputError(f"the plan has shape {matrix.shape}; expected (N, M), at least 2 x 2, finite and not negative")
-    if not matrix.any():
-        raise InputError("the plan is 0 everywhere; check the transport that it came from")
-    check_value("weight", weight, Positive)
-    n, m = matrix.shape
-    p, q = _mass("mass_x", mass_x, n), _mass("mass_y", mass_y, m)
-    cost = -np.log(matrix / matrix.sum() / (p[:, None] * q) + PLAN_FLOOR)
-    columns = np.linspace(0, m - 1, n)  # the N stretched columns, in frames of Y
-    square = np.ascontiguousarray(weight * cost[:, np.round(columns).astype(int)])
-    before, after = _log_path_sums(square, False), _log_path_sums(square, True)
-    log_all = before[-1, -1]  # the sum over all paths, since every path ends in the last cell
-    # A path crosses every row once: on a cell, or, where a step (2, 1) passes over the row, halfway between two
-    # columns. With both taken into account the result is a mean of increasing paths, and therefore increasing.
-    on_cell = np.exp(before + after - log_all)
-    passing = before[:-2, :-1] + after[2:, 1:] - LONG_STEP_WEIGHT * (square[1:-1, 1:] + square[2:, 1:])
-    between = np.exp(passing - log_all)
-    found = on_cell @ columns
-    found[1:-1] += between @ (columns[:-1] + columns[1:]) / 2
-    return found
-
-
-def _table(name: str, given: ArrayLike) -> np.ndarray:
+def table(name: str, given: ArrayLike) -> np.ndarray:
+    """An array of numbers; anything else is refused by name."""
     try:
         return np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name}: {str(error).splitlines()[0]}; expected an array of numbers") from error
-
-
-def _mass(name: str, given: ArrayLike | None, n: int) -> np.ndarray:
-    """The (n,) given masses, or uniform ones."""
-    if given is None:
-        return np.full(n, 1 / n)
-    mass = _table(name, given)
-    if mass.shape != (n,) or not ((mass > 0) & np.isfinite(mass)).all():
-        raise InputError(f"{name} has shape {mass.shape}; expected ({n},) positive numbers")
-    return mass
-
-
-@njit(cache=True)
-def _log_path_sums(cost: np.ndarray, to_end: bool) -> np.ndarray:
-    """(N, N) for each cell, the log of the sum of ``exp(-cost)`` over all paths from the first cell to it.
-
-    With ``to_end`` over all paths from it to the last cell, for which the same recursion runs backwards.
-    """
-    n = len(cost)
-    total = np.full((n, n), -np.inf)
-    ways = np.empty(3)  # the three steps by which a cell is reached: (1, 1), (1, 2), (2, 1)
-    direction = -1 if to_end else 1
-    start = n - 1 if to_end else 0
-    total[start, start] = 0.0
-    for i in range(start + direction, -1 if to_end else n, direction):
-        for j in range(n - 2, -1, -1) if to_end else range(1, n):
-            ways[:] = -np.inf
-            for k in range(3):
-                a, b = (1, 1) if k == 0 else ((1, 2) if k == 1 else (2, 1))
-                u, v = i - a * direction, j - b * direction
-                if 0 <= u < n and 0 <= v < n:
-                    # A step costs the cell that it enters, which backwards is (u, v), and the cell it passes before.
-                    x, y = (u, v) if to_end else (i, j)
-                    price = cost[x, y]
-                    if k == 1:
-                        price = LONG_STEP_WEIGHT * (price + cost[x, y - 1])
-                    elif k == 2:
-                        price = LONG_STEP_WEIGHT * (price + cost[x - 1, y])
-                    ways[k] = total[u, v] - price
-            top = ways.max()
-            if top > -np.inf:
-                total[i, j] = top + np.log(np.exp(ways - top).sum())
-    return total

@@ -17,7 +17,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from tests.films.films import number, record
-from tests.own_films.test_pairs import Found
+from tests.own_films.test_pairs import FOUND, SAID
 from tests.own_films.toys import record_toys
 from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.media import stream
@@ -170,10 +170,10 @@ def test_clicks_on_plan_timelines_and_pictures_go_there(opened: Any, made: tuple
 def test_frames_without_a_partner_are_grey_and_pieces_are_gone_to(opened: Any, tmp_path: Path) -> None:
     films = [record(tmp_path / f"{name}.mp4", n=n) for name, n in (("a", 10), ("b", 9))]
     recordings = read_recordings(films, Appearance(), cache=tmp_path / "cache", progress=False)
-    pair = pair_of(*recordings, Found())  # type: ignore[arg-type]
+    pair = pair_of(recordings[0], recordings[1], FOUND)
     outputs = Outputs(tmp_path / "out", {"command": "align"}, films)
     report = opened(align_page(outputs, recordings, small_pictures(recordings, tqdm(disable=True)), [pair]))
-    assert report.page.locator("#verdict").inner_text() == "Parts of these films match."
+    assert report.page.locator("#verdict").inner_text() == SAID
     assert report.page.locator("#overview").is_hidden()
     assert report.told() == [(0, 0.0), None] and report.captions.nth(1).inner_text() == "no partner"
     assert np.ptp(report.picture(1)[:5], axis=(0, 1)).max() == 0

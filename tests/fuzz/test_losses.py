@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tests.fuzz.conftest import attempt, inputs, odd_size, usually
 from tests.fuzz.test_solve import costs, embeddings, masks, masses, priors, random, weights
+from vasot_kit.own_films import pairing
 from vasot_lib import paths
 from vasot_lib.losses import contrastive_idm, intra_video_contrast, matching_loss
 from vasot_lib.transport import add_dummy, cosine_cost, dummy_marginal, make_problem, temporal_prior
@@ -128,8 +129,10 @@ def test_paths(data: st.DataObject) -> None:
     states = attempt("paths", lambda: paths.viterbi(scores, switch, order))
     if states is not None:
         assert states.shape == (n,) and states.min() >= 0 and states.max() < m
-    path = attempt("paths", lambda: paths.mean_path(scores, draw(usually(st.sampled_from([1.0, 10.0])))))
-    assert path is None or (len(path) == n and np.isfinite(path).all() and path.min() >= 0 and path.max() <= m - 1)
+    path = attempt("paths", lambda: pairing.paired_path(scores))
+    if path is not None:
+        assert path.position.shape == (n,) and -1e-9 <= path.position.min() <= path.position.max() <= m - 1 + 1e-9
+        assert all(0 <= sure.min() <= sure.max() <= 1 for sure in (path.paired_x, path.paired_y))
     cost = draw(costs())
     value = attempt("paths", lambda: paths.soft_dtw(cost, draw(some)))
     assert value is None or (value.shape == cost.shape[:1] and (bool(value.isfinite().all()) or not plain(cost)))

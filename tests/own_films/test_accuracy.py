@@ -9,6 +9,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 
+from tests.own_films.actors import right_phase
 from tests.own_films.toys import record_toys
 from tests.own_films.walkers import measured
 from vasot_kit.datasets import data_root, pose2sim
@@ -17,13 +18,13 @@ from vasot_kit.films.media import probe, stream
 from vasot_kit.films.motion import Motion, motion_maps
 from vasot_kit.own_films.accuracy import (
     ARGMAX,
+    BALANCED,
     DTW,
     EQUAL,
     LINE,
-    ONCE,
     OURS,
     TRAINED,
-    describe_motion,
+    film_motion,
     own_copies,
     warped_pairs,
 )
@@ -41,9 +42,9 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
 
 
 def test_a_film_is_its_motion_and_features(toys: dict[str, np.ndarray]) -> None:
-    film = describe_motion(toys["toy_00"], 25)
+    film = film_motion(toys["toy_00"], 25)
     expected = Motion()(iter(toys["toy_00"]), 25)
-    assert np.array_equal(film.mass, expected[:, 0]) and np.array_equal(film.features, expected[:, 1:])
+    assert np.array_equal(film.features, expected[:, 1:])
     assert np.array_equal(film.maps, motion_maps(iter(toys["toy_00"]))) and film.fps == 25
 
 
@@ -59,7 +60,7 @@ def test_errors_are_distances_from_the_true_frame_of_the_warped_film(toys: dict[
     rows = list(warped_pairs(films, later, {"none": partial(power_warp, exponent=1.0), **WARPS}, 25))
     assert len(rows) == 2 * 3 * 6
     assert {row["pair"] for row in rows} == {"a → b", "b → a"}
-    assert {row["method"] for row in rows} == {LINE, DTW, ARGMAX, EQUAL, ONCE, OURS}
+    assert {row["method"] for row in rows} == {LINE, DTW, ARGMAX, EQUAL, BALANCED, OURS}
     for row in rows:
         assert 0 <= row["error"] <= n and row["p90"] >= 0
         if row["warp"] == "none":  # every method finds the films equal, and the truth says that they are 10 apart
@@ -77,22 +78,30 @@ def test_a_film_is_found_again_in_its_altered_copy(toys: dict[str, np.ndarray]) 
         (name, f"copy {seed}") for name in toys for seed in (0, 1)
     ]
     errors = {
-        method: fmean(row["error"] for row in rows if row["method"] == method) for method in (LINE, DTW, ONCE, OURS)
+        method: fmean(row["error"] for row in rows if row["method"] == method) for method in (LINE, DTW, BALANCED, OURS)
     }
-    assert errors[OURS] < errors[ONCE] < min(errors[LINE], errors[DTW])
+    assert errors[OURS] < min(errors[LINE], errors[DTW])
     assert rows == list(own_copies(toys, 25, seeds=(0, 1)))
 
 
 @pytest.mark.slow
+def test_people_who_wait_as_long_as_they_like_are_matched_phase_by_phase() -> None:
+    """Seen on ten groups of five people each, this one the first: .94; the straight line .57, DTW .91."""
+    rows = right_phase(groups=1, seed=3)
+    right = rows.groupby("method").right.mean()
+    assert right[OURS] > 0.85 and right[LINE] < 0.65 and right[OURS] > right[DTW] - 0.05
+
+
+@pytest.mark.slow
 def test_generated_walkers_are_aligned_better_than_by_one_match_and_by_dtw() -> None:
-    """Three cameras each. Seen on 24 other takes: 2.2 and 2.4 frames of 100; DTW 3.0 and 3.9."""
-    rows = measured(takes=4, seed=2).to_dict("records")
+    """Three cameras each. Seen on six other takes: 1.9 frames of 100, DTW 3.4, below it on 65 of 72 pairs."""
+    rows = measured(takes=2, seed=2).to_dict("records")
     mean = means(rows, "method")
-    assert mean[OURS,] < mean[ONCE,] < mean[LINE,] and mean[OURS,] < mean[DTW,]
+    assert mean[OURS,] < mean[DTW,] < mean[LINE,] and mean[OURS,] < mean[EQUAL,]
     errors = means(rows, "take", "pair", "warp", "method")
     pairs = {key[:3] for key in errors}
-    assert len(pairs) == 48
-    assert sum(errors[(*pair, OURS)] < errors[(*pair, DTW)] for pair in pairs) > 32
+    assert len(pairs) == 24
+    assert sum(errors[(*pair, OURS)] < errors[(*pair, DTW)] for pair in pairs) > 17
 
 
 def test_training_on_the_pair_is_measured_where_it_is_asked_for(
@@ -103,7 +112,7 @@ def test_training_on_the_pair_is_measured_where_it_is_asked_for(
     monkeypatch.setattr(measure, "fit", lambda *_, **__: None)  # training itself is tested elsewhere
     film, warps = toys["toy_00"], {"t^1.35": WARPS["t^1.35"]}
     rows = list(warped_pairs({"a": film, "b": film}, lambda *_: np.arange(50.0), warps, 25, train=True))
-    assert [row["method"] for row in rows] == 2 * [LINE, DTW, ARGMAX, EQUAL, ONCE, OURS, TRAINED]
+    assert [row["method"] for row in rows] == 2 * [LINE, DTW, ARGMAX, EQUAL, BALANCED, OURS, TRAINED]
     assert all(np.isfinite(row["error"]) for row in rows)
 
 
@@ -139,28 +148,25 @@ def means(rows: list[dict], *keys: str) -> dict[tuple, float]:
 @pytest.mark.data
 @pytest.mark.slow
 def test_cameras_at_two_tempos_are_aligned_better_than_by_the_line_and_by_dtw(cameras: dict[str, np.ndarray]) -> None:
-    """Seen, in frames of 100: 2.2; the straight line 7.3, DTW on the same features 3.1, and better on 2 of 12 pairs.
-
-    The README speaks of pictures of 128 x 72, where it is better on 3.
-    """
+    """Seen, in frames of 100: 1.5; the straight line 7.3, DTW on the same features 3.1, and better on no pair."""
     rows = list(warped_pairs(cameras, lambda *_: np.arange(float(pose2sim.FRAMES)), WARPS, RATE))
     errors = means(rows, "pair", "warp", "method")
     pairs = {(pair, warp) for pair, warp, _ in errors}
     assert len(pairs) == 12
     for pair in pairs:
         assert errors[(*pair, OURS)] < errors[(*pair, LINE)], pair
-    assert sum(errors[(*pair, OURS)] < errors[(*pair, DTW)] for pair in pairs) >= 9
+    assert sum(errors[(*pair, OURS)] < errors[(*pair, DTW)] for pair in pairs) >= 11
     mean = means(rows, "method")
     assert mean[OURS,] < mean[DTW,] < mean[LINE,]
     assert mean[OURS,] < mean[ARGMAX,] and mean[OURS,] < mean[EQUAL,]
-    assert mean[OURS,] < 2.6
+    assert mean[OURS,] < 1.8
 
 
 @pytest.mark.data
 @pytest.mark.slow
 def test_copies_of_the_cameras_are_found_to_a_frame(cameras: dict[str, np.ndarray]) -> None:
-    """Seen: .5 frames in the mean, .8 at worst; matched once .8, the straight line 1.5."""
+    """Seen: .6 frames in the mean, .9 at worst; the straight line 1.5."""
     rows = list(own_copies(cameras, RATE, seeds=(0, 1)))
     assert max(row["error"] for row in rows if row["method"] == OURS) <= 1.0
     mean = means(rows, "method")
-    assert mean[OURS,] < mean[ONCE,] < min(mean[LINE,], mean[DTW,])
+    assert mean[OURS,] < min(mean[LINE,], mean[DTW,])

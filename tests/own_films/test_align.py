@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
@@ -31,10 +32,10 @@ def align(films: list[Path], out: Path, **options) -> list:
 
 
 def table(file: Path) -> dict[str, np.ndarray]:
-    """Column -> values; the last one as text."""
+    """Column -> values."""
     header, *rows = csv.reader(file.open())
     columns = zip(header, np.array(rows).T, strict=True)
-    return {name: column if name == "config" else column.astype(float) for name, column in columns}
+    return {name: column if name in ("config", "partner") else column.astype(float) for name, column in columns}
 
 
 def pictures(film: Path) -> np.ndarray:
@@ -68,10 +69,13 @@ def test_the_table_has_a_row_for_every_frame(aligned: Path) -> None:
     with np.load(aligned / "plan.npz") as stored:
         plan, matches = stored["plan"], stored["matches"]
     assert rows["frame_x"].tolist() == list(range(N)) and rows["seconds_x"] == pytest.approx(np.arange(N) / 25)
-    assert np.diff(rows["frame_y"]).min() >= 0 and (rows["frame_y"][0], rows["frame_y"][-1]) == (0, M - 1)
-    assert plan.shape == (N, M) and plan.sum() == pytest.approx(1, abs=1e-3)
-    assert rows["frame_y"].tolist() == np.round(matches).tolist()
-    assert rows["seconds_y"] == pytest.approx(matches / 25, abs=1e-4)
+    assert np.diff(rows["frame_y"]).min() >= 0 and rows["frame_y"][0] < 4 and rows["frame_y"][-1] > M - 5
+    assert plan.shape == (N, M) and plan.sum() == pytest.approx(1, abs=1e-4)
+    there = ~np.isnan(matches)
+    assert there.mean() > 0.8 and [each == "yes" for each in rows["partner"]] == there.tolist()
+    assert rows["frame_y"][there].tolist() == np.round(matches[there]).tolist()
+    assert rows["seconds_y"][there] == pytest.approx(matches[there] / 25, abs=1e-4)
+    assert 0 <= rows["confidence"].min() <= rows["confidence"].max() <= 1
     assert rows["spread_seconds"].min() > 0 and rows["spread_seconds"].max() < M / 25
 
 
@@ -91,7 +95,7 @@ def test_the_film_shows_what_the_table_says(aligned: Path, films: list[Path]) ->
 def test_config_says_what_was_asked_for(aligned: Path, films: list[Path]) -> None:
     config = json.loads((aligned / "config.json").read_text())
     assert (config["command"], config["features"], config["fps"]) == ("align", "motion", None)
-    assert config["matching"] == MatchingSettings().__dict__
+    assert config["matching"] == asdict(MatchingSettings())
     assert [film["name"] for film in config["recordings"]] == [film.name for film in films]
 
 
@@ -104,7 +108,7 @@ def test_the_same_again_gives_the_same_and_anything_else_is_refused(
     align(films, aligned)
     assert capsys.readouterr().out == f"replacing what {aligned} holds of the same films and settings ({mark})\n"
     assert listed(aligned) == FILES and all((aligned / name).read_bytes() == old for name, old in before.items())
-    for other in (dict(fps=5), dict(settings=MatchingSettings(motion_mass=False)), dict(features="appearance")):
+    for other in (dict(fps=5), dict(settings=MatchingSettings(alpha=0.5)), dict(features="appearance")):
         with pytest.raises(DataError, match=rf"holds {mark}; choose another folder for [0-9a-f]{{8}}, or remove it"):
             align(films, aligned, **other)
     with pytest.raises(DataError, match=f"holds {mark}; choose"):  # the other way round is another question
@@ -134,7 +138,7 @@ def test_samples_are_matched_at_the_rate_that_is_asked_for(films: list[Path], tm
     rows = table(tmp_path / "out" / "correspondence.csv")
     assert match.plan.shape == (25, 29)
     assert rows["frame_x"].tolist() == list(range(0, N, 2)) and rows["seconds_x"] == pytest.approx(np.arange(25) / 12.5)
-    assert set(rows["frame_y"] % 2) == {0} and rows["frame_y"][-1] == 56
+    assert set(rows["frame_y"] % 2) == {0} and rows["frame_y"][-1] > 50
     clip = probe(tmp_path / "out" / "side_by_side.mp4")
     assert (clip.fps, clip.frames) == (12.5, 25)
 
@@ -159,7 +163,7 @@ def test_short_films_are_aligned_as_well(films: list[Path], tmp_path: Path, fps:
     """The window of the structural prior would be 0 frames, which it refuses."""
     (match,) = align(films, tmp_path / "out", fps=fps)
     n, m = round(2 * fps), int(np.ceil(57 / 25 * fps))
-    assert match.plan.shape == (n, m) and match.matches[[0, -1]] == pytest.approx([0, m - 1])
+    assert match.plan.shape == (n, m) and 0 <= match.matches.min() <= match.matches.max() <= m - 1
     with pytest.raises(DataError, match="gives 1 frame at 0.1 fps; raise the rate"):
         align(films, tmp_path / "shorter", fps=0.1)
 

@@ -1,4 +1,4 @@
-"""Frames of two films go together: motion as mass finds the tempo, and films at one tempo are matched more closely."""
+"""Frames of two films go together: at any tempo, after any wait, from any part of a film; others have no partner."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import pytest
 import torch
 
 from vasot_kit.films.copies import power_warp, tempo_warp
-from vasot_kit.films.motion import motion_maps
-from vasot_kit.own_films.accuracy import describe_motion
+from vasot_kit.films.motion import Motion
+from vasot_kit.own_films.accuracy import film_motion
 from vasot_kit.own_films.matching import (
-    FilmMotion,
+    FilmAlignment,
+    FilmDescription,
     MatchingSettings,
     _on_frames,
-    film_motion,
+    describe_film,
     match_films,
-    match_motion,
 )
+from vasot_lib.errors import InputError
 
 
 def blob(rounds: float, n: int = 120, side: int = 64) -> np.ndarray:
@@ -25,67 +26,6 @@ def blob(rounds: float, n: int = 120, side: int = 64) -> np.ndarray:
     y, x = (side / 2 + 20 * wave(turn) for wave in (np.sin, np.cos))
     squared = (grid[:, None] - y[:, None, None]) ** 2 + (grid - x[:, None, None]) ** 2
     return np.repeat((40 + 200 * np.exp(-squared / 18))[..., None], 3, axis=-1).astype(np.uint8)
-
-
-def test_motion_as_mass_tells_rounds_apart_that_look_alike() -> None:
-    """Six equal rounds, faster and faster: by looks and by the clock of the wall a round too early fits as well."""
-    film = blob(rounds=6)
-    warp = power_warp(len(film), 1.35)
-    x, y = describe_motion(film, 60), describe_motion(film[warp.shows], 60)
-    weighed = match_films(x.features, y.features, x.mass, y.mass)
-    equal = match_films(x.features, y.features)
-    errors = [float(np.abs(match.matches - warp.truth).mean()) for match in (weighed, equal)]
-    assert errors[0] < 2 and errors[1] > 5
-    assert np.diff(weighed.matches).min() > 0
-
-
-@pytest.mark.parametrize("exponent", [1.35, 1 / 1.35])
-def test_motion_as_mass_is_nearer_to_the_truth_where_looks_say_enough(exponent: float) -> None:
-    film = blob(rounds=2)
-    warp = power_warp(len(film), exponent)
-    x, y = describe_motion(film, 60), describe_motion(film[warp.shows], 60)
-    weighed = match_films(x.features, y.features, x.mass, y.mass).matches
-    equal = match_films(x.features, y.features).matches
-    error, without, line = (np.abs(found - warp.truth).mean() for found in (weighed, equal, np.arange(len(film))))
-    assert error < 0.95 * without < 0.5 * line
-
-
-def masses() -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.tensor(1 + 0.25 * np.sin(np.arange(60) / 10)), torch.tensor(1 + 0.25 * np.cos(np.arange(50) / 8))
-
-
-SHARP = dict(rho=1.0, epsilon=0.01, weight=1.0)
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.3])
-def test_where_all_frames_look_the_same_the_clocks_agree(alpha: float) -> None:
-    p, q = masses()
-    u, v = ((mass.cumsum(0) - mass / 2) / mass.sum() for mass in (p, q))
-    clock, line = np.interp(u, v, np.arange(50)), np.linspace(0, 49, 60)
-    same = torch.zeros(60, 4), torch.zeros(50, 4)
-    weighed = match_films(*same, p, q, MatchingSettings(alpha=alpha, **SHARP))
-    assert np.abs(weighed.matches - clock).max() < 1 < 2 < np.abs(clock - line).mean()
-    for equal in (
-        match_films(*same, p, q, MatchingSettings(alpha=alpha, motion_mass=False, **SHARP)),
-        match_films(*same, settings=MatchingSettings(alpha=alpha, **SHARP)),
-    ):
-        assert np.abs(equal.matches - line).max() < 1
-
-
-def test_the_plan_keeps_the_masses_in_any_unit() -> None:
-    p, q = masses()
-    generator = torch.Generator().manual_seed(0)
-    x, y = (torch.randn(len(mass), 8, generator=generator) for mass in (p, q))
-    match = match_films(x, y, p, q)
-    assert match.plan.sum(1) == pytest.approx(p / p.sum(), rel=2e-3)
-    assert match.plan.sum(0) == pytest.approx(q / q.sum(), rel=2e-3)
-    expected = match.plan / (p[:, None] * q / (p.sum() * q.sum()))
-    assert match.share.numpy() == pytest.approx(expected.numpy(), rel=1e-5)
-    again = match_films(x, y, 1000 * p, q / 7)
-    assert again.matches == pytest.approx(match.matches, abs=1e-4)
-
-
-# ---- at one tempo
 
 
 def wandering(n: int = 120, side: int = 64, seed: int = 0) -> np.ndarray:
@@ -102,81 +42,161 @@ def wandering(n: int = 120, side: int = 64, seed: int = 0) -> np.ndarray:
     return np.repeat(picture[..., None], 3, axis=-1).astype(np.uint8)
 
 
-def film_and_copy(seed: int) -> tuple[FilmMotion, FilmMotion, np.ndarray]:
-    """A film, itself at a tempo between .7 and 1.4, and where its frames are found there."""
-    pictures = wandering(seed=seed)
-    warp = tempo_warp(len(pictures), 0.7, 1.4, np.random.default_rng(seed))
-    return describe_motion(pictures, 60), describe_motion(pictures[warp.shows], 60), warp.truth
+def described(pictures: np.ndarray, fps: float = 60) -> FilmDescription:
+    return film_motion(pictures, fps).described()
 
 
-def test_at_one_tempo_films_are_matched_more_closely() -> None:
-    once, again, line = [], [], []
+def match(x: np.ndarray, y: np.ndarray) -> FilmAlignment:
+    return match_films(described(x), described(y))
+
+
+def shown_by(found: FilmAlignment) -> list[str]:
+    """Which films show each piece."""
+    return ["y" if piece.x is None else "x" if piece.y is None else "both" for piece in found.pieces]
+
+
+def off(found: FilmAlignment, truth: np.ndarray) -> float:
+    return float(np.abs(found.matches - truth).mean())
+
+
+# ---- moments
+
+
+def test_moments_are_where_something_moves() -> None:
+    """A film whose first 100 frames are still and whose last 50 move evenly."""
+    maps = np.zeros((150, 4, 4))
+    maps[100:] = 0.05
+    film = describe_film(maps, 60)
+    assert len(film.moments) == pytest.approx(50, abs=10) and (film.moments < 90).sum() <= 3
+    steps = np.diff(film.moments[film.moments > 105])
+    assert steps == pytest.approx(steps.mean(), rel=0.1) and film.mass.sum() == pytest.approx(1)
+    assert [len(table) for table in film.tables] == [len(film.moments)] * 2
+
+
+def test_a_film_that_moves_evenly_has_a_moment_for_every_frame() -> None:
+    film = describe_film(np.full((80, 4, 4), 0.05), 60)
+    assert film.moments == pytest.approx(np.arange(80), abs=1)
+
+
+def test_other_features_are_those_of_the_moments() -> None:
+    rng = np.random.default_rng(0)
+    maps, ramp = rng.uniform(0, 0.1, (40, 4, 4)), torch.arange(1.0, 41)[:, None] * torch.tensor([1.0, -2.0])
+    film = describe_film(maps, 60, [ramp], by_motion=False)
+    (table,) = film.tables
+    expected = (film.moments - 19.5)[:, None] * [1, -1] / np.arange(40).std()
+    assert table.numpy() == pytest.approx(expected, abs=0.05)
+    assert len(describe_film(maps, 60, [ramp]).tables) == 3
+
+
+# ---- matches
+
+
+@pytest.mark.parametrize("exponent", [1.35, 1 / 1.35])
+def test_rounds_that_look_alike_are_told_apart_at_any_tempo(exponent: float) -> None:
+    """Six equal rounds, faster and faster: by looks alone a round too early fits as well."""
+    film = blob(rounds=6)
+    warp = power_warp(len(film), exponent)
+    assert off(match(film, film[warp.shows]), warp.truth) < 2 < np.abs(np.arange(len(film)) - warp.truth).mean()
+
+
+def test_a_copy_at_another_tempo_is_found() -> None:
+    errors, line = [], []
     for seed in range(4):
-        x, y, truth = film_and_copy(seed)
-        once.append(np.abs(match_motion(x, y, MatchingSettings(rounds=0)).matches - truth).mean())
-        again.append(np.abs(match_motion(x, y).matches - truth).mean())
-        line.append(np.abs(np.linspace(0, truth[-1], len(truth)) - truth).mean())
-    assert np.mean(again) < 0.75 * np.mean(once) < 0.5 * np.mean(line)
+        film = wandering(seed=seed)
+        warp = tempo_warp(len(film), 0.7, 1.4, np.random.default_rng(seed))
+        errors.append(off(match(film, film[warp.shows]), warp.truth))
+        line.append(np.abs(np.linspace(0, warp.truth[-1], len(film)) - warp.truth).mean())
+    assert np.mean(errors) < 0.7 and np.mean(errors) < 0.3 * np.mean(line)
 
 
-def test_without_rounds_it_is_one_match() -> None:
-    x, y, _ = film_and_copy(0)
-    one, same = (
-        match_motion(x, y, MatchingSettings(rounds=0)),
-        match_films(x.features, y.features, x.mass, y.mass),
-    )
-    assert torch.equal(one.plan, same.plan) and np.array_equal(one.matches, same.matches)
+@pytest.mark.parametrize(("before", "after"), [(0, 200), (150, 0), (200, 100)])
+def test_a_wait_of_any_length_moves_nothing(before: int, after: int) -> None:
+    """A person waits in one film and not in the other: the movement of two seconds is matched all the same."""
+    film = wandering()
+    waiting = np.concatenate([film[:1].repeat(before, 0), film, film[-1:].repeat(after, 0)])
+    assert off(match(film, waiting), before + np.arange(120)) < 1.5
+    there = match(waiting, film).matches[before : before + 120]
+    assert np.abs(there - np.arange(120)).mean() < 1.5
 
 
-def test_its_plan_is_between_the_frames_of_both_films() -> None:
-    x, y, _ = film_and_copy(1)
-    match = match_motion(x, y)
-    n, m = len(x.mass), len(y.mass)
-    assert match.plan.shape == match.share.shape == (n, m) and n != m
-    assert match.plan.min() >= 0 and float(match.plan.sum()) == pytest.approx(1, abs=1e-3)
-    assert match.plan.sum(1) == pytest.approx(x.mass / x.mass.sum(), rel=2e-3)
-    assert match.share.numpy() == pytest.approx(
-        (match.plan / (match.plan.sum(1, keepdim=True) * match.plan.sum(0))).numpy(), rel=1e-4
-    )
-    assert match.matches[[0, -1]] == pytest.approx([0, m - 1]) and np.diff(match.matches).min() > 0
-    # The path runs through the plan's mass.
-    centre = (match.plan @ torch.arange(m, dtype=torch.float32)) / match.plan.sum(1)
-    assert np.abs(centre.numpy() - match.matches).mean() < 5
+def test_a_part_is_found_in_a_longer_film_and_the_rest_has_no_partner() -> None:
+    film = wandering(240)
+    found = match(film, film[70:170])
+    assert np.abs(found.matches[70:170] - np.arange(100)).mean() < 1.5
+    assert found.kind == "part" and found.paired[75:165].all() and not found.paired[:60].any()
+    assert shown_by(found) == ["x", "both", "x"]
+    (shown,) = (piece for piece in found.pieces if None not in piece[:2])
+    assert np.abs(np.subtract(shown.x, (70, 170))).max() < 12 and shown.y == (0, 100)
 
 
-@pytest.mark.parametrize("motion_mass", [True, False])
-def test_a_film_is_matched_with_itself(motion_mass: bool) -> None:
-    motion = film_motion(motion_maps(iter(wandering(80))), 60)
-    match = match_motion(motion, motion, MatchingSettings(motion_mass=motion_mass))
-    assert match.matches == pytest.approx(np.arange(80), abs=0.4)
+def test_films_that_overlap_share_a_part() -> None:
+    film = wandering(240)
+    found = match(film[:160], film[80:])
+    assert np.abs(found.matches[85:155] - np.arange(5, 75)).mean() < 1.5
+    assert shown_by(found) == ["x", "both", "y"]
+
+
+def test_films_of_one_movement_match_and_others_do_not() -> None:
+    film = wandering(seed=1)
+    same, other = match(film, film[::-1][::-1]), match(film, wandering(seed=5))
+    assert same.kind == "match" and same.paired.all() and len(same.pieces) == 1
+    assert other.closeness < 1 < same.closeness and other.kind in ("none", "unclear")
 
 
 def test_a_film_is_found_at_half_its_rate() -> None:
-    pictures = wandering(160)
-    whole, half = (film_motion(motion_maps(iter(pictures[::step])), 60 / step) for step in (1, 2))
-    assert np.abs(match_motion(whole, half).matches - np.arange(160) / 2).mean() < 0.5
-    assert np.abs(match_motion(half, whole).matches - 2 * np.arange(80)).mean() < 1
+    film = wandering(160)
+    whole, half = described(film), described(film[::2], 30)
+    assert off(match_films(whole, half), np.arange(160) / 2) < 0.5
+    assert off(match_films(half, whole), 2 * np.arange(80)) < 1
 
 
 @pytest.mark.parametrize("frames", [2, 3])
 def test_films_of_a_few_frames_are_matched(frames: int) -> None:
-    x, y = (film_motion(motion_maps(iter(wandering(count))), 1) for count in (frames, 3))
-    match = match_motion(x, y)
-    assert match.plan.shape == (frames, 3) and match.matches[[0, -1]] == pytest.approx([0, 2])
+    found = match(wandering(frames), wandering(3))
+    assert found.plan.shape == (frames, 3) and 0 <= found.matches.min() <= found.matches.max() <= 2
+
+
+def test_shapes_and_marginals() -> None:
+    film = wandering(150, seed=2)
+    warp = tempo_warp(150, 0.7, 1.4, np.random.default_rng(1))
+    x, y = described(film), described(film[warp.shows])
+    found = match_films(x, y)
+    n, m = len(x.mass), len(y.mass)
+    assert found.plan.shape == found.share.shape == (n, m) and n != m and found.plan.min() >= 0
+    assert float(found.plan.sum()) == pytest.approx(1, abs=1e-4)
+    assert found.share.numpy() == pytest.approx(found.plan.numpy() / np.outer(x.mass, y.mass), rel=1e-4)
+    assert np.diff(found.matches).min() >= 0 and found.confidence.shape == (n,)
+    # The path runs through the plan's mass.
+    centre = (found.plan @ torch.arange(m, dtype=torch.float32)) / found.plan.sum(1)
+    assert np.abs(centre.numpy() - found.matches).mean() < 5
+
+
+def test_all_pieces_together_are_both_films() -> None:
+    film = wandering(240)
+    for x, y in ((film[:160], film[80:]), (film, film[70:170]), (film[40:], film[:150])):
+        found = match(x, y)
+        for side, count in (("x", len(x)), ("y", len(y))):
+            spans = [getattr(piece, side) for piece in found.pieces if getattr(piece, side) is not None]
+            assert (spans[0][0], spans[-1][1]) == (0, count)
+            assert all(before[1] == after[0] for before, after in zip(spans, spans[1:], strict=False))
 
 
 def test_mass_goes_to_the_frames_that_are_shown() -> None:
-    generator = torch.Generator().manual_seed(0)
-    plan = torch.rand(4, 5, generator=generator)
-    assert torch.allclose(_on_frames(plan, np.arange(5.0), 5), plan)
+    plan = np.random.default_rng(0).random((4, 5))
+    assert _on_frames(plan, np.arange(5.0), 5) == pytest.approx(plan)
     # Two columns show frames 0 and 3 of four: each stands for two of them.
-    assert _on_frames(torch.tensor([[1.0, 3.0]]), np.array([0.0, 3.0]), 4).tolist() == [[0.5, 0.5, 1.5, 1.5]]
+    assert _on_frames(np.array([[1.0, 3.0]]), np.array([0.0, 3.0]), 4).tolist() == [[0.5, 0.5, 1.5, 1.5]]
     slow = _on_frames(plan, np.linspace(0, 1, 5), 2)
-    assert slow.sum(1) == pytest.approx(plan.sum(1)) and slow[:, 0] == pytest.approx(
-        plan[:, :2].sum(1) + plan[:, 2] / 2
-    )
+    assert slow.sum(1) == pytest.approx(plan.sum(1))
+    assert slow[:, 0] == pytest.approx(plan[:, :2].sum(1) + plan[:, 2] / 2)
 
 
 def test_how_much_moves_is_no_feature() -> None:
-    _, _, rows, mass = film_motion(motion_maps(iter(wandering(50))), 60)
-    assert rows.shape == (50, 360) and float(mass.mean()) == pytest.approx(1, abs=1e-5) and mass.min() > 0
+    rows = Motion()(iter(wandering(50)), 60)
+    assert film_motion(wandering(50), 60).features.shape == (50, rows.shape[1] - 1)
+
+
+@pytest.mark.parametrize("field", ["alpha", "radius", "epsilon", "relax", "still"])
+def test_wrong_settings_are_refused(field: str) -> None:
+    with pytest.raises(InputError, match=f"MatchingSettings.{field} is -1.0"):
+        MatchingSettings(**{field: -1.0})  # type: ignore[arg-type]

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -18,37 +17,26 @@ from tqdm.auto import tqdm
 from tests.films.films import make_folder, number, record
 from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.recordings import Recording, read_recordings
+from vasot_kit.own_films.matching import FilmAlignment, FilmPiece
 from vasot_kit.own_films.outputs import Outputs
 from vasot_kit.own_films.pairs import Pair, pair_of, result, write_exports, write_pair
 from vasot_kit.own_films.pictures import Pictures, small_pictures
 from vasot_kit.own_films.report import align_page, plan_picture
 
-NAN = float("nan")
-
-
-class Part(NamedTuple):
-    x: tuple[int, int] | None
-    y: tuple[int, int] | None
-    share: float | None
-
-
-class Verdict(NamedTuple):
-    sentence: str
-    kind: str
-
-
-class Found(NamedTuple):
-    """An alignment with parts that only one film has: frames 2 to 4 of X are 6 to 8 of Y, 6 to 8 are 1 to 5."""
-
-    plan: torch.Tensor = torch.eye(10)[:, :9] / 9
-    share: torch.Tensor = torch.eye(10)[:, :9]
-    matches: Any = np.array([NAN, NAN, 6, 7, 8, NAN, 1, 3, 5, NAN])
-    confidence: Any = np.array([0.1, 0.1, 0.9, 0.8, 0.9, 0.2, 0.7, 0.7, 0.7, 0.1])
-    pieces: Any = (
-        *(Part((0, 2), None, None), Part((2, 5), (6, 9), 0.9), Part((5, 6), None, None), Part((6, 9), (1, 6), 0.7)),
-        *(Part((9, 10), None, None), Part(None, (0, 1), None)),
-    )
-    verdict: Any = Verdict("Parts of these films match.", "part")
+# Parts that only one film has, and an order of their own: frames 2 to 4 of X are 6 to 8 of Y, 6 to 8 are 1 to 5.
+FOUND = FilmAlignment(
+    plan=torch.eye(10)[:, :9] / 9,
+    share=torch.eye(10)[:, :9],
+    matches=np.array([0, 3, 6, 7, 8, 4, 1, 3, 5, 8.0]),
+    confidence=np.array([0.1, 0.1, 0.9, 0.8, 0.9, 0.2, 0.7, 0.7, 0.7, 0.1]),
+    pieces=(
+        *(FilmPiece((0, 2), None, None), FilmPiece((2, 5), (6, 9), 0.9), FilmPiece((5, 6), None, None)),
+        *(FilmPiece((6, 9), (1, 6), 0.7), FilmPiece((9, 10), None, None), FilmPiece(None, (0, 1), None)),
+    ),
+    closeness=1.2,
+    kind="part",
+)
+SAID = "a and b match in parts: 0.1 to 0.2 s with 0.2 to 0.3 s, 0.2 to 0.3 s with 0.0 to 0.2 s."
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +48,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> list[Recording]:
 
 @pytest.fixture(scope="module")
 def pair(films: list[Recording]) -> Pair:
-    return pair_of(*films, Found())  # type: ignore[arg-type]
+    return pair_of(films[0], films[1], FOUND)
 
 
 def small(recordings: list[Recording], **options: int) -> list[Pictures]:
@@ -83,22 +71,34 @@ def test_partners_in_both_directions(pair: Pair) -> None:
     ]  # 0 has none; 2 lies in the middle, and the first is taken
     assert pair.seconds[[2, 7]] == pytest.approx([6 / 30, 3 / 30]) and np.isnan(pair.seconds[5])
     assert pair.offset == pytest.approx(np.median([4, 4, 4, -5, -4, -3]) / 30)
-    assert pair.sure == pytest.approx(0.52) and (pair.verdict, pair.kind) == ("Parts of these films match.", "part")
+    assert pair.sure == pytest.approx(0.52) and (pair.verdict, pair.kind) == (SAID, "part")
 
 
-def test_table_and_result_leave_places_without_a_partner_empty(pair: Pair, tmp_path: Path) -> None:
+def test_table_and_result_tell_frames_without_a_partner(pair: Pair, tmp_path: Path) -> None:
     outputs = Outputs(tmp_path / "out", {}, [])
     write_pair(outputs, pair, tuple(small([pair.x, pair.y])), "")  # type: ignore[arg-type]
     rows = list(csv.DictReader((tmp_path / "out" / "correspondence.csv").open()))
-    assert [row["frame_y"] for row in rows] == ["", "", "6", "7", "8", "", "1", "3", "5", ""]
+    assert [row["frame_y"] for row in rows] == ["0", "3", "6", "7", "8", "4", "1", "3", "5", "8"]
+    assert "".join(row["partner"][0] for row in rows) == "nnyyynyyyn"
     assert [row["confidence"] for row in rows][:3] == ["0.1000", "0.1000", "0.9000"]
-    assert {row["seconds_y"] + row["spread_seconds"] for row in rows if not row["frame_y"]} == {""}
     found = json.loads(outputs.json("result.json", {"pairs": [result(pair)]}).read_text())["pairs"][0]
     assert found["matches"]["seconds_y"][:3] == [None, None, 0.2] and found["verdict"] == pair.verdict
     assert found["pieces"][1]["seconds_y"] == pytest.approx([6 / 30, 9 / 30])
     assert [("seconds_x" in piece, "seconds_y" in piece) for piece in found["pieces"]] == [
         *((True, False), (True, True), (True, False), (True, True), (True, False), (False, True))
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("match", "a and b match."),
+        ("unclear", f"It is not clear whether a and b show the same thing{SAID[SAID.index(':') :]}"),
+        ("none", "a and b do not seem to show the same thing."),
+    ],
+)
+def test_the_verdict_is_a_sentence(films: list[Recording], kind: str, says: str) -> None:
+    assert pair_of(films[0], films[1], FOUND._replace(kind=kind)).verdict == says
 
 
 def test_pieces_go_to_elan_and_chapters(pair: Pair, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ class Matched(NamedTuple):
     x: Recording
     y: Recording
     partner: np.ndarray
-    confidence: np.ndarray | None = None
+    confidence: np.ndarray
 
 
 OF_Y = np.repeat([0, 1, 2, -1], 10)  # three steps of ten samples, and then none
@@ -118,7 +118,7 @@ OF_Y = np.repeat([0, 1, 2, -1], 10)  # three steps of ten samples, and then none
 def shown(*parts: tuple[int, int] | int) -> list[tuple[int, int, int]]:
     """The steps found in a film that shows these parts of the labelled one; a number stands for frames of none."""
     partner = np.concatenate([np.full(p, -1) if isinstance(p, int) else np.arange(*p) for p in parts])
-    pair = Matched(recording(len(partner)), recording(len(OF_Y)), partner)
+    pair = Matched(recording(len(partner)), recording(len(OF_Y)), partner, np.ones(len(partner)))
     return [tuple(each[:3]) for each in occurrences(pair, OF_Y)]  # type: ignore[arg-type]
 
 

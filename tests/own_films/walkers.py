@@ -40,6 +40,16 @@ class Camera(NamedTuple):
     axes: np.ndarray
     focal: float
 
+    @classmethod
+    def looking(cls, place: np.ndarray, at: np.ndarray, roll: float, focal: float) -> Camera:
+        """From a place at a point, and not quite upright."""
+        forward = (at - place) / np.linalg.norm(at - place)
+        right = np.cross(forward, [0, 0, 1])
+        right /= np.linalg.norm(right)
+        up = np.cross(right, forward)
+        turned = np.cos(roll) * right + np.sin(roll) * up, np.cos(roll) * up - np.sin(roll) * right
+        return cls(place, np.stack([*turned, forward]), focal)
+
 
 def take(seed: int | list[int], cameras: int = 3, frames: int = FRAMES) -> dict[str, np.ndarray]:
     """Name -> (N, H, W, 3) uint8 pictures of one take, synchronous."""
@@ -48,18 +58,18 @@ def take(seed: int | list[int], cameras: int = 3, frames: int = FRAMES) -> dict[
     films = {}
     for number in range(cameras):
         camera = _camera(rng, around + number * rng.uniform(0.6, 1.9))
-        films[f"camera {number + 1}"] = _film(limbs, camera, rng)
+        films[f"camera {number + 1}"] = body_film(limbs, camera, rng)
     return films
 
 
-def _wander(rng: np.random.Generator, n: int, low: float = 0.4, high: float = 2.5) -> np.ndarray:
+def wander(rng: np.random.Generator, n: int, low: float = 0.4, high: float = 2.5) -> np.ndarray:
     """(n,) a smooth random movement of size about 1, with frequencies in Hz."""
     time, frequency = np.arange(n) / RATE, rng.uniform(low, high, 4)
     size = rng.normal(size=4) / 2 / np.sqrt(frequency)
     return size @ np.sin(2 * np.pi * frequency[:, None] * time + rng.uniform(0, 2 * np.pi, (4, 1)))
 
 
-def _turn(axis: int, angle: np.ndarray) -> np.ndarray:
+def turn(axis: int, angle: np.ndarray) -> np.ndarray:
     """(n, 3, 3) rotations about one axis."""
     first, second = (k for k in range(3) if k != axis)
     turns = np.tile(np.eye(3), (len(angle), 1, 1))
@@ -71,25 +81,25 @@ def _turn(axis: int, angle: np.ndarray) -> np.ndarray:
 
 def _body(rng: np.random.Generator, n: int) -> list[Limb]:
     """Legs walk, arms and trunk do as they like."""
-    wander = partial(_wander, rng, n)
-    phase = 2 * np.pi * rng.uniform(0.6, 1.2) * np.arange(n) / RATE + rng.uniform(0, 6) + 0.5 * wander(0.2, 0.8)
+    own = partial(wander, rng, n)
+    phase = 2 * np.pi * rng.uniform(0.6, 1.2) * np.arange(n) / RATE + rng.uniform(0, 6) + 0.5 * own(0.2, 0.8)
     vigour = rng.uniform(0.4, 1.3)
-    pelvis = np.stack([0.05 * wander(), 0.05 * wander(), 0.95 + 0.03 * np.cos(2 * phase)], 1)
-    trunk = _turn(0, 0.15 * wander()) @ _turn(1, 0.15 * wander()) @ _turn(2, 0.4 * wander())
+    pelvis = np.stack([0.05 * own(), 0.05 * own(), 0.95 + 0.03 * np.cos(2 * phase)], 1)
+    trunk = turn(0, 0.15 * own()) @ turn(1, 0.15 * own()) @ turn(2, 0.4 * own())
     neck, head = pelvis + trunk @ [0, 0, 0.5], pelvis + trunk @ [0, 0, 0.72]
     limbs = [Limb(pelvis, neck, 0.16, SKIN), Limb(neck + 0.4 * (head - neck), head, 0.1, CAP)]
     for side in (-1, 1):
         step = phase + (side > 0) * np.pi
-        thigh = _turn(0, 0.5 * vigour * np.sin(step) + 0.15 * wander()) @ _turn(1, 0.12 * side + 0.1 * wander())
-        shank = thigh @ _turn(0, -0.55 * vigour * (1 - np.cos(step + 1)))
+        thigh = turn(0, 0.5 * vigour * np.sin(step) + 0.15 * own()) @ turn(1, 0.12 * side + 0.1 * own())
+        shank = thigh @ turn(0, -0.55 * vigour * (1 - np.cos(step + 1)))
         hip = pelvis + trunk @ [0.1 * side, 0, 0]
         knee = hip + thigh @ [0, 0, -0.42]
         foot = knee + shank @ [0, 0, -0.42]
         toes = foot + shank @ [0, 0.16, 0]
         limbs += [Limb(hip, knee, 0.085, DARK), Limb(knee, foot, 0.06, SKIN), Limb(foot, toes, 0.045, SKIN)]
-        swing = [rng.uniform(0.3, 1.2) * wander() for _ in range(3)]
-        upper = trunk @ _turn(1, side * (0.9 * swing[0] - 0.5)) @ _turn(0, swing[1] + 0.3)
-        lower = upper @ _turn(0, 0.6 + 0.8 * swing[2])
+        swing = [rng.uniform(0.3, 1.2) * own() for _ in range(3)]
+        upper = trunk @ turn(1, side * (0.9 * swing[0] - 0.5)) @ turn(0, swing[1] + 0.3)
+        lower = upper @ turn(0, 0.6 + 0.8 * swing[2])
         shoulder = neck + trunk @ [0.2 * side, 0, -0.04]
         elbow = shoulder + upper @ [0, 0, -0.3]
         limbs += [Limb(shoulder, elbow, 0.05, SKIN), Limb(elbow, elbow + lower @ [0, 0, -0.28], 0.042, SKIN)]
@@ -100,16 +110,11 @@ def _camera(rng: np.random.Generator, around: float) -> Camera:
     """It looks at the body from 3 to 4 metres, and not quite upright."""
     distance, height, roll = rng.uniform(3.0, 4.2), rng.uniform(0.8, 2.4), rng.uniform(-0.25, 0.25)
     place = np.array([distance * np.cos(around), distance * np.sin(around), height])
-    forward = np.array([0, 0, 0.95]) + 0.12 * rng.normal(size=3) - place
-    forward /= np.linalg.norm(forward)
-    right = np.cross(forward, [0, 0, 1])
-    right /= np.linalg.norm(right)
-    up = np.cross(right, forward)
-    turned = np.cos(roll) * right + np.sin(roll) * up, np.cos(roll) * up - np.sin(roll) * right
-    return Camera(place, np.stack([*turned, forward]), rng.uniform(1.0, 1.35))
+    at = np.array([0, 0, 0.95]) + 0.12 * rng.normal(size=3)
+    return Camera.looking(place, at, roll, rng.uniform(1.0, 1.35))
 
 
-def _film(limbs: list[Limb], camera: Camera, rng: np.random.Generator) -> np.ndarray:
+def body_film(limbs: list[Limb], camera: Camera, rng: np.random.Generator) -> np.ndarray:
     """Lit from one side, before a wall of random colours, with noise."""
     height, width = HEIGHT * FINER, WIDTH * FINER
     wall = Image.fromarray(rng.uniform(40, 200, (8, 5, 3)).astype(np.uint8)).resize((width, height), Image.BICUBIC)

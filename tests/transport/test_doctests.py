@@ -20,7 +20,7 @@ SHOWN = [
     *(transport.cosine_cost, transport.temporal_prior),
     *(transport.Near.dense, transport.Far.dense, transport.Distinct.dense),
     *(transport.add_dummy, transport.dummy_marginal, transport.drop_dummy, transport.keep_above, transport.align_long),
-    *(paths.dtw, paths.soft_dtw, paths.viterbi, paths.mean_path),
+    *(paths.dtw, paths.soft_dtw, paths.viterbi),
 ]
 
 

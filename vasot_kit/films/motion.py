@@ -8,9 +8,9 @@ is made from the frames before and after it. Two groups of features follow from 
     self-similarity   distances between all pairs of frames in a window around it, at three widths, by their mean
     bands             log motion in 1, 3 and 10 horizontal bands of the part of the picture that moves, with context
 
-each standardised and of equal weight. The column before them is how much moves. It serves as the mass of a frame in a
-transport problem that does not depend on how fast a film is played, see
-:func:`vasot_kit.own_films.matching.match_films`.
+each standardised and of equal weight. The column before them is how much moves. From it follow the moments at which
+films are compared, whose number does not depend on how fast a film is played, see
+:func:`vasot_kit.own_films.matching.describe_film`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ BANDS = (1, 3, 10)
 # Smaller differences, in shares of the full range, count as noise. So do those below 2.5 times the median difference of
 # the picture; the median alone would not do, because it flickers in compressed films.
 NOISE = 0.03
+REST = 0.2  # mass of a frame in which nothing moves, in multiples of the mean motion
 MAX_DIFFERENCE = 0.1  # larger differences count as this one: how bright a moving thing is says little
 
 
@@ -66,7 +67,7 @@ def motion_features(maps: np.ndarray, fps: float) -> np.ndarray:
     """
     beat = max(fps / RATE, 0.5)  # windows last the same time at any rate, down to a few frames
     moved = np.sqrt(_smooth(maps.mean((1, 2)), 4.0 * beat))
-    mass = moved + 0.2 * moved.mean() + 1e-9
+    mass = moved + REST * moved.mean() + 1e-9
     parts = [_self_similarity(maps, half, step, sigma, beat) for half, step, sigma in SCALES]
     parts = [_unit(part) for part in (*parts, _bands(maps, beat))]
     return np.concatenate([(mass / mass.mean())[:, None], *parts], axis=1).astype(np.float32)

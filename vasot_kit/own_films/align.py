@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from torch import Tensor
+
 from vasot_kit.films.media import probe
 from vasot_kit.films.motion import CELLS, Motion, MotionMaps
 from vasot_kit.films.progress import phase
@@ -20,17 +22,15 @@ from vasot_kit.own_films.inputs import (
 )
 from vasot_kit.own_films.matching import (
     FilmAlignment,
-    FilmMotion,
+    FilmDescription,
     MatchingSettings,
-    film_motion,
+    describe_film,
     match_films,
-    match_motion,
 )
 from vasot_kit.own_films.outputs import Outputs
 from vasot_kit.own_films.pairs import pair_of, result, write_exports, write_pair
 from vasot_kit.own_films.pictures import small_pictures
 from vasot_kit.own_films.report import align_page
-from vasot_lib.data.video import standardise
 from vasot_lib.errors import InputError
 
 
@@ -51,7 +51,7 @@ def align_films(
         out: folder for ``report.html``, ``result.json`` and ``config.json``, and for each pair ``plan.npz``,
             ``correspondence.csv``, ``side_by_side.mp4``, ``alignment.png``, ``alignment.eaf`` (ELAN) and ``pieces.vtt``
             (chapters), with the name of the other film before them where there are more than two.
-        features: see :func:`vasot_kit.own_films.inputs.feature_extractor`.
+        features: see :func:`vasot_kit.own_films.inputs.feature_extractor`; several are joined by +, and count the same.
         fps: samples per second; by default every frame, or fewer where a film would give more than 2000.
         device: where a backbone runs.
         settings: the weights of the matching.
@@ -88,26 +88,29 @@ def match_all(
     progress: bool,
 ) -> tuple[list[Recording], list[FilmAlignment]]:
     """Read films and match pairs of them, each given by the places of its X and its Y among the films."""
-    by_motion = features == Motion.name
-    extractor = feature_extractor(features, device)
-    extractor = MotionMaps() if by_motion else extractor
-    recordings = read_recordings(films, extractor, fps=fps, progress=progress)
+    kinds = [name.strip() for name in features.split("+")]
+    extractors = [feature_extractor(name, device) for name in kinds if name != Motion.name]
+    recordings = read_recordings(films, MotionMaps(), fps=fps, progress=progress)
     refuse_still(recordings)
+    looks = [read_recordings(films, extractor, fps=fps, progress=progress) for extractor in extractors]
+    described = [
+        _described(recording, [each.features for each in same], fps, Motion.name in kinds, settings)
+        for recording, *same in zip(recordings, *looks, strict=True)
+    ]
     alignments = []
-    for x, y in ((recordings[i], recordings[j]) for i, j in pairs):
-        with phase(f"matching {x.name} with {y.name}", progress):
-            if by_motion:
-                alignment = match_motion(_film_motion(x, fps), _film_motion(y, fps), settings)
-            else:
-                alignment = match_films(standardise(x.features), standardise(y.features), settings=settings)
-        alignments.append(alignment)
+    for i, j in pairs:
+        with phase(f"matching {recordings[i].name} with {recordings[j].name}", progress):
+            alignments.append(match_films(described[i], described[j], settings))
     return recordings, alignments
 
 
-def _film_motion(recording: Recording, fps: float | None) -> FilmMotion:
-    """The motion of a recording whose features are motion maps, one map per row."""
+def _described(
+    recording: Recording, looks: Sequence[Tensor], fps: float | None, by_motion: bool, settings: MatchingSettings
+) -> FilmDescription:
+    """A recording whose features are motion maps, one map per row, and other features of the same frames."""
     maps = recording.features.numpy().reshape(-1, CELLS, CELLS)
-    return film_motion(maps, fps or probe(recording.path).fps)
+    rate = fps or probe(recording.path).fps
+    return describe_film(maps, rate, looks, by_motion=by_motion, settings=settings)
 
 
 def _write(

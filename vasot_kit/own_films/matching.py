@@ -1,17 +1,36 @@
-"""Which frame of one film corresponds to which of another: a transport plan, and the path read from it. [ours]"""
+"""Which frame of one film corresponds to which of another: a transport plan, and the pairs read from it. [ours]
+
+Films of different people differ most where nothing happens: one waits long before a movement and the other does not.
+So films are compared at *moments* between which equally much moves, as many as there are frames in which something
+moves. Waiting then takes a few moments, however long it is, and no prior on the clock is needed. The marginals are
+relaxed: a movement that only one of the films shows need not go anywhere. From the plan a path is read that may skip
+frames of either film at a price and may begin and end anywhere, see :mod:`vasot_kit.own_films.pairing`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from vasot_kit.films.motion import motion_features, time_warped
-from vasot_lib.paths import FRAME_WEIGHT, mean_path
+from vasot_kit.films.motion import REST, motion_features, time_warped
+from vasot_kit.own_films.pairing import PathPrices, paired_path
+from vasot_lib.checks import NotNegativeWeight, Positive, Radius, Share, Weight, check_fields
+from vasot_lib.data.video import standardise
 from vasot_lib.transport import Far, Near, solve
+
+FEWEST = 8  # moments of a film
+LEAST = 1e-3  # mean distance; films whose moments all look the same have no distances to tell
+CLOSE = 5.0  # percentile of the distances of all pairs of moments that stands for a very close pair
+# A pair of films is called a match from the first value of `closeness` on, and no match below the second; see
+# docs/own_recordings.md for how often that is right.
+MATCH, NO_MATCH = 1.05, 0.6
+SHORTEST = 3  # frames; a shorter run without partners belongs to its neighbours
 
 
 @dataclass(frozen=True)
@@ -19,157 +38,224 @@ class MatchingSettings:
     """The weights of the matching of two films; the defaults are the kit's, chosen on generated films.
 
     Attributes:
-        alpha, radius, rho, epsilon: as in :class:`vasot_lib.transport.Alignment`. Where the radius covers less than
-            one frame of a short film, the window is one frame.
-        weight: weight of a frame in the mean path, see :func:`vasot_lib.paths.mean_path`; half of it in the rounds.
-        motion_mass: whether a frame's mass is how much moves in it, where that is known, and the temporal prior
-            compares shares of the motion instead of shares of the frames; otherwise all frames have the same mass.
-        rounds: how often the second film is brought to the tempo of the first and matched again, see
-            :func:`match_motion`.
+        alpha, radius, epsilon: as in :class:`vasot_lib.transport.Alignment`. Where the radius covers less than one
+            moment of a short film, the window is one moment.
+        relax: strength of the marginals on both sides; the smaller it is, the more mass may stay away.
+        still: what a frame in which nothing moves counts for, in multiples of the mean motion of a frame.
+        path: what gaps and ends of the path cost.
     """
 
-    alpha: float = 0.3
-    radius: float = 0.04
-    rho: float = 0.35
-    epsilon: float = 0.07
-    weight: float = FRAME_WEIGHT
-    motion_mass: bool = True
-    rounds: int = 2
+    alpha: Share = 0.2
+    radius: Radius = 0.04
+    epsilon: Positive = 0.07
+    relax: Weight = 0.3
+    still: NotNegativeWeight = 0.02
+    path: PathPrices = field(default_factory=PathPrices)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+class FilmPiece(NamedTuple):
+    """A part of both films that shows the same, or of one of them that the other does not show.
+
+    Attributes:
+        x, y: its first frame and the one after its last, in X and in Y; None in a film that does not show it.
+        share: mean probability that its frames have a partner; None where they have none.
+    """
+
+    x: tuple[int, int] | None
+    y: tuple[int, int] | None
+    share: float | None
 
 
 class FilmAlignment(NamedTuple):
-    """The transport plan between the frames of two films and the path that was read from it.
+    """The transport plan between the N and M frames of two films and what was read from it.
 
     Attributes:
-        plan: (N, M) transport plan.
-        share: (N, M) the plan over the product of its marginals: 1 where two frames get the mass that they would get
-            if the films had nothing to do with each other.
-        matches: (N,) for each frame of X its frame of Y, fractional and increasing.
+        plan: (N, M) transport plan, scaled to sum 1; frames without a partner have little mass.
+        share: (N, M) the plan over the product of the films' masses: 1 where two frames get the mass that they would
+            get if the films had nothing to do with each other.
+        matches: (N,) for each frame of X its frame of Y, fractional and increasing. A frame without a partner lies
+            between the matches of its neighbours.
+        confidence: (N,) probability that a frame of X has a partner.
+        pieces: what both films show and what only one does, in order.
+        closeness: how near pairs of the path are, between 0, as far apart as two moments are in the mean, and 1, as
+            near as the nearest twentieth of all pairs of moments; above 1 for films of one event.
+        kind: ``match`` where both films show the same from start to end, ``part`` where parts of them do, ``unclear``,
+            or ``none``.
     """
 
     plan: Tensor
     share: Tensor
     matches: np.ndarray
+    confidence: np.ndarray
+    pieces: Sequence[FilmPiece]
+    closeness: float
+    kind: str
+
+    @property
+    def paired(self) -> np.ndarray:
+        """(N,) whether a frame of X has a partner."""
+        inside = np.zeros(len(self.matches), bool)
+        for piece in self.pieces:
+            if piece.x is not None and piece.y is not None:
+                inside[slice(*piece.x)] = True
+        return inside
 
 
-class FilmMotion(NamedTuple):
-    """What moves in a film of N frames, and the features that follow from it.
+class FilmDescription(NamedTuple):
+    """A film of N frames at K moments between which equally much moves.
 
     Attributes:
-        maps: (N, h, w) how much moves in each cell of the picture, see :mod:`vasot_kit.films.motion`.
-        fps: frames per second.
-        features: (N, D) what frames are compared by.
-        mass: (N,) how much moves in each frame; its mean is 1.
+        moments: (K,) the frames, fractional and increasing.
+        tables: features of the moments, (K, D) each; all tables count the same.
+        mass: (N,) how much moves in each frame, of sum 1.
     """
 
-    maps: np.ndarray
-    fps: float
-    features: Tensor
-    mass: Tensor
+    moments: np.ndarray
+    tables: tuple[Tensor, ...]
+    mass: np.ndarray
 
 
-def film_motion(maps: np.ndarray, fps: float) -> FilmMotion:
-    """The features and masses of (N, h, w) motion maps, ``fps`` of them a second."""
-    table = torch.from_numpy(motion_features(maps, fps))
-    return FilmMotion(maps, fps, features=table[:, 1:], mass=table[:, 0])
-
-
-def match_films(
-    x: Tensor,
-    y: Tensor,
-    mass_x: Tensor | None = None,
-    mass_y: Tensor | None = None,
+def describe_film(
+    maps: np.ndarray,
+    fps: float,
+    looks: Sequence[Tensor] = (),
+    *,
+    by_motion: bool = True,
     settings: MatchingSettings | None = None,
-) -> FilmAlignment:
-    """Match the frames of two films that show the same from start to end.
+) -> FilmDescription:
+    """Describe a film by what moves in it, by other features, or by both.
 
-    Balanced transport carries all the mass of a part of X to the corresponding part of Y, so both parts should have the
-    same mass. If all frames have the same mass, a part that is played faster in Y has fewer frames and less mass there,
-    and the plan is pulled towards the straight line. How much moves in the part altogether is the same at any speed.
-    With that as mass, neither the marginals nor a temporal prior on ``u_i = p_1 + ... + p_i`` depend on the speed.
+    Motion is described twice: at the film's own tempo, and with time running by what moves, which makes films of
+    different tempo alike.
 
     Args:
-        x: (N, D) features.
-        y: (M, D) features.
-        mass_x: (N,) how much moves in each frame of X, in any unit; None gives all frames the same mass.
-        mass_y: (M,) the same for Y.
-        settings: the weights; ``rounds`` is not used here.
+        maps: (N, h, w) how much moves in each cell of the picture, see :mod:`vasot_kit.films.motion`; N >= 2.
+        fps: frames per second.
+        looks: tables of other features of the frames, (N, D) each; they are standardised.
+        by_motion: whether motion is compared; otherwise it only says at which moments the features are.
+        settings: of which ``still`` is used.
     """
     settings = settings or MatchingSettings()
-    p, q = (_marginal(mass, len(rows), settings) for rows, mass in ((x, mass_x), (y, mass_y)))
-    distance = torch.cdist(x[None].float(), y[None].float())[0]
-    prior = (_clock(p)[:, None] - _clock(q)).abs()
-    cost = distance / distance.mean().clamp_min(1e-9) + settings.rho * prior
-    windows = Near(max(settings.radius, 1 / len(x))), Far(max(settings.radius, 1 / len(y)))
+    table = motion_features(maps, fps)
+    moved = (1 + REST) * table[:, 0].astype(float) - REST  # in multiples of the mean
+    mass = np.maximum(moved, 0) + settings.still + 1e-9
+    moments = _moments(mass)
+    tables = []
+    if by_motion:
+        tables += [_at(torch.from_numpy(table[:, 1:]), moments)]
+        tables += [torch.from_numpy(motion_features(time_warped(maps, moments), fps)[:, 1:])]
+    tables += [_at(standardise(features), moments) for features in looks]
+    return FilmDescription(moments, tuple(tables), mass / mass.sum())
+
+
+def _moments(mass: np.ndarray) -> np.ndarray:
+    """(K,) frames between which the mass is equal. K is the number of frames that share it, by the sum of squares."""
+    share = mass / mass.sum()
+    count = min(len(mass), max(round(1 / float((share**2).sum())), FEWEST))
+    clock = np.cumsum(share) - share / 2  # at the middle of each frame
+    return np.interp((np.arange(count) + 0.5) / count, clock, np.arange(len(mass)))
+
+
+def _at(features: Tensor, moments: np.ndarray) -> Tensor:
+    """(K, D) features of fractional frames, from those of (N, D) whole ones."""
+    first = torch.from_numpy(moments.astype(int)).clamp(max=len(features) - 2)
+    share = (torch.from_numpy(moments) - first)[:, None].float()
+    return (1 - share) * features[first] + share * features[first + 1]
+
+
+def match_films(x: FilmDescription, y: FilmDescription, settings: MatchingSettings | None = None) -> FilmAlignment:
+    """Match the frames of two films that show the same thing, or parts of it, in the same order.
+
+    Args:
+        x: of N frames and K moments.
+        y: of M frames and L moments, described by the same features.
+        settings: the weights.
+    """
+    settings = settings or MatchingSettings()
+    apart = [1 - normalize(a, dim=1) @ normalize(b, dim=1).T for a, b in zip(x.tables, y.tables, strict=True)]
+    cost = torch.stack([table / table.mean().clamp_min(LEAST) for table in apart]).mean(0)
+    k, width = cost.shape
+    windows = Near(max(settings.radius, 1 / k)), Far(max(settings.radius, 1 / width))
     solved = solve(
         cost[None], windows if settings.alpha else None, alpha=settings.alpha, epsilon=settings.epsilon,
-        mass_x=p[None], mass_y=q[None],
+        relax_x=settings.relax, relax_y=settings.relax,
     )  # fmt: skip
-    plan = solved.matrix[0]
-    return FilmAlignment(plan, plan / (p[:, None] * q), mean_path(plan, p, q, settings.weight))
+    plan = solved.matrix[0].double().numpy()
+    path = paired_path(plan, prices=settings.path)
+    plan /= plan.sum()
+    n, m = len(x.mass), len(y.mass)
+    at_x, at_y = np.interp(np.arange(n), x.moments, np.arange(k)), np.interp(np.arange(m), y.moments, np.arange(width))
+    matches = np.interp(np.interp(at_x, np.arange(k), path.position), np.arange(width), y.moments)
+    sure_x = np.interp(at_x, np.arange(k), path.paired_x)
+    sure_y = np.interp(at_y, np.arange(width), path.paired_y)
+    framed = _on_frames(_on_frames(plan, y.moments, m).T, x.moments, n).T
+    distance = cost.double().numpy()
+    near = float((distance * path.pairs).sum() / path.pairs.sum())
+    closest = float(np.percentile(distance, CLOSE))
+    closeness = (distance.mean() - near) / max(distance.mean() - closest, 1e-9)
+    pieces = _pieces(matches, sure_x, sure_y)
+    kind = _kind(closeness, pieces)
+    return FilmAlignment(
+        torch.from_numpy(framed).float(), torch.from_numpy(framed / np.outer(x.mass, y.mass)).float(), matches,
+        sure_x, pieces, closeness, kind,
+    )  # fmt: skip
 
 
-def match_motion(x: FilmMotion, y: FilmMotion, settings: MatchingSettings | None = None) -> FilmAlignment:
-    """Match two films by what moves in them, then bring the second to the tempo of the first and match again.
-
-    Args:
-        x: of N frames, at least 2.
-        y: of M frames, at least 2.
-        settings: the weights, and the number of ``rounds``.
-    """
-    settings = settings or MatchingSettings()
-    first = match_films(x.features, y.features, x.mass, y.mass, settings)
-    return match_at_one_tempo(x, y, first, settings)
+def _kind(closeness: float, pieces: Sequence[FilmPiece]) -> str:
+    if closeness < MATCH:
+        return "none" if closeness < NO_MATCH else "unclear"
+    return "match" if all(None not in piece[:2] for piece in pieces) else "part"
 
 
-def match_at_one_tempo(
-    x: FilmMotion, y: FilmMotion, first: FilmAlignment, settings: MatchingSettings | None = None
-) -> FilmAlignment:
-    """Improve an alignment in rounds: Y is warped in time to the tempo of X, described anew and matched again.
-
-    Motion features look at windows of time, so the same movement at another tempo gives other features. Y is therefore
-    resampled such that frame i shows what frame i of X was matched with; its features then come closer to those of X.
-    In one match the path runs at 1/2 to 2 times the mean tempo of Y; the rounds together can go beyond that.
-
-    Args:
-        x, y: as in :func:`match_motion`.
-        first: how they were matched before.
-        settings: the weights, and the number of ``rounds``; with 0 of them ``first`` is returned.
-    """
-    settings = settings or MatchingSettings()
-    if not settings.rounds:
-        return first
-    # At one tempo neighbouring frames of the plan repeat each other, so a single frame says less about the path.
-    again = replace(settings, weight=settings.weight / 2)
-    matches = first.matches
-    for _ in range(settings.rounds):
-        shown = matches  # the moments of Y that the warped film shows
-        warped = film_motion(time_warped(y.maps, shown), x.fps)
-        match = match_films(x.features, warped.features, x.mass, warped.mass, again)
-        matches = np.asarray(np.interp(match.matches, np.arange(len(shown)), shown))
-    plan = _on_frames(match.plan, shown, len(y.maps))
-    return FilmAlignment(plan, plan / (plan.sum(1, keepdim=True) * plan.sum(0)).clamp_min(1e-30), matches)
-
-
-def _marginal(mass: Tensor | None, n: int, settings: MatchingSettings) -> Tensor:
-    """(n,) masses of sum 1."""
-    if mass is None or not settings.motion_mass:
-        return torch.full((n,), 1 / n)
-    return (mass / mass.sum()).float()
-
-
-def _clock(p: Tensor) -> Tensor:
-    """(N,) the mass that lies before the middle of each frame: its time between 0 and 1."""
-    return p.cumsum(0) - p / 2
-
-
-def _on_frames(plan: Tensor, shown: np.ndarray, m: int) -> Tensor:
-    """(N, m) plan on the m frames of Y, from a plan whose columns show the moments ``shown`` of Y.
+def _on_frames(plan: np.ndarray, moments: np.ndarray, m: int) -> np.ndarray:
+    """(N, m) plan on the m frames of Y, from a plan whose columns are moments of Y.
 
     The mass of a column is spread evenly over the time of Y that is nearer to its moment than to those of its
     neighbours, and then summed up within each frame.
     """
-    edges = np.concatenate([[-0.5], (shown[1:] + shown[:-1]) / 2, [m - 0.5]])
-    total = np.pad(np.cumsum(plan.double().numpy(), axis=1), ((0, 0), (1, 0)))
+    edges = np.concatenate([[-0.5], (moments[1:] + moments[:-1]) / 2, [m - 0.5]])
+    total = np.pad(np.cumsum(plan, axis=1), ((0, 0), (1, 0)))
     frames = np.arange(m + 1) - 0.5
-    return torch.from_numpy(np.diff([np.interp(frames, edges, row) for row in total], axis=1)).to(plan.dtype)
+    return np.diff([np.interp(frames, edges, row) for row in total], axis=1)
+
+
+def _pieces(matches: np.ndarray, sure_x: np.ndarray, sure_y: np.ndarray) -> list[FilmPiece]:
+    """What both films show and what only one does, in order; a part of Y alone comes before the X that follows it."""
+    n, m = len(sure_x), len(sure_y)
+    alone_x, alone_y = _runs(sure_x < 0.5), _runs(sure_y < 0.5)
+    places = [_place(run, matches, alone_x, m) for run in alone_y]  # where X is cut by each part of Y alone
+    cuts = sorted({0, n, *(edge for run in alone_x for edge in run), *places})
+    spans = list(zip(cuts, cuts[1:], strict=False))
+    both = [span for span in spans if not any(a <= span[0] < b for a, b in alone_x)]
+    waiting, pieces, shown = list(zip(places, alone_y, strict=True)), [], 0
+    for start, end in spans:
+        while waiting and waiting[0][0] <= start:
+            pieces.append(FilmPiece(None, waiting[0][1], None))
+            shown = waiting.pop(0)[1][1]
+        if (start, end) not in both:
+            pieces.append(FilmPiece((start, end), None, None))
+            continue
+        until = waiting[0][1][0] if waiting else m
+        if (start, end) != both[-1] and not (waiting and waiting[0][0] <= end):
+            until = min(max(round(float(matches[end - 1])) + 1, shown + 1), until)
+        pieces.append(FilmPiece((start, end), (shown, until), float(sure_x[start:end].mean())))
+        shown = until
+    return pieces + [FilmPiece(None, run, None) for _, run in waiting]
+
+
+def _place(run: tuple[int, int], matches: np.ndarray, alone_x: Sequence[tuple[int, int]], m: int) -> int:
+    """The frame of X before which Y shows something alone: the first of the frames that X shows alone there, if any."""
+    if run[0] == 0 or run[1] == m:
+        return 0 if run[0] == 0 else len(matches)
+    there = int(np.searchsorted(matches, (run[0] + run[1] - 1) / 2))
+    return next((start for start, end in alone_x if start <= there < end), there)
+
+
+def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
+    """The first and the one after the last place of each run of True that is at least ``SHORTEST`` long."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
+    runs = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+    return [(start, end) for start, end in runs if end - start >= SHORTEST]

@@ -11,22 +11,9 @@ from vasot_kit.figures import plot_alignment
 from vasot_kit.films.recordings import Recording
 from vasot_kit.folders.files import Interval
 from vasot_kit.own_films.exports import Tier
-from vasot_kit.own_films.matching import FilmAlignment
+from vasot_kit.own_films.matching import FilmAlignment, FilmPiece
 from vasot_kit.own_films.outputs import Outputs, frame_edges
 from vasot_kit.own_films.pictures import Pictures
-
-
-class Piece(NamedTuple):
-    """A part of both films that shows the same, or of one of them that the other does not show.
-
-    Attributes:
-        x, y: its first sample and the one after its last, in X and in Y; None in a film that does not show it.
-        share: of the mass of its frames that went to its partner, between 0 and 1; None where it has no partner.
-    """
-
-    x: tuple[int, int] | None
-    y: tuple[int, int] | None
-    share: float | None
 
 
 class Pair(NamedTuple):
@@ -41,9 +28,11 @@ class Pair(NamedTuple):
         back: (M,) for each sample of Y one of X that belongs to it; -1 for none.
         piece: (N,) the number of the piece that a sample of X lies in; -1 where it has no partner.
         pieces: one or more, in the order in which the alignment has them.
-        confidence: (N,) between 0 and 1; None where it is not known.
-        verdict: one sentence; empty where there is none.
-        kind: ``match``, ``part`` or ``none``, or empty.
+        nearest: (N,) the same as ``matches``; where a sample has no partner, a place between those of its neighbours.
+        confidence: (N,) probability that a sample of X has a partner.
+        closeness: how near matched samples are, see :class:`vasot_kit.own_films.matching.FilmAlignment`.
+        verdict: one sentence.
+        kind: ``match``, ``part``, ``unclear`` or ``none``.
     """
 
     x: Recording
@@ -54,21 +43,27 @@ class Pair(NamedTuple):
     partner: np.ndarray
     back: np.ndarray
     piece: np.ndarray
-    pieces: Sequence[Piece]
-    confidence: np.ndarray | None
+    pieces: Sequence[FilmPiece]
+    nearest: np.ndarray
+    confidence: np.ndarray
+    closeness: float
     verdict: str
     kind: str
 
     @property
     def seconds(self) -> np.ndarray:
         """(N,) seconds of Y for each sample of X; NaN for none."""
-        found = np.interp(self.matches, np.arange(len(self.y.times)), self.y.times)
-        return np.where(np.isnan(self.matches), np.nan, found)
+        return np.where(np.isnan(self.matches), np.nan, self.nearest_seconds)
 
     @property
-    def sure(self) -> float | None:
+    def nearest_seconds(self) -> np.ndarray:
+        """(N,) the same; where a sample has no partner, seconds between those of its neighbours."""
+        return np.interp(self.nearest, np.arange(len(self.y.times)), self.y.times)
+
+    @property
+    def sure(self) -> float:
         """The mean confidence."""
-        return None if self.confidence is None else float(np.nanmean(self.confidence))
+        return float(self.confidence.mean())
 
     @property
     def offset(self) -> float | None:
@@ -79,27 +74,38 @@ class Pair(NamedTuple):
 
 def pair_of(x: Recording, y: Recording, alignment: FilmAlignment) -> Pair:
     """The pair of two films and their alignment."""
-    matches, pieces = np.asarray(alignment.matches, float), _pieces(alignment)
-    there = ~np.isnan(matches)
+    pieces, there = alignment.pieces, alignment.paired
+    matches = np.where(there, alignment.matches, np.nan)
     partner = np.where(there, np.clip(np.round(np.nan_to_num(matches)), 0, len(y.times) - 1), -1).astype(int)
     piece = np.full(len(matches), -1)
     for number, each in enumerate(pieces):
         if each.x is not None and each.y is not None:
             piece[slice(*each.x)] = number
     piece[~there] = -1
-    confidence = getattr(alignment, "confidence", None)
-    verdict = getattr(alignment, "verdict", None)
     back = backwards(partner, piece, len(y.times))
     return Pair(
         x, y, alignment.plan.numpy(), alignment.share.numpy(), matches, partner, back, piece, pieces,
-        None if confidence is None else np.asarray(confidence, float),
-        "" if verdict is None else str(verdict.sentence), "" if verdict is None else str(verdict.kind),
+        alignment.matches, alignment.confidence, alignment.closeness, _verdict(x, y, alignment), alignment.kind,
     )  # fmt: skip
 
 
-def _pieces(alignment: FilmAlignment) -> list[Piece]:
-    whole = [Piece((0, alignment.plan.shape[0]), (0, alignment.plan.shape[1]), None)]
-    return [Piece(each.x, each.y, each.share) for each in getattr(alignment, "pieces", ())] or whole
+def _verdict(x: Recording, y: Recording, alignment: FilmAlignment) -> str:
+    """Whether two films show the same, in one sentence."""
+    if alignment.kind == "none":
+        return f"{x.name} and {y.name} do not seem to show the same thing."
+    both = [piece for piece in alignment.pieces if piece.x is not None and piece.y is not None]
+    if alignment.kind == "match" or not both:
+        where = ""
+    else:
+        parts = [
+            f"{start:.1f} to {end:.1f} s with {there:.1f} to {until:.1f} s"
+            for piece in both
+            for (start, end), (there, until) in [(within(x, piece.x), within(y, piece.y))]  # type: ignore[arg-type]
+        ]
+        where = ": " + ", ".join(parts)
+    if alignment.kind == "unclear":
+        return f"It is not clear whether {x.name} and {y.name} show the same thing{where}."
+    return f"{x.name} and {y.name} match{' in parts' if where else ''}{where}."
 
 
 def backwards(partner: np.ndarray, piece: np.ndarray, m: int) -> np.ndarray:
@@ -121,12 +127,12 @@ def write_pair(outputs: Outputs, pair: Pair, pictures: tuple[Pictures, Pictures]
     x, y = pair.x, pair.y
     spread = _spread(pair.plan, y.times)
     rows = []
-    for k, j in enumerate(pair.partner.tolist()):
-        there = ["", "", ""] if j < 0 else [y.index[j], f"{pair.seconds[k]:.4f}", f"{spread[k]:.4f}"]
-        sure = [] if pair.confidence is None else [f"{pair.confidence[k]:.4f}"]
-        rows.append((x.index[k], f"{x.times[k]:.4f}", *there, *sure))
-    columns = ["frame_x", "seconds_x", "frame_y", "seconds_y", "spread_seconds"]
-    outputs.table(f"{prefix}correspondence.csv", columns + ["confidence"] * (pair.confidence is not None), rows)
+    nearest = y.index[np.clip(np.round(pair.nearest), 0, len(y.times) - 1).astype(int)]
+    for k, (j, seconds, there) in enumerate(zip(nearest, pair.nearest_seconds, pair.partner >= 0, strict=True)):
+        sure = "yes" if there else "no", f"{pair.confidence[k]:.4f}"
+        rows.append((x.index[k], f"{x.times[k]:.4f}", j, f"{seconds:.4f}", f"{spread[k]:.4f}", *sure))
+    columns = ["frame_x", "seconds_x", "frame_y", "seconds_y", "spread_seconds", "partner", "confidence"]
+    outputs.table(f"{prefix}correspondence.csv", columns, rows)
     outputs.arrays(f"{prefix}plan.npz", plan=pair.plan, matches=pair.matches)
     figure = plot_alignment(pair.share, pair.matches, *pictures, names=(x.name, y.name))
     outputs.figure(f"{prefix}alignment.png", figure)
@@ -149,7 +155,7 @@ def write_exports(outputs: Outputs, pair: Pair, prefix: str) -> None:
     outputs.elan(f"{prefix}alignment.eaf", tiers)
 
 
-def _spans(pair: Pair, side: str) -> list[tuple[Piece, tuple[int, int]]]:
+def _spans(pair: Pair, side: str) -> list[tuple[FilmPiece, tuple[int, int]]]:
     """The pieces that a film shows, ``x`` or ``y``, each with its samples there."""
     both = ((piece, getattr(piece, side)) for piece in pair.pieces)
     return [(piece, span) for piece, span in both if span is not None]
@@ -161,7 +167,7 @@ def within(recording: Recording, span: tuple[int, int]) -> tuple[float, float]:
     return float(edges[span[0]]), float(edges[span[1]])
 
 
-def _named(piece: Piece, other: Recording, side: str) -> str:
+def _named(piece: FilmPiece, other: Recording, side: str) -> str:
     there = piece.y if side == "x" else piece.x
     if there is None:
         return f"not in {other.name}"
@@ -179,16 +185,20 @@ def result(pair: Pair) -> dict[str, Any]:
         }
         for piece in pair.pieces
     ]
-    confidence = {} if pair.confidence is None else {"confidence": pair.confidence.round(4)}
     return {
         "x": pair.x.path.name,
         "y": pair.y.path.name,
         "verdict": pair.verdict,
         "kind": pair.kind,
+        "closeness": round(pair.closeness, 3),
         "mean_confidence": pair.sure,
         "offset_seconds": pair.offset,
         "pieces": pieces,
-        "matches": {"seconds_x": pair.x.times.round(4), "seconds_y": pair.seconds.round(4), **confidence},
+        "matches": {
+            "seconds_x": pair.x.times.round(4),
+            "seconds_y": pair.seconds.round(4),
+            "confidence": pair.confidence.round(4),
+        },
     }
 
 

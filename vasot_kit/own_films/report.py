@@ -170,7 +170,7 @@ def _pair_data(pair: Pair) -> dict[str, Any]:
         "back": pair.back.tolist(),
         "piece": pair.piece.tolist(),
         "pieces": [{"x": piece.x, "y": piece.y, "share": piece.share} for piece in pair.pieces],
-        "confidence": None if pair.confidence is None else numbers(pair.confidence, 3),
+        "confidence": numbers(pair.confidence, 3),
         "verdict": pair.verdict,
         "kind": pair.kind,
         "plan": base64.b64encode(plan_picture(pair.plan)).decode(),

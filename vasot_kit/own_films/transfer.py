@@ -35,13 +35,13 @@ class Occurrence(NamedTuple):
     Attributes:
         step: its number among the steps of the labelled film, from 0.
         start, end: its first sample and the one after its last.
-        confidence: the mean over its samples; None where it is not known.
+        confidence: the mean over its samples.
     """
 
     step: int
     start: int
     end: int
-    confidence: float | None
+    confidence: float
 
 
 def transfer_steps(
@@ -137,7 +137,7 @@ def _write(
             times = [each for each in here if each.step == k]
             for each in times:
                 start, end = within(recording, (each.start, each.end))
-                sure = "" if each.confidence is None else f"{each.confidence:.4f}"
+                sure = f"{each.confidence:.4f}"
                 rows.append((recording.name, k + 1, step.name, state[k], f"{start:.4f}", f"{end:.4f}", sure))
             if not times:
                 rows.append((recording.name, k + 1, step.name, state[k], "", "", ""))
@@ -191,7 +191,7 @@ def occurrences(pair: Pair, of_y: np.ndarray) -> list[Occurrence]:
     return [
         Occurrence(
             int(carried[each[0]]), each[0], each[-1] + 1,
-            None if pair.confidence is None else float(pair.confidence[each].mean()),
+            float(pair.confidence[each].mean()),
         )
         for each in samples
     ]  # fmt: skip
