@@ -248,7 +248,7 @@ def align(films: Sequence[Path], out: Path, shown: bool, **options: Any) -> None
 @film_options("motion")
 @open_option
 def transfer(labelled: Path, labels: Path, films: Sequence[Path], out: Path, shown: bool, **options: Any) -> None:
-    """Find the steps of one labelled film in others: done, skipped, repeated.
+    """Find the steps of one labelled film in others, and which are skipped.
 
     LABELS are those of the film LABELLED: a file of ELAN, a table with the columns start, end (seconds) and name, or
     one name per line and frame.
