@@ -89,7 +89,8 @@ def match_all(
 ) -> tuple[list[Recording], list[FilmAlignment]]:
     """Read films and match pairs of them, each given by the places of its X and its Y among the films."""
     kinds = [name.strip() for name in features.split("+")]
-    extractors = [feature_extractor(name, device) for name in kinds if name != Motion.name]
+    made = [feature_extractor(name, device) for name in kinds]  # motion too: the device is checked
+    extractors = [extractor for extractor in made if not isinstance(extractor, Motion)]
     recordings = read_recordings(films, MotionMaps(), fps=fps, progress=progress)
     refuse_still(recordings)
     looks = [read_recordings(films, extractor, fps=fps, progress=progress) for extractor in extractors]
