@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.films.films import cut
@@ -191,3 +192,14 @@ def test_a_damaged_film_leaves_nothing(films: list[Path], tmp_path: Path) -> Non
     with pytest.raises(DataError, match=r"none\.mp4 does not exist"):
         align([films[0], tmp_path / "none.mp4"], tmp_path / "out")
     assert listed(tmp_path) == ["damaged.mp4"]
+
+
+def test_several_features_are_compared_together_and_unknown_ones_refused(films: list[Path], tmp_path: Path) -> None:
+    (both,) = align(films, tmp_path / "both", features="motion + appearance", fps=12.5)
+    (one,) = align(films, tmp_path / "one", features="appearance", fps=12.5)
+    assert both.plan.shape == one.plan.shape and not torch.equal(both.plan, one.plan)
+    with pytest.raises(InputError, match="features are 'colour'; use motion, appearance, network or library:model"):
+        align(films, tmp_path / "none", features="motion+colour")
+    with pytest.raises(InputError, match="device is 'foo', which this machine does not have"):
+        align(films, tmp_path / "none", device="foo")
+    assert not (tmp_path / "none").exists()

@@ -141,6 +141,7 @@ def test_films_of_one_movement_match_and_others_do_not() -> None:
     same, other = match(film, film[::-1][::-1]), match(film, wandering(seed=5))
     assert same.kind == "match" and same.paired.all() and len(same.pieces) == 1
     assert other.closeness < 1 < same.closeness and other.kind in ("none", "unclear")
+    assert same.confidence.min() > 0.9 and other.confidence.mean() < 0.7
 
 
 def test_a_film_is_found_at_half_its_rate() -> None:

@@ -88,14 +88,13 @@ def match_all(
     progress: bool,
 ) -> tuple[list[Recording], list[FilmAlignment]]:
     """Read films and match pairs of them, each given by the places of its X and its Y among the films."""
-    kinds = [name.strip() for name in features.split("+")]
-    made = [feature_extractor(name, device) for name in kinds]  # motion too: the device is checked
-    extractors = [extractor for extractor in made if not isinstance(extractor, Motion)]
+    extractors = {name.strip(): feature_extractor(name.strip(), device) for name in features.split("+")}
+    by_motion = extractors.pop(Motion.name, None) is not None
     recordings = read_recordings(films, MotionMaps(), fps=fps, progress=progress)
     refuse_still(recordings)
-    looks = [read_recordings(films, extractor, fps=fps, progress=progress) for extractor in extractors]
+    looks = [read_recordings(films, extractor, fps=fps, progress=progress) for extractor in extractors.values()]
     described = [
-        _described(recording, [each.features for each in same], fps, Motion.name in kinds, settings)
+        _described(recording, [each.features for each in same], fps, by_motion, settings)
         for recording, *same in zip(recordings, *looks, strict=True)
     ]
     alignments = []

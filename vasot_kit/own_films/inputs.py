@@ -16,6 +16,7 @@ from vasot_kit.films.motion import Motion
 from vasot_kit.films.recordings import FeatureExtractor, Recording
 from vasot_lib.errors import DataError, InputError
 
+PRETRAINED = "network"
 MAX_FRAMES = 2000  # of a film, sampled; a plan between two such films has 4 million entries
 MOST_NAMED = 5  # files that are left out of a folder, in the line that says so
 
@@ -25,7 +26,8 @@ def feature_extractor(name: str, device: str = "cpu") -> FeatureExtractor:
 
     Args:
         name: ``motion`` (what moves where, to align films of one take or one movement), ``appearance`` (the colours in
-            each part of the picture, to segment films of a fixed camera), or a frozen network such as
+            each part of the picture, to segment films of a fixed camera), ``network`` (a small one with weights from
+            ImageNet, 17 MB that pip brings once), or a frozen network such as
             ``torchvision:resnet50``, see :class:`vasot_kit.films.backbones.Backbone`.
         device: where a network runs.
 
@@ -37,10 +39,16 @@ def feature_extractor(name: str, device: str = "cpu") -> FeatureExtractor:
     own: dict[str, FeatureExtractor] = {"appearance": Appearance(), "motion": Motion()}
     if name in own:
         return own[name]
-    if ":" not in name:
-        raise InputError(f"features are {name!r}; use motion, appearance or library:model, e.g. torchvision:resnet50")
+    if name != PRETRAINED and ":" not in name:
+        raise InputError(
+            f"features are {name!r}; use motion, appearance, network or library:model, e.g. torchvision:resnet50"
+        )
     from vasot_kit.films.backbones import Backbone
 
+    if name == PRETRAINED:
+        from vasot_kit.own_films.pretrained import NETWORK, weights_file
+
+        name = f"timm:{NETWORK}@{weights_file()}"
     return Backbone(name, device)
 
 

@@ -29,7 +29,7 @@ LEAST = 1e-3  # mean distance; films whose moments all look the same have no dis
 CLOSE = 5.0  # percentile of the distances of all pairs of moments that stands for a very close pair
 # A pair of films is called a match from the first value of `closeness` on, and no match below the second; see
 # docs/own_recordings.md for how often that is right.
-MATCH, NO_MATCH = 1.05, 0.6
+MATCH, NO_MATCH = 1.1, 0.6
 SHORTEST = 3  # frames; a shorter run without partners belongs to its neighbours
 
 
@@ -78,7 +78,8 @@ class FilmAlignment(NamedTuple):
             get if the films had nothing to do with each other.
         matches: (N,) for each frame of X its frame of Y, fractional and increasing. A frame without a partner lies
             between the matches of its neighbours.
-        confidence: (N,) probability that a frame of X has a partner.
+        confidence: (N,) probability that a frame of X has a partner, times how clear it is that the films show the same:
+            0 for ``closeness`` below which they do not seem to, and 1 from where they are called a match.
         pieces: what both films show and what only one does, in order.
         closeness: how near pairs of the path are, between 0, as far apart as two moments are in the mean, and 1, as
             near as the nearest twentieth of all pairs of moments; above 1 for films of one event.
@@ -200,7 +201,7 @@ def match_films(x: FilmDescription, y: FilmDescription, settings: MatchingSettin
     kind = _kind(closeness, pieces)
     return FilmAlignment(
         torch.from_numpy(framed).float(), torch.from_numpy(framed / np.outer(x.mass, y.mass)).float(), matches,
-        sure_x, pieces, closeness, kind,
+        sure_x * np.clip((closeness - NO_MATCH) / (MATCH - NO_MATCH), 0, 1), pieces, closeness, kind,
     )  # fmt: skip
 
 

@@ -94,7 +94,7 @@ def _verdict(x: Recording, y: Recording, alignment: FilmAlignment) -> str:
     if alignment.kind == "none":
         return f"{x.name} and {y.name} do not seem to show the same thing."
     both = [piece for piece in alignment.pieces if piece.x is not None and piece.y is not None]
-    if alignment.kind == "match" or not both:
+    if len(both) in (0, len(alignment.pieces)):
         where = ""
     else:
         parts = [
