@@ -336,7 +336,11 @@ def test_features_hands_on_its_folder_and_options(called: dict[str, Any]) -> Non
     [
         (["align", "one.mp4"], 2, "1 film was given; an alignment takes at least two"),
         (["align", "one.mp4", "none.mp4"], 1, "none.mp4 does not exist; check the path"),
-        (["align", "one.mp4", "one.mp4", "--features", "clip"], 2, "features are 'clip'; use motion, appearance, network or"),
+        (
+            ["align", "one.mp4", "one.mp4", "--features", "clip"],
+            2,
+            "features are 'clip'; use motion, appearance, net",
+        ),
         (["align", "one.mp4", "one.mp4", "--fps", "0"], 2, "fps is 0.0; give a positive number"),
         (["align", "one.mp4", "one.mp4", "--device", "foo"], 2, "device is 'foo', which this machine does not have"),
         (["segment", ".", "--actions", "3", "--device", "foo"], 2, "device is 'foo', which this machine does not"),

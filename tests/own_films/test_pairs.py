@@ -92,13 +92,14 @@ def test_table_and_result_tell_frames_without_a_partner(pair: Pair, tmp_path: Pa
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        ("match", "a and b match."),
         ("unclear", f"It is not clear whether a and b show the same thing{SAID[SAID.index(':') :]}"),
         ("none", "a and b do not seem to show the same thing."),
     ],
 )
 def test_the_verdict_is_a_sentence(films: list[Recording], kind: str, says: str) -> None:
     assert pair_of(films[0], films[1], FOUND._replace(kind=kind)).verdict == says
+    whole = FOUND._replace(kind="match", pieces=(FilmPiece((0, 10), (0, 9), 0.9),))
+    assert pair_of(films[0], films[1], whole).verdict == "a and b match."
 
 
 def test_pieces_go_to_elan_and_chapters(pair: Pair, tmp_path: Path) -> None:

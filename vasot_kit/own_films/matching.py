@@ -78,11 +78,11 @@ class FilmAlignment(NamedTuple):
             get if the films had nothing to do with each other.
         matches: (N,) for each frame of X its frame of Y, fractional and increasing. A frame without a partner lies
             between the matches of its neighbours.
-        confidence: (N,) probability that a frame of X has a partner, times how clear it is that the films show the same:
-            0 for ``closeness`` below which they do not seem to, and 1 from where they are called a match.
+        confidence: (N,) probability that a frame of X has a partner, times how clear it is that the films show the
+            same: 0 where they do not seem to, and 1 where they are called a match.
         pieces: what both films show and what only one does, in order.
-        closeness: how near pairs of the path are, between 0, as far apart as two moments are in the mean, and 1, as
-            near as the nearest twentieth of all pairs of moments; above 1 for films of one event.
+        closeness: how near the pairs of the path are in their motion: 0 is the mean distance of all pairs of moments, 1
+            that of the nearest twentieth; above 1 for films of one event.
         kind: ``match`` where both films show the same from start to end, ``part`` where parts of them do, ``unclear``,
             or ``none``.
     """
@@ -110,12 +110,14 @@ class FilmDescription(NamedTuple):
 
     Attributes:
         moments: (K,) the frames, fractional and increasing.
-        tables: features of the moments, (K, D) each; all tables count the same.
+        tables: features of the moments that films are matched by, (K, D) each; all tables count the same.
+        motion: the tables of motion, by which it is judged whether films match.
         mass: (N,) how much moves in each frame, of sum 1.
     """
 
     moments: np.ndarray
     tables: tuple[Tensor, ...]
+    motion: tuple[Tensor, ...]
     mass: np.ndarray
 
 
@@ -144,12 +146,12 @@ def describe_film(
     moved = (1 + REST) * table[:, 0].astype(float) - REST  # in multiples of the mean
     mass = np.maximum(moved, 0) + settings.still + 1e-9
     moments = _moments(mass)
-    tables = []
-    if by_motion:
-        tables += [_at(torch.from_numpy(table[:, 1:]), moments)]
-        tables += [torch.from_numpy(motion_features(time_warped(maps, moments), fps)[:, 1:])]
-    tables += [_at(standardise(features), moments) for features in looks]
-    return FilmDescription(moments, tuple(tables), mass / mass.sum())
+    motion = (
+        _at(torch.from_numpy(table[:, 1:]), moments),
+        torch.from_numpy(motion_features(time_warped(maps, moments), fps)[:, 1:]),
+    )
+    others = tuple(_at(standardise(features), moments) for features in looks)
+    return FilmDescription(moments, (*motion, *others) if by_motion else others, motion, mass / mass.sum())
 
 
 def _moments(mass: np.ndarray) -> np.ndarray:
@@ -176,8 +178,7 @@ def match_films(x: FilmDescription, y: FilmDescription, settings: MatchingSettin
         settings: the weights.
     """
     settings = settings or MatchingSettings()
-    apart = [1 - normalize(a, dim=1) @ normalize(b, dim=1).T for a, b in zip(x.tables, y.tables, strict=True)]
-    cost = torch.stack([table / table.mean().clamp_min(LEAST) for table in apart]).mean(0)
+    cost = _distances(x.tables, y.tables)
     k, width = cost.shape
     windows = Near(max(settings.radius, 1 / k)), Far(max(settings.radius, 1 / width))
     solved = solve(
@@ -193,16 +194,26 @@ def match_films(x: FilmDescription, y: FilmDescription, settings: MatchingSettin
     sure_x = np.interp(at_x, np.arange(k), path.paired_x)
     sure_y = np.interp(at_y, np.arange(width), path.paired_y)
     framed = _on_frames(_on_frames(plan, y.moments, m).T, x.moments, n).T
-    distance = cost.double().numpy()
-    near = float((distance * path.pairs).sum() / path.pairs.sum())
-    closest = float(np.percentile(distance, CLOSE))
-    closeness = (distance.mean() - near) / max(distance.mean() - closest, 1e-9)
+    closeness = _closeness(_distances(x.motion, y.motion).double().numpy(), path.pairs)
     pieces = _pieces(matches, sure_x, sure_y)
     kind = _kind(closeness, pieces)
     return FilmAlignment(
         torch.from_numpy(framed).float(), torch.from_numpy(framed / np.outer(x.mass, y.mass)).float(), matches,
         sure_x * np.clip((closeness - NO_MATCH) / (MATCH - NO_MATCH), 0, 1), pieces, closeness, kind,
     )  # fmt: skip
+
+
+def _distances(x: Sequence[Tensor], y: Sequence[Tensor]) -> Tensor:
+    """(K, L) cosine distances of two films, each table in multiples of its mean, and the mean of all tables."""
+    apart = [1 - normalize(a, dim=1) @ normalize(b, dim=1).T for a, b in zip(x, y, strict=True)]
+    return torch.stack([table / table.mean().clamp_min(LEAST) for table in apart]).mean(0)
+
+
+def _closeness(distance: np.ndarray, pairs: np.ndarray) -> float:
+    """See :class:`FilmAlignment`; ``pairs`` are the (K, L) probabilities that two moments are paired."""
+    near = float((distance * pairs).sum() / pairs.sum())
+    closest = float(np.percentile(distance, CLOSE))
+    return float((distance.mean() - near) / max(distance.mean() - closest, LEAST))
 
 
 def _kind(closeness: float, pieces: Sequence[FilmPiece]) -> str:
