@@ -104,7 +104,7 @@ def _verdict(x: Recording, y: Recording, alignment: FilmAlignment) -> str:
         ]
         where = ": " + ", ".join(parts)
     if alignment.kind == "unclear":
-        return f"It is not clear whether {x.name} and {y.name} show the same thing{where}."
+        return f"From motion alone it is not clear whether {x.name} and {y.name} show the same thing{where}."
     return f"{x.name} and {y.name} match{' in parts' if where else ''}{where}."
 
 
