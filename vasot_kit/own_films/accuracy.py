@@ -15,6 +15,7 @@ from vasot_kit.films.copies import TimeWarp, altered_copy, tempo_warp
 from vasot_kit.films.motion import motion_features, motion_maps
 from vasot_kit.own_films.matching import FilmDescription, MatchingSettings, describe_film, match_films
 from vasot_lib.data import Dataset, Video
+from vasot_lib.data.video import standardise
 from vasot_lib.evaluation import straight_line
 from vasot_lib.paths import dtw
 from vasot_lib.training import fit
@@ -136,7 +137,7 @@ def _trained(x: FilmMotion, y: FilmMotion, seed: int) -> np.ndarray:
     model = build(config, data)
     fit(model, data, config.training, progress=False)
     first, second = (
-        describe_film(film.maps, film.fps, [model.embed(video)], by_motion=False)
+        describe_film(film.maps, film.fps, [standardise(model.embed(video))], by_motion=False)
         for film, video in zip((x, y), data.videos, strict=True)
     )
     return match_films(first, second).matches

@@ -21,7 +21,6 @@ from torch.nn.functional import normalize
 from vasot_kit.films.motion import REST, motion_features, time_warped
 from vasot_kit.own_films.pairing import PathPrices, paired_path
 from vasot_lib.checks import NotNegativeWeight, Positive, Radius, Share, Weight, check_fields
-from vasot_lib.data.video import standardise
 from vasot_lib.transport import Far, Near, solve
 
 FEWEST = 8  # moments of a film
@@ -137,7 +136,7 @@ def describe_film(
     Args:
         maps: (N, h, w) how much moves in each cell of the picture, see :mod:`vasot_kit.films.motion`; N >= 2.
         fps: frames per second.
-        looks: tables of other features of the frames, (N, D) each; they are standardised.
+        looks: tables of other features of the frames, (N, D) each; the mean of a film is taken away from each.
         by_motion: whether motion is compared; otherwise it only says at which moments the features are.
         settings: of which ``still`` is used.
     """
@@ -150,7 +149,8 @@ def describe_film(
         _at(torch.from_numpy(table[:, 1:]), moments),
         torch.from_numpy(motion_features(time_warped(maps, moments), fps)[:, 1:]),
     )
-    others = tuple(_at(standardise(features), moments) for features in looks)
+    # Not scaled: a colour or channel that hardly changes in a film would count as much as what does.
+    others = tuple(_at(features - features.mean(0), moments) for features in looks)
     return FilmDescription(moments, (*motion, *others) if by_motion else others, motion, mass / mass.sum())
 
 
