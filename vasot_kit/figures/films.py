@@ -128,7 +128,8 @@ def plot_alignment(
 
 
 def plot_clock(motion: Mapping[str, ArrayLike], fps: float) -> Figure:
-    """How much moves in each frame of films, and the share of the motion so far, on which the temporal prior runs.
+    """How much moves in each frame of films, and the share of the motion so far, at even steps of which films
+    are compared.
 
     Args:
         motion: name of the film -> (N,) how much moves in each frame.

@@ -34,7 +34,8 @@ SHORTEST = 3  # frames; a shorter run without partners belongs to its neighbours
 
 @dataclass(frozen=True)
 class MatchingSettings:
-    """The weights of the matching of two films; the defaults are the kit's, chosen on generated films.
+    """The weights of the matching of two films; the defaults are the kit's, chosen on generated films and on
+    cameras of pose2sim.
 
     Attributes:
         alpha, radius, epsilon: as in :class:`vasot_lib.transport.Alignment`. Where the radius covers less than one

@@ -92,20 +92,16 @@ class Visits(NamedTuple):
     last: np.ndarray
 
 
-def paired_path(
-    plan: ArrayLike, mass_x: ArrayLike | None = None, mass_y: ArrayLike | None = None, prices: PathPrices | None = None
-) -> PairedPath:
+def paired_path(plan: ArrayLike, prices: PathPrices | None = None) -> PairedPath:
     """Pair the frames of two recordings in order, with frames that have no partner between, before and after.
 
     Args:
-        plan: (N, M) transport plan; with relaxed marginals it gives frames without a partner little mass.
-        mass_x: (N,) row masses that the plan was solved with; uniform where None.
-        mass_y: (M,) column masses.
+        plan: (N, M) transport plan whose rows, and whose columns, have equal masses; with relaxed marginals it gives
+            frames without a partner little mass.
         prices: what gaps and ends cost.
 
     Raises:
-        InputError: not a matrix of at least 2 x 2 finite entries >= 0, all of them 0, or masses that are not positive
-            or of another length.
+        InputError: not a matrix of at least 2 x 2 finite entries >= 0, or all of them 0.
 
     >>> plan = np.kron(np.eye(3), np.eye(30))[:30, :60] / 30  # the 30 frames of X are the first 30 of 60 frames of Y
     >>> found = paired_path(plan)
@@ -117,8 +113,7 @@ def paired_path(
         raise InputError(f"the plan has shape {matrix.shape}; expected (N, M), at least 2 x 2, finite and not negative")
     if not matrix.any():
         raise InputError("the plan is 0 everywhere; check the transport that it came from")
-    p, q = _mass("mass_x", mass_x, matrix.shape[0]), _mass("mass_y", mass_y, matrix.shape[1])
-    gains = np.minimum(np.log(matrix / (p[:, None] * q) + FLOOR), prices.most)
+    gains = np.minimum(np.log(matrix.size * matrix + FLOOR), prices.most)
     given = np.array([prices.gap, prices.gap_frame, prices.end, prices.end_frame])
     sums, total = _forward(prices.weight * gains, given)
     return _means(Visits(*_backward(prices.weight * gains, given, sums, total)))
@@ -148,16 +143,6 @@ def _before(first: np.ndarray) -> np.ndarray:
     later = np.zeros_like(ahead)
     later[:-1] = np.cumsum(ahead[:0:-1], axis=0)[::-1]
     return (later * np.maximum(rows + np.arange(-n, m), 0)).sum(1)
-
-
-def _mass(name: str, given: ArrayLike | None, n: int) -> np.ndarray:
-    """The (n,) given masses, or uniform ones."""
-    if given is None:
-        return np.full(n, 1 / n)
-    mass = table(name, given)
-    if mass.shape != (n,) or not ((mass > 0) & np.isfinite(mass)).all():
-        raise InputError(f"{name} has shape {mass.shape}; expected ({n},) positive numbers")
-    return mass
 
 
 # A path is in one of three states: it has just paired row i with column j (0), or it has skipped row i after pairing
