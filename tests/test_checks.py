@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from vasot_kit.experiments.config import Encoder, Pixels
+from vasot_kit.methods import METHODS
 from vasot_lib.checks import Count, NotNegative, Positive, Range, Share, check_fields, check_value, field_types
 from vasot_lib.data import Context
 from vasot_lib.errors import InputError
-from vasot_lib.methods import METHODS
 from vasot_lib.training import TrainingSettings
 
 Colour = Literal["red", "green"]

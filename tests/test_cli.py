@@ -15,12 +15,12 @@ from tests.films.films import make_folder, record
 from vasot_kit import cli
 from vasot_kit.cli import main
 from vasot_kit.datasets.registry import DATASETS
+from vasot_kit.methods import METHODS
 from vasot_kit.own_films import align, features, segment, transfer
 from vasot_kit.runs import notebook as runner
 from vasot_kit.tables import report
 from vasot_lib import __version__
 from vasot_lib.errors import DataError
-from vasot_lib.methods import METHODS
 
 COMMANDS = ("run", "sweep", "train", "align", "segment", "features", "data", "methods", "bench", "new", "tutorial")
 

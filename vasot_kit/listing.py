@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vasot_kit.datasets.registry import DATASETS, Entry, data_root, find_entry, load_dataset
-from vasot_lib.methods import METHODS
+from vasot_kit.methods import METHODS
 
 WIDTH = 120  # columns of a terminal that every line fits into
 JSON_FACTS = ("name", "title", "videos", "frames", "n_actions", "activities", "dim", "licence", "command")

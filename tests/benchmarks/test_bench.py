@@ -18,7 +18,7 @@ from vasot_kit.benchmarks.solver import ACTIONS, FRAMES, bench_solver, pair_cost
 from vasot_kit.benchmarks.timing import Measurement, interleaved_times, peak_memory
 from vasot_kit.benchmarks.training import bench_training, step_costs
 from vasot_kit.cli import main
-from vasot_lib.methods import METHODS
+from vasot_kit.methods import METHODS
 from vasot_lib.transport import solve
 
 

@@ -9,9 +9,9 @@ import pytest
 from vasot_kit.datasets.registry import DATASETS
 from vasot_kit.experiments.config import Pixels, build, known_parameters, make_config
 from vasot_kit.experiments.presets import PRESETS, trains_on_pixels
+from vasot_kit.methods import METHODS
 from vasot_lib.data import toy
 from vasot_lib.errors import InputError
-from vasot_lib.methods import METHODS
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.fuzz.conftest import attempt, inputs, odd, odd_size, usually
 from tests.fuzz.test_solve import random
 from vasot_kit.experiments.config import Encoder, build, known_parameters, make_config
+from vasot_kit.methods import METHODS
 from vasot_lib.data import Dataset, Video, toy
-from vasot_lib.methods import METHODS
 
 TOY = toy(n_videos=2)
 names = usually(st.sampled_from(["toy", "mocap6", "hapt", "breakfast/coffee", "penn_action/squats"]))

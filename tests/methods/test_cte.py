@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.evaluate import evaluate
+from vasot_kit.methods import METHODS
+from vasot_kit.methods.cte import CTE, TemporalEmbedding
 from vasot_lib.data import Batch, Dataset, Video, collate, toy
 from vasot_lib.errors import InputError
-from vasot_lib.methods import METHODS
-from vasot_lib.methods.compared.cte import CTE, TemporalEmbedding
 from vasot_lib.training import fit, load_checkpoint
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from vasot_kit.methods.gtcc import GTCC, Gate, MultiCycleBack, fit_mixture, one_sided_window
 from vasot_lib.data import Batch
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
-from vasot_lib.methods.compared.gtcc import GTCC, Gate, MultiCycleBack, fit_mixture, one_sided_window
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -9,10 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from vasot_kit.methods.lav import LAV, TimeWarping
 from vasot_lib.data import Batch, Dataset, collate, toy
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
-from vasot_lib.methods.compared.lav import LAV, TimeWarping
 
 WIDTH = 9
 

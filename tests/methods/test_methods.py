@@ -7,10 +7,11 @@ import torch
 
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.evaluate import evaluate
+from vasot_kit.methods import METHODS, find_method
 from vasot_lib.data import Batch, Dataset, Video, collate, epoch_batch_parts, toy
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
-from vasot_lib.methods import METHODS, ActionEmbeddings, Method, find_method
+from vasot_lib.methods import ActionEmbeddings, Method
 from vasot_lib.methods.vasot import UNCERTAINTY_SCALE
 from vasot_lib.training import fit
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from vasot_kit.methods.tcc import TCC, CycleBack
 from vasot_lib.data import Batch
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
-from vasot_lib.methods.compared.tcc import TCC, CycleBack
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -9,11 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from vasot_kit.methods.tot import TOT, OnlineClustering, TemporalTransport, temporal_coherence
 from vasot_lib.data import Dataset, Video, collate, toy
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
 from vasot_lib.evaluation import score_segmentation
-from vasot_lib.methods.compared.tot import TOT, OnlineClustering, TemporalTransport, temporal_coherence
 from vasot_lib.training import TrainingSettings, fit
 
 

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-import vasot_lib.methods.compared.tw_finch as module
+import vasot_kit.methods.tw_finch as module
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.evaluate import evaluate
+from vasot_kit.methods import METHODS
+from vasot_kit.methods.tw_finch import TWFinch, temporal_clusters
 from vasot_kit.tables.scores import PER_VIDEO
 from vasot_lib.data import Dataset, Video, collate, toy
 from vasot_lib.errors import InputError
-from vasot_lib.methods import METHODS, Method
-from vasot_lib.methods.compared.tw_finch import TWFinch, temporal_clusters
+from vasot_lib.methods import Method
 from vasot_lib.training import fit
 
 Groups = list[list[int]]

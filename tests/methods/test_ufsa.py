@@ -9,12 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vasot_lib.data import Dataset, Video, collate, toy
-from vasot_lib.encoders import MLPEncoder
-from vasot_lib.errors import InputError
-from vasot_lib.evaluation import score_segmentation
-from vasot_lib.losses import matching_loss
-from vasot_lib.methods.compared.ufsa import (
+from vasot_kit.methods.ufsa import (
     UFSA,
     FrameToSegment,
     TranscriptDecoder,
@@ -22,6 +17,11 @@ from vasot_lib.methods.compared.ufsa import (
     transcript,
     transcript_loss,
 )
+from vasot_lib.data import Dataset, Video, collate, toy
+from vasot_lib.encoders import MLPEncoder
+from vasot_lib.errors import InputError
+from vasot_lib.evaluation import score_segmentation
+from vasot_lib.losses import matching_loss
 from vasot_lib.training import TrainingSettings, fit
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from vasot_kit.methods.vava import VAVA, PriorTransport
 from vasot_lib.data import Batch, Dataset, toy
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
-from vasot_lib.methods.compared.vava import VAVA, PriorTransport
 
 WIDTH = 8
 STEP = 400

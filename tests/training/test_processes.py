@@ -15,10 +15,11 @@ import pytest
 import torch
 
 from vasot_kit.experiments.config import Config, build, make_config
+from vasot_kit.methods import METHODS
 from vasot_kit.runs.training import Training, train_and_score
 from vasot_lib.data import Dataset, collate, epoch_batch_parts, toy
 from vasot_lib.errors import DataError, InputError
-from vasot_lib.methods import METHODS, Method
+from vasot_lib.methods import Method
 from vasot_lib.training import History, fit, is_first_process
 
 ROOT = Path(__file__).parents[2]

@@ -15,9 +15,10 @@ import torch
 from safetensors.torch import save_file
 
 from vasot_kit.experiments.config import Config, build, make_config, with_overrides
+from vasot_kit.methods import METHODS
 from vasot_lib.data import Dataset, toy
 from vasot_lib.errors import DataError, InputError
-from vasot_lib.methods import METHODS, Method
+from vasot_lib.methods import Method
 from vasot_lib.training import History, TrainingSettings, fit, load_checkpoint
 from vasot_lib.transport import Alignment, Segmentation
 

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from vasot_kit.benchmarks.timing import Measurement, interleaved_times, peak_memory
 from vasot_kit.datasets import load_dataset
 from vasot_kit.experiments.config import build, make_config
+from vasot_kit.methods import METHODS, find_method
 from vasot_lib.data import Batch
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import DataError
-from vasot_lib.methods import METHODS, Method, find_method
+from vasot_lib.methods import Method
 from vasot_lib.training import fit
 
 FRAMES, FEATURES, ACTIONS = 256, 64, 10

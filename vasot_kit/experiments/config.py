@@ -12,11 +12,12 @@ import torch
 from vasot_kit.experiments.auto import auto_radii
 from vasot_kit.experiments.presets import preset_values, trains_on_pixels
 from vasot_kit.experiments.restarts import restarts
+from vasot_kit.methods import find_method
 from vasot_lib.checks import Count, Range, check_fields, check_value, field_types
 from vasot_lib.data import Dataset
 from vasot_lib.encoders import MLPEncoder, PixelEncoder
 from vasot_lib.errors import InputError, unknown_name
-from vasot_lib.methods import Method, find_method
+from vasot_lib.methods import Method
 from vasot_lib.training import TrainingSettings
 
 

@@ -25,8 +25,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from vasot_kit.methods import find_method
 from vasot_lib.errors import unknown_name
-from vasot_lib.methods import find_method
 
 PRESETS = ("paper", "release", "kit", "auto")
 

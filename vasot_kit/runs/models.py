@@ -17,12 +17,13 @@ from safetensors import SafetensorError, safe_open
 
 from vasot_kit.experiments.config import Config, Encoder, Pixels, new_method, with_overrides
 from vasot_kit.experiments.presets import ALIGNMENT_PREFIX, SEGMENTATION_PREFIX
+from vasot_kit.methods import find_method
 from vasot_kit.runs.records import to_json, write_text
 from vasot_lib.data import Dataset
 from vasot_lib.data.video import Scaling
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.evaluation import hungarian
-from vasot_lib.methods import Method, find_method
+from vasot_lib.methods import Method
 from vasot_lib.training import TrainingSettings, load_checkpoint
 
 WEIGHTS = "weights.safetensors"

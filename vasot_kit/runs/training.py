@@ -25,12 +25,12 @@ from vasot_kit.experiments.auto import well_scaled
 from vasot_kit.experiments.config import Config, build, make_config
 from vasot_kit.experiments.defects import with_defect
 from vasot_kit.experiments.evaluate import Scores, baseline_rows, by_activity, evaluate
+from vasot_kit.methods import find_method
 from vasot_kit.runs.engine import Run, held, once
 from vasot_kit.runs.models import WEIGHTS, Inputs, how_described, name_actions, write_model
 from vasot_kit.runs.records import read_metrics, record, to_json, versions
 from vasot_lib.data import Dataset, n_batches
 from vasot_lib.errors import InputError
-from vasot_lib.methods import find_method
 from vasot_lib.training import History, fit, is_first_process
 
 BASELINES = "baselines"  # the method of a training that scores all answers that need no learning

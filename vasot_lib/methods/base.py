@@ -23,7 +23,7 @@ class Method(nn.Module):
     """A model that is trained on a loss and then embeds, aligns or segments videos.
 
     A new method is one file: a frozen dataclass of hyper-parameters, and a subclass that names it in ``Hyper`` and
-    defines ``loss_terms``. It is registered in ``vasot_lib.methods.METHODS``, its presets in
+    defines ``loss_terms``. It is registered in ``vasot_kit.methods.METHODS``, its presets in
     ``vasot_kit.experiments.presets``.
 
     Attributes:

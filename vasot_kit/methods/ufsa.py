@@ -29,11 +29,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vasot_kit.methods.tot import TOT, TemporalTransport
 from vasot_lib.checks import Count, NotNegative, Positive, Range, check_fields
 from vasot_lib.data import Batch
 from vasot_lib.encoders import Encoder
 from vasot_lib.losses import matching_loss
-from vasot_lib.methods.compared.tot import TOT, TemporalTransport
 
 DECODER_WIDTH = 2048  # hidden width of the decoder's feed-forward layers, as in the release
 

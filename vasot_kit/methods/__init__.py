@@ -1,0 +1,31 @@
+"""All methods by name: the three of the paper (``vasot_lib.methods``), and here one file for each compared method."""
+
+from vasot_kit.methods.cte import CTE
+from vasot_kit.methods.gtcc import GTCC
+from vasot_kit.methods.lav import LAV
+from vasot_kit.methods.tcc import TCC
+from vasot_kit.methods.tot import TOT
+from vasot_kit.methods.tw_finch import TWFinch
+from vasot_kit.methods.ufsa import UFSA
+from vasot_kit.methods.vava import VAVA
+from vasot_lib.errors import unknown_name
+from vasot_lib.methods import ASOT, VAOT, VASOT, Method
+
+# In the order of result tables: first the joint method, then those for alignment, then those for segmentation.
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (VASOT, VAOT, TCC, LAV, VAVA, GTCC, ASOT, TOT, UFSA, CTE, TWFinch)
+}
+
+
+def find_method(name: str) -> type[Method]:
+    """The class behind a method's name.
+
+    Raises:
+        InputError: no such method; the message lists the known ones.
+    """
+    if name not in METHODS:
+        raise unknown_name("method", name, METHODS)
+    return METHODS[name]
+
+
+__all__ = ["CTE", "GTCC", "LAV", "METHODS", "TCC", "TOT", "UFSA", "VAVA", "TWFinch", "find_method"]
