@@ -111,7 +111,7 @@ def fit(
     dataset = dataset.train_part
     fabric = _fabric(method, settings)
     method.train()
-    optimiser = torch.optim.Adam(method.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    optimiser = torch.optim.Adam(method.parameter_groups(settings.lr), weight_decay=settings.weight_decay)
     history: History = []
     fingerprint = _fingerprint(method, dataset, settings)
     if fabric.is_global_zero:

@@ -104,10 +104,9 @@ def test_a_task_that_a_method_is_not_made_for_is_refused(name: str, wrong: str, 
 
 
 def test_unknown_method_lists_the_known_ones() -> None:
-    with pytest.raises(
-        InputError, match=r"unknown method 'vasto' \(did you mean 'vasot'\?\); known: asot, cte, gtcc, lav, tcc, tot"
-    ):
+    with pytest.raises(InputError) as refusal:
         find_method("vasto")
+    assert str(refusal.value) == f"unknown method 'vasto' (did you mean 'vasot'?); known: {', '.join(sorted(METHODS))}"
 
 
 def test_vasot_is_the_weighted_sum_of_both_losses(dataset: Dataset) -> None:

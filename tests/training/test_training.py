@@ -24,7 +24,9 @@ from vasot_lib.transport import Alignment, Segmentation
 
 
 def config(method: str = "vasot", epochs: int = 3, seed: int = 0) -> Config:
-    overrides = {"training.frames": 48, "training.batch_size": 4}
+    overrides: dict[str, object] = {"training.frames": 48, "training.batch_size": 4}
+    if method == "peot":
+        overrides["hyper.transport.radius"] = 0.04  # its own reaches no neighbour in 48 frames
     return make_config("toy", method, "paper", epochs=epochs, seed=seed, overrides=overrides)
 
 

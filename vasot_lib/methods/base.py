@@ -69,6 +69,13 @@ class Method(nn.Module):
             generator: source of all random numbers.
         """
 
+    def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
+        """Groups of parameters for the optimiser, each with its learning rate; by default one group of all at ``lr``.
+
+        Together the groups hold every parameter once.
+        """
+        return [{"params": list(self.parameters()), "lr": lr}]
+
     def finalise(self, dataset: Dataset, generator: torch.Generator) -> None:
         """Fit what needs the trained embeddings, such as CTE's Gaussian of each action, and keep it in buffers.
 
