@@ -129,7 +129,7 @@ KIT_ROWS = {
 AUTO_RHO = 0.35
 
 # Prefix of the dotted names of each term's hyper-parameters, by method.
-SEGMENTATION_PREFIX = {"asot": "hyper.", "peot": "hyper.", "vasot": "hyper.segmentation."}
+SEGMENTATION_PREFIX = {"asot": "hyper.", "peot": "hyper.", "clot": "hyper.", "vasot": "hyper.segmentation."}
 ALIGNMENT_PREFIX = {"vaot": "hyper.", "vasot": "hyper.alignment."}
 
 
@@ -163,7 +163,11 @@ PUBLISHED_METHODS = {
 METHOD_VALUES: dict[str, dict[str, MethodValues]] = {
     "paper": PUBLISHED_METHODS,
     # TOT's release freezes the prototypes for 4000 steps, which is longer than any training here.
-    "release": {**PUBLISHED_METHODS, "tot": MethodValues({"hyper.frozen": 10**6})},
+    "release": {
+        **PUBLISHED_METHODS,
+        "tot": MethodValues({"hyper.frozen": 10**6}),
+        "clot": MethodValues({"hyper.cost": "release", "hyper.dispatch": "release"}),
+    },
     # Every method was measured at a grid of 12 settings and at 4 to 12 more around the best of these, with two seeds
     # each on toy and on mocap6; VASOT at 40 settings in all. Kept was the best mean over both data sets, of Acc@0.1 and
     # AP@5 for alignment, or of MoF, F1 and mIoU for segmentation. For UFSA, whose grid went up to three times the

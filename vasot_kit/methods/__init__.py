@@ -1,5 +1,6 @@
 """All methods by name: the three of the paper (``vasot_lib.methods``), and here one file for each compared method."""
 
+from vasot_kit.methods.clot import CLOT
 from vasot_kit.methods.cte import CTE
 from vasot_kit.methods.gtcc import GTCC
 from vasot_kit.methods.lav import LAV
@@ -14,7 +15,7 @@ from vasot_lib.methods import ASOT, VAOT, VASOT, Method
 
 # In the order of result tables: first the joint method, then those for alignment, then those for segmentation.
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (VASOT, VAOT, TCC, LAV, VAVA, GTCC, ASOT, PEOT, TOT, UFSA, CTE, TWFinch)
+    method.name: method for method in (VASOT, VAOT, TCC, LAV, VAVA, GTCC, ASOT, PEOT, CLOT, TOT, UFSA, CTE, TWFinch)
 }
 
 
@@ -29,4 +30,4 @@ def find_method(name: str) -> type[Method]:
     return METHODS[name]
 
 
-__all__ = ["CTE", "GTCC", "LAV", "METHODS", "PEOT", "TCC", "TOT", "UFSA", "VAVA", "TWFinch", "find_method"]
+__all__ = ["CLOT", "CTE", "GTCC", "LAV", "METHODS", "PEOT", "TCC", "TOT", "UFSA", "VAVA", "TWFinch", "find_method"]
