@@ -60,6 +60,7 @@ def test_a_row_is_what_the_library_computes_and_is_found_again(tmp_path: Path, m
     [
         ("vasot_lib/transport/cost.py", True),
         ("vasot_kit/experiments/evaluate.py", True),
+        ("vasot_kit/methods/tot.py", True),
         ("vasot_kit/runs/training.py", True),
         ("vasot_kit/figures/plans.py", False),
     ],

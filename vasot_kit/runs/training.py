@@ -37,7 +37,7 @@ BASELINES = "baselines"  # the method of a training that scores all answers that
 METER = ("mean_cosine", "effective_rank")
 ROOT = Path(__file__).resolve().parents[2]
 # The rooms of the kit that scores come from, besides the whole library: this file too, which trains and scores.
-KIT = ("datasets", "experiments", "films", "runs")
+KIT = ("datasets", "experiments", "films", "methods", "runs")
 
 
 @dataclass(frozen=True)
