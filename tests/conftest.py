@@ -50,7 +50,7 @@ SLOW = {
     "tests/training": "processes start, and are killed",
     "tests/films": "films are encoded and decoded",
     "tests/own_films": "films are encoded, decoded and aligned",
-    "tests/explorers": "every picture is drawn twice",
+    "tests/explorers": "scripts run in node, still pictures are drawn",
     "tests/tables/test_report.py": "notebooks run",
     "tests/transport/test_fused_gpu.py": "kernels run in Triton's interpreter",
     "tests/transport/test_gpu_graphs.py": "kernels run in Triton's interpreter",

@@ -265,14 +265,12 @@ def test_a_path_is_no_data_set(tmp_path: Path) -> None:
             find_entry(name)
 
 
-def test_the_explorer_draws_without_weight_at_any_radius() -> None:
+def test_the_explorer_computes_without_weight_at_any_radius() -> None:
     x, y = toy(2).videos[:2]
     explorer = explore_structure(x, y)
-    explorer.controls["alpha"].value = 0.0
-    explorer.controls["radius"].value = 0.005
-    assert explorer.message.value == "" and explorer.numbers["structure"] == 0
-    explorer.controls["alpha"].value = 0.3
-    assert "window of 0 frames" in explorer.message.value
+    assert explorer.numbers(alpha=0.0, radius=0.005)["structure"] == 0
+    with pytest.raises(InputError, match="window of 0 frames"):
+        explorer.numbers(radius=0.005)
 
 
 def test_films_in_which_nothing_moves_are_refused(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ FLOORS = [
 TRANSPORT = ["cost", "structure", "problem", "reference", "potentials", "fused", "solver", "dummy", "recipes", "long"]
 # Notebooks, commands, films on disk and plots are the kit's business.
 NOT_IN_THE_LIBRARY = {
-    *("argparse", "av", "click", "distributed", "matplotlib", "seaborn", "anywidget", "ipywidgets", "IPython"),
+    *("argparse", "av", "click", "distributed", "matplotlib", "seaborn", "ipywidgets", "IPython"),
     *("nbformat", "papermill", "jupyter_client", "nbclient", "jinja2", "vasot_kit", "data_scripts"),
 }
 MOST_LINES_OF_THE_LIBRARY = 7000

@@ -108,4 +108,5 @@ def _without_pictures(output: dict[str, object]) -> dict[str, object]:
     data = output.get("data")
     if not isinstance(data, dict):
         return output
-    return {**output, "data": {kind: value for kind, value in data.items() if not kind.startswith("image/png")}}
+    kept = {kind: value for kind, value in data.items() if kind != "image/png" and "data-explorer" not in str(value)}
+    return {**output, "data": kept}

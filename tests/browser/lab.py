@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -13,13 +12,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import nbformat
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.browser.shown import HOST, PATIENCE, ShownExplorer, until
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 # For root, and for containers with little shared memory; the rest keeps the browser off the network and the GPU.
@@ -32,15 +32,7 @@ SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
 }
-PATIENCE = 120.0  # seconds; machines of a CI are slow, and nobody waits for what is there
-EXPLORER = ".widget-vbox:has(> img.vasot-picture), .widget-vbox:has(> * > img.vasot-picture)"
 PROBLEMS = '.jp-RenderedText[data-mime-type$="jupyter.error"], .jp-RenderedText[data-mime-type$="jupyter.stderr"]'
-PNG = """async (image) => {
-  const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
-  let text = "";
-  for (const byte of bytes) text += String.fromCharCode(byte);
-  return [btoa(text), image.naturalWidth, image.naturalHeight];
-}"""
 
 
 def chromium() -> str | None:
@@ -57,57 +49,18 @@ def open_browser() -> Iterator[Browser]:
         browser.close()
 
 
-def until(found: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """The first value of ``found`` that is true; fails with ``what`` when none comes in time."""
-    end = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < end, f"waited {seconds:g} s for {what}"
-        time.sleep(0.05)
-    return value
-
-
-class Seen(NamedTuple):
-    """A picture as the browser has it."""
-
-    png: bytes
-    width: int
-    height: int
-
-
-class Slider:
-    """One slider with its label and its readout."""
-
-    def __init__(self, box: Locator) -> None:
-        self._box = box
-
-    def press(self, *keys: str) -> None:
-        """Press keys with the handle in focus: ArrowLeft, ArrowRight, Home, End, PageUp, PageDown."""
-        for key in keys:
-            self._box.locator(".noUi-handle").press(key)
-
-    def value(self) -> float:
-        """What the readout says."""
-        return float(self._box.locator(".widget-readout").inner_text().replace("−", "-"))
-
-
 class OpenNotebook:
-    """A notebook in JupyterLab with explorers, of which one at a time is looked at.
-
-    Attributes:
-        cell: number of the code cell that shows this explorer; the first cell that shows one where None.
-    """
+    """A notebook in JupyterLab with explorers."""
 
     def __init__(self, page: Page) -> None:
         self.page, self._thrown = page, list[str]()
-        self.cell: int | None = None
         page.on("pageerror", lambda error: self._thrown.append(str(error)))
 
     def run_all(self) -> None:
-        """Run > Run All Cells; returns when the last cell ran and the explorer shows its picture."""
+        """Run > Run All Cells; returns when the last cell ran."""
         until(self._ran, "the cells to run")
         problems = self.problems()
         assert not problems, "\n".join(problems)
-        until(lambda: self.picture().width, "the picture of the explorer")
 
     def _ran(self) -> bool:
         """False where nothing runs: JupyterLab drops cells without a word while it still greets their kernel."""
@@ -123,46 +76,9 @@ class OpenNotebook:
             time.sleep(0.05)
         return bool(self.problems())
 
-    @property
-    def explorer(self) -> Locator:
-        """The box with controls, picture and numbers."""
-        where = self.page if self.cell is None else self.page.locator(".jp-CodeCell").nth(self.cell)
-        return where.locator(EXPLORER).first
-
-    def slider(self, description: str) -> Slider:
-        """The slider with this label."""
-        label = self.page.locator(f'.widget-label:text-is("{description}")')
-        return Slider(self.explorer.locator(".widget-slider").filter(has=label))
-
-    def choose(self, option: str) -> None:
-        """Press the toggle button with this text."""
-        self.explorer.locator(f'.widget-toggle-button:text-is("{option}")').click()
-
-    def play(self) -> None:
-        """Press the play button; pressed once more, it pauses."""
-        self.explorer.locator(".widget-play button").first.click()
-
-    def click_picture(self, across: float, down: float) -> None:
-        """Click the picture at these shares of its width and height, from the top left."""
-        image = self.explorer.locator("img.vasot-picture")
-        image.scroll_into_view_if_needed()
-        box = image.bounding_box()
-        assert box is not None
-        image.click(position={"x": across * box["width"], "y": down * box["height"]})
-
-    def numbers(self) -> dict[str, str]:
-        """The texts of the numbers beside the picture, by name."""
-        script = "(found) => found.map((e) => [e.dataset.name, e.textContent])"
-        return dict(self.explorer.locator(".vasot-number").evaluate_all(script))
-
-    def message(self) -> str:
-        """The line that says what is wrong; empty when nothing is."""
-        return " ".join(self.explorer.locator(".vasot-error").all_inner_texts())
-
-    def picture(self) -> Seen:
-        """The picture as it is now."""
-        png, width, height = self.explorer.locator("img.vasot-picture").evaluate(PNG)
-        return Seen(base64.b64decode(png), width, height)
+    def explorer(self, cell: int) -> ShownExplorer:
+        """The explorer that a code cell shows."""
+        return ShownExplorer(self.page.locator(".jp-CodeCell").nth(cell).locator(HOST))
 
     def problems(self) -> list[str]:
         """Errors and warnings in the outputs of the cells, and what the page's scripts threw."""

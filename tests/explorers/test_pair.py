@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -31,9 +32,8 @@ def explorer(recordings: Dataset, plans: dict[str, torch.Tensor]) -> Explorer:
 
 def test_numbers_are_those_of_the_row(explorer: Explorer, recordings: Dataset, plans: dict[str, torch.Tensor]) -> None:
     x, y = recordings.videos
-    explorer.controls["frame"].value = 7
     row, match = plans["soft"][7], int(plans["soft"][7].argmax())
-    numbers = explorer.numbers
+    numbers = explorer.numbers(frame=7)
     assert numbers["best match"] == match
     assert numbers["its share"] == pytest.approx(row[match].item())
     assert numbers["kept"] == pytest.approx(0.8, abs=1e-5)
@@ -46,28 +46,42 @@ def test_numbers_are_those_of_the_row(explorer: Explorer, recordings: Dataset, p
 
 
 def test_another_plan_is_another_row(explorer: Explorer, recordings: Dataset) -> None:
-    explorer.controls["plan"].value = "uniform"
-    assert explorer.numbers["kept"] == pytest.approx(1, abs=1e-5)
-    assert explorer.numbers["effective matches"] == pytest.approx(len(recordings.videos[1]), rel=1e-4)
+    numbers = explorer.numbers(plan="uniform")
+    assert numbers["kept"] == pytest.approx(1, abs=1e-5)
+    assert numbers["effective matches"] == pytest.approx(len(recordings.videos[1]), rel=1e-4)
 
 
-def test_a_click_on_the_plan_chooses_its_row_and_elsewhere_nothing(explorer: Explorer) -> None:
-    figure = explorer.static()
-    panels = {axes.get_label(): axes for axes in figure.axes}
-    width, height = figure.bbox.width, figure.bbox.height
-    for frame in (3, 40):
-        across, up = panels["plan"].transData.transform((10, frame))
-        explorer.picture.clicked = [across / width, 1 - up / height, float(frame)]
-        assert explorer.values["frame"] == frame
-    across, up = panels["row"].transData.transform((10, 0.0))
-    explorer.picture.clicked = [across / width, 1 - (up + 5) / height, 99.0]
-    assert explorer.values["frame"] == 40
+def test_scripts_are_given_the_plans_and_the_numbers_of_every_frame(
+    explorer: Explorer, recordings: Dataset, plans: dict[str, torch.Tensor]
+) -> None:
+    x, y = recordings.videos
+    for which, (name, plan) in enumerate(plans.items()):
+        assert explorer.about["plans"][which]["name"] == name
+        shares = plan.double().numpy() / plan.sum(1).max().item()
+        shown = (
+            explorer.about["plans"][which]["top"]
+            * (explorer.arrays[f"plan_{which}"].reshape(shares.shape) / 255.0) ** 2
+        )
+        np.testing.assert_allclose(shown, shares, atol=shares.max() / 255)
+        for frame in (0, 7, len(x) - 1):
+            numbers = explorer.numbers(frame=frame, plan=name)
+            names = {"match": "best match", "share": "its share", "kept": "kept", "effective": "effective matches"}
+            assert {
+                name: explorer.arrays[f"{key}_{which}"][frame] for key, name in names.items()
+            }.items() <= numbers.items()
+    np.testing.assert_array_equal(explorer.arrays["truth"], correspondence(x, y))
 
 
 def test_recordings_without_pictures_or_labels(plans: dict[str, torch.Tensor]) -> None:
     x, y = (replace(v, frames=None, labels=None, position=None) for v in toy(2, 3, seed=4).videos)
-    numbers = explore_pair(plans, x, y).numbers
-    assert {"true match", "step of X"}.isdisjoint(numbers)
+    explorer = explore_pair(plans, x, y)
+    assert {"true match", "step of X"}.isdisjoint(explorer.numbers())
+    assert explorer.about["x"]["pictures"] is None
+    traces = explorer.arrays["traces_y"]  # the six channels that vary most, in their order
+    loudest = np.sort(np.argsort(y.features.std(0).numpy())[-6:])
+    features = y.features.numpy()[:, loudest]
+    assert traces.shape == (len(y), 6)
+    assert all(np.corrcoef(a, b)[0, 1] == pytest.approx(1) for a, b in zip(traces.T, features.T, strict=True))
 
 
 def test_plans_that_do_not_fit_are_refused(recordings: Dataset) -> None:

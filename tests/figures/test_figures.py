@@ -25,7 +25,6 @@ from vasot_kit.figures import (
     plot_history,
     plot_marginals,
     plot_matched_frames,
-    plot_pair,
     plot_plan,
     plot_ratios,
     plot_scores,
@@ -72,7 +71,6 @@ def all_figures() -> dict[str, Figure]:
         "curves": plot_curves({"ours": ([1, 10], [2.0, 20.0]), "~linear": ([1, 10], [1.0, 10.0])}, "frames", "s"),
         "ratios": plot_ratios({"POT": 30.0, "slower": 0.5}, {"POT": 12.0}, "times faster"),
         "frames": plot_matched_frames(X_FRAMES, Y_FRAMES, [0, 1, 2], {"true": MATCHES}, **sides),
-        "pair": plot_pair(PLAN, *VIDEOS, 2, background=3),
         "marginals": plot_marginals({"a": PLAN / PLAN.sum(), "b": PLAN / PLAN.sum()}),
         "convergence": plot_convergence({"sinkhorn": {"J": [3.0, 2.0], "log residual": [0.1, 0.01]}}),
     }
@@ -300,22 +298,6 @@ def test_ratio_bars_start_at_one_and_show_goals() -> None:
 
 
 # One frame and its match
-
-
-def test_pair_marks_the_frame_its_match_and_both_moments() -> None:
-    panels = {axes.get_label(): axes for axes in plot_pair(PLAN, *VIDEOS, 3, background=3).axes}
-    match = int(PLAN[3].argmax())
-    row, mark = panels["row"].lines
-    np.testing.assert_allclose(row.get_ydata(), PLAN[3])
-    assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (match, PLAN[3].max())
-    line, circle = panels["plan"].lines
-    assert set(line.get_ydata()) == {3} and (circle.get_xdata()[0], circle.get_ydata()[0]) == (match, 3)
-    assert {panels["bar_X"].lines[-1].get_xdata()[0], panels["bar_Y"].lines[-1].get_xdata()[0]} == {3, match}
-    np.testing.assert_array_equal(panels["moment_X"].images[0].get_array(), X_FRAMES[3])
-    *traces, now = panels["moment_Y"].lines  # no pictures: its six loudest channels
-    assert len(traces) == 6 and set(now.get_xdata()) == {match}
-    with pytest.raises(InputError, match="columns of the plan"):
-        plot_pair(PLAN[:, :4], *VIDEOS, 3)
 
 
 def test_marginals_are_multiples_of_an_equal_share() -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from matplotlib.colors import to_rgba
-from matplotlib.patches import Rectangle
 
-from vasot_kit.figures import action_style, plot_detection, plot_dummy, plot_kept, plot_room
-from vasot_kit.figures.dummies import ACCENT, DROPPED, PICTURES
-from vasot_lib.data import Video, toy
+from vasot_kit.figures import plot_detection, plot_kept, plot_room
+from vasot_kit.figures.dummies import ACCENT, DROPPED
+from vasot_lib.data import Video
 from vasot_lib.errors import InputError
 
 LABELS_X, LABELS_Y = torch.tensor([0, 0, 1, 1, 2]), torch.tensor([0, 1, 1])
@@ -37,36 +34,6 @@ TABLE = pd.DataFrame(
 
 def panel(figure, label):
     return next(axes for axes in figure.axes if axes.get_label() == label)
-
-
-def test_the_four_masses_are_those_of_the_plan() -> None:
-    texts = panel(plot_dummy(PLAN, TARGETS, LOST, X, Y), "masses").texts
-    assert [text.get_text() for text in texts] == [
-        "X to Y\n0.300", "X to dummy\n0.200", "dummy to Y\n0.150", "corner\n0.100",
-    ]  # fmt: skip
-
-
-def test_dropped_frames_are_shown_from_least_to_most_kept_in_the_colour_of_their_step() -> None:
-    axes = panel(plot_dummy(PLAN, TARGETS, LOST, X, Y, background=2), "dropped")
-    assert axes.get_title(loc="left").startswith("dropped: 3 of 5 frames")
-    assert [text.get_text() for text in axes.texts] == ["4: 0.00", "2: 0.10", "3: 0.40"]
-    for image, frame in zip(axes.images, (4, 2, 3), strict=True):
-        np.testing.assert_array_equal(image.get_array(), X.frames[frame])
-    edges = [patch.get_edgecolor() for patch in axes.patches if isinstance(patch, Rectangle)]
-    assert edges == [to_rgba(action_style(action, 2).colour) for action in (2, 1, 1)]
-
-
-def test_many_dropped_frames_are_thinned_and_none_leaves_the_strip_empty() -> None:
-    x = toy(2, style=0.0, render=True).videos[0]
-    plan = np.full((len(x) + 1, len(x) + 1), 1.0)
-    for kept, count in ((np.zeros(len(x)), PICTURES), (np.ones(len(x)), 0)):
-        figure = plot_dummy(plan, np.diag(kept), np.zeros(len(x)), x, x)
-        assert len(panel(figure, "dropped").images) == count
-
-
-def test_without_pictures_the_strip_counts_dropped_frames_per_step() -> None:
-    bars = panel(plot_dummy(PLAN, TARGETS, LOST, replace(X, frames=None), Y), "dropped").patches
-    assert [bar.get_height() for bar in bars] == [0, 1, 1]
 
 
 def test_kept_shares_are_drawn_per_frame_over_the_truth() -> None:
@@ -102,8 +69,6 @@ def test_detection_draws_a_line_per_zeta_in_every_panel() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: plot_dummy(PLAN[1:], TARGETS, LOST, X, Y), r"the plan is \(5, 4\) and the targets are \(5, 3\)"),
-        (lambda: plot_dummy(PLAN, TARGETS, LOST[1:], X, Y), r"lost have shape \(4,\)"),
         (lambda: plot_kept({}, LOST, LABELS_X), "got no shares"),
         (lambda: plot_kept({"a": KEPT, "b": KEPT[1:]}, LOST, LABELS_X), r"shares 'b' have shape \(4,\)"),
         (lambda: plot_room([1, 2], {"one": [1]}, [1, 2], {}), r"given 'one' have shape \(1,\)"),

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vasot_kit.figures import action_style, plot_match_paths, plot_matrices, plot_structure, plot_weights
+from vasot_kit.figures import action_style, plot_match_paths, plot_matrices, plot_weights
 from vasot_lib.errors import InputError
 from vasot_lib.transport import Far, Near
 
@@ -16,7 +16,6 @@ RNG = np.random.default_rng(0)
 LABELS_X, LABELS_Y = np.array([0, 0, 1, 2, 3]), np.array([0, 1, 1, 2, 2, 3, 3])
 PLAN, COST, PULL = RNG.random((3, 5, 7))
 TRUTH = np.array([0, 0, 2, 4, -1])
-TERMS = {"linear": 0.5, "structure": 0.2, "entropy": -0.6, "J": 0.1}
 SIDES = dict(labels_x=LABELS_X, labels_y=LABELS_Y)
 
 
@@ -77,41 +76,3 @@ def test_weights_draw_every_curve_in_every_panel_and_its_guide() -> None:
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["toy", "other", "straight line"]
     with pytest.raises(InputError, match="curve 'toy' has 2 values for 3 weights"):
         plot_weights([0, 1, 2], {"right": {"toy": [1, 2]}}, x_label="rho")
-
-
-def test_structure_shows_plan_cost_gradient_and_terms() -> None:
-    uniform = {**TERMS, "linear": 0.9}
-    figure = plot_structure(PLAN, COST, PULL, TERMS, reference=uniform, truth=TRUTH, **SIDES)
-    panels = {axes.get_label(): axes for axes in figure.axes}
-    np.testing.assert_allclose(panels["plan"].images[0].get_array(), PLAN / PLAN.sum(1).max())
-    np.testing.assert_allclose(panels["cost"].images[0].get_array(), COST)
-    np.testing.assert_allclose(panels["gradient"].images[0].get_array(), PULL)
-    for name in ("cost", "gradient"):  # one scale, so that moving a slider does not change colours
-        assert (panels[name].images[0].norm.vmin, panels[name].images[0].norm.vmax) == (0, 2)
-    assert panels["plan"].lines[-1].get_xydata().tolist() == [[0, 0], [0, 1], [2, 2], [4, 3]]
-    bars = panels["terms"].patches
-    assert [bar.get_width() for bar in bars] == list(TERMS.values())
-    marks = [line.get_xdata()[0] for line in panels["terms"].lines[: len(TERMS)]]
-    assert marks == list(uniform.values())
-    assert "linear\n0.500" in [label.get_text() for label in panels["terms"].get_yticklabels()]
-
-
-def test_structure_needs_nothing_but_matrices_and_terms() -> None:
-    figure = plot_structure(PLAN, COST, PULL, TERMS)
-    assert strips(figure) == []
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (dict(cost=np.zeros((5, 6))), r"shapes \(5, 7\), \(5, 6\), \(5, 7\)"),
-        (dict(labels_x=LABELS_Y), r"labels_x have shape \(7,\)"),
-        (dict(labels_y=LABELS_X), r"labels_y have shape \(5,\)"),
-        (dict(truth=LABELS_Y), r"true matches have shape \(7,\)"),
-    ],
-)
-def test_structure_refuses_what_does_not_fit(change: dict[str, np.ndarray], message: str) -> None:
-    arguments = dict(matrix=PLAN, cost=COST, gradient=PULL, terms=TERMS, truth=TRUTH, **SIDES) | change
-    with pytest.raises(InputError, match=message) as caught:
-        plot_structure(**arguments)  # type: ignore[arg-type]
-    assert "\n" not in str(caught.value)

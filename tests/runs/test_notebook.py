@@ -26,7 +26,7 @@ RECORD = (
     'record([{"dataset": dataset, "method": "m", "seed": seed, "mof": lr}], {"lr": lr}, '
     'dataset_checksums={dataset: "ab"}, notebook="small")'
 )
-# An explorer: a widget with a picture as its static twin.
+# A widget with a picture beside it.
 SHOW = (
     "import ipywidgets\n"
     "class Slider(ipywidgets.IntSlider):\n"
@@ -145,7 +145,7 @@ def test_kernel_is_this_interpreter_in_the_folder_of_the_notebook(finished: tupl
     assert Path(data) == Path(os.environ.get("VASOT_DATA") or "data").resolve()
 
 
-def test_explorers_leave_their_picture_and_no_widget(finished: tuple[Path, Path, str]) -> None:
+def test_widgets_leave_their_picture_and_no_view(finished: tuple[Path, Path, str]) -> None:
     executed = nbformat.read(finished[1] / "notebook.ipynb", as_version=4)
     assert set(executed.cells[-2].outputs[0].data) == {"text/plain", "image/png"}
     assert "widgets" not in executed.metadata

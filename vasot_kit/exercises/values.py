@@ -69,7 +69,7 @@ def three_neighbours(answer: Any) -> None:
 @exercise("10.3")
 def weights_of_the_explorer(answer: Any, explorer: Any) -> None:
     """Weights at which 78 % of the matches are right and the mean jump is below 6."""
-    found = explorer.draw(**answer).numbers
+    found = explorer.numbers(**answer)
     right, jump = found["argmax right"], found["mean jump"]
     if right < 0.78:
         raise NotYet(f"{right:.0%} are right; does this pair keep its steps in order?")
@@ -107,7 +107,7 @@ def room_for_a_quarter(answer: Any) -> None:
 def dummy_of_the_explorer(answer: Any, explorer: Any) -> None:
     """Zeta and a dummy mass with a precision and a recall of at least .65."""
     zeta, mass = answer
-    got = explorer.draw(zeta, mass, "soft").numbers
+    got = explorer.numbers(zeta=zeta, dummy_mass=mass)
     if not got["frames dropped"]:
         raise NotYet(f"no frame is dropped; a dummy mass of {mass} is too little room")
     if got["recall"] < 0.65 and got["corner"] < 0.01:

@@ -10,11 +10,10 @@ not touch the global state of pyplot; save a figure with ``vasot_kit.runs.record
 """
 
 from vasot_kit.figures.comparisons import plot_grid, plot_intervals, plot_sensitivity, plot_standings
-from vasot_kit.figures.dummies import plot_detection, plot_dummy, plot_kept, plot_room
+from vasot_kit.figures.dummies import plot_detection, plot_kept, plot_room
 from vasot_kit.figures.estimates import plot_action_count, plot_action_length, plot_radii
 from vasot_kit.figures.films import plot_alignment, plot_clock, plot_timelines
 from vasot_kit.figures.lessons import animate_plans, plot_deliveries, plot_method
-from vasot_kit.figures.pairs import plot_pair
 from vasot_kit.figures.plans import plot_convergence, plot_marginals, plot_matched_frames, plot_plan
 from vasot_kit.figures.runs import (
     plot_curves,
@@ -24,7 +23,7 @@ from vasot_kit.figures.runs import (
     plot_scores,
     plot_segmentations,
 )
-from vasot_kit.figures.structures import plot_match_paths, plot_matrices, plot_structure, plot_weights
+from vasot_kit.figures.structures import plot_match_paths, plot_matrices, plot_weights
 from vasot_kit.figures.style import action_style
 
 __all__ = [
@@ -38,7 +37,6 @@ __all__ = [
     "plot_curves",
     "plot_deliveries",
     "plot_detection",
-    "plot_dummy",
     "plot_embedding_path",
     "plot_grid",
     "plot_history",
@@ -49,7 +47,6 @@ __all__ = [
     "plot_matched_frames",
     "plot_matrices",
     "plot_method",
-    "plot_pair",
     "plot_plan",
     "plot_radii",
     "plot_ratios",
@@ -58,7 +55,6 @@ __all__ = [
     "plot_segmentations",
     "plot_sensitivity",
     "plot_standings",
-    "plot_structure",
     "plot_timelines",
     "plot_weights",
 ]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, PowerNorm
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LinearLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LinearLocator, MaxNLocator
 from numpy.typing import ArrayLike
 
 from vasot_kit.figures.style import (
@@ -29,11 +29,9 @@ from vasot_kit.figures.style import (
 from vasot_lib.errors import InputError
 from vasot_lib.evaluation import segments
 
-MARK = "#D55E00"  # colour of true matches on a plan, of wrong matches on a path, and of reference values on bars
+MARK = "#D55E00"  # colour of wrong matches on a path
 PALE = "#BBD9EC"  # colour of the true path behind a path
 PLANS, COSTS = "bone_r", "cividis"  # a plan is dark where mass is; a cost is dark where it is small
-GAP = 0.16  # between panels, as a share of their width
-SHOWN = 40  # at most so many true matches are marked on a plan
 
 
 def plot_matrices(
@@ -181,83 +179,10 @@ def plot_weights(
     return figure
 
 
-def plot_structure(
-    matrix: ArrayLike,
-    cost: ArrayLike,
-    gradient: ArrayLike,
-    terms: Mapping[str, float],
-    *,
-    reference: Mapping[str, float] | None = None,
-    labels_x: ArrayLike | None = None,
-    labels_y: ArrayLike | None = None,
-    truth: ArrayLike | None = None,
-    background: int | None = None,
-) -> Figure:
-    """A plan beside the linear cost, the structure gradient and the terms of the objective.
-
-    Args:
-        matrix: (N, M) plan; dark is mass.
-        cost: (N, M) linear cost, the temporal prior included; dark is cheap.
-        gradient: (N, M) structure gradient ``Cx T Cy``, at most 2 if the row masses are met; coloured as the cost.
-        terms: name -> value of each term of the objective, and of the objective J.
-        reference: the same for a plan to compare with; drawn as marks across the bars.
-        labels_x: (N,) classes, drawn at the left.
-        labels_y: (M,) classes, drawn below.
-        truth: (N,) true frames of Y, -1 for none; drawn as circles.
-        background: number of the background class.
-
-    Raises:
-        InputError: matrices of different shapes, or labels or matches of another length.
-    """
-    plan, linear, pull = (np.asarray(part, dtype=float) for part in (matrix, cost, gradient))
-    if not plan.ndim == 2 or not plan.shape == linear.shape == pull.shape:
-        raise InputError(
-            f"plan, cost and structure gradient have shapes {plan.shape}, {linear.shape}, {pull.shape}; "
-            "expected the same (frames of X, frames of Y) three times"
-        )
-    share = plan / max(plan.sum(1).max(), np.finfo(float).tiny)
-    scale = Normalize(
-        0, max(2.0, linear.max(), pull.max())
-    )  # the same for both, because alpha weighs one against the other
-    panels = (
-        ("transport plan (share of a frame)", share, PLANS, PowerNorm(0.5, 0, max(share.max(), 1e-9))),
-        (r"cost with prior, $C + \rho R$", linear, COSTS, scale),
-        (r"structure gradient $C^x\, T\, C^y$", pull, COSTS, scale),
-    )
-    figure = Figure(figsize=(11.5, 4.1))
-    grid = figure.add_gridspec(1, 3, left=0.06, right=0.765, top=0.83, bottom=0.15, wspace=GAP)
-    last = figure.add_gridspec(1, 1, left=0.845, right=0.99, top=0.83, bottom=0.15)
-    for place, (name, values, colours, norm) in enumerate(panels):
-        axes = figure.add_subplot(grid[place], label=("plan", "cost", "gradient")[place])
-        image = axes.imshow(values, cmap=colours, norm=norm, aspect="auto", interpolation="nearest")
-        axes.set_title(name, fontsize=10, y=1.0, pad=25)  # with y given, the colour scale does not move the title
-        if place < 2:  # the second scale runs across the second and the third panel
-            strip = axes.inset_axes((0, 1.03, 1 + place * (1 + GAP), 0.03))
-            figure.colorbar(image, cax=strip, orientation="horizontal", ticks=MaxNLocator(4 + 4 * place))
-            strip.tick_params(labelsize=8, length=2, pad=1, top=True, labeltop=True, bottom=False, labelbottom=False)
-        if truth is not None:
-            _mark_true_matches(axes, per_frame("true matches", truth, len(plan)))
-        left = None if labels_x is None else per_frame("labels_x", labels_x, len(plan))
-        below = None if labels_y is None else per_frame("labels_y", labels_y, plan.shape[1])
-        _draw_step_strips(axes, left, below, background)
-        axes.set(xlabel="time in Y (frames)", ylabel="" if place else "time in X (frames)")
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True) if place == 0 else NullLocator())
-    _draw_terms(figure.add_subplot(last[0], label="terms"), terms, reference)
-    return figure
-
-
-def _mark_true_matches(axes: Axes, truth: np.ndarray) -> None:
-    rows = np.arange(0, len(truth), max(1, -(-len(truth) // SHOWN)))
-    rows = rows[truth[rows] >= 0]
-    axes.plot(truth[rows], rows, "o", ms=4, mew=1.6, mfc="none", mec="white")
-    axes.plot(truth[rows], rows, "o", ms=4, mew=0.9, mfc="none", mec=MARK)
-
-
 def _draw_step_strips(axes: Axes, left: np.ndarray | None, below: np.ndarray | None, background: int | None) -> None:
     """Draw the steps of the recordings along the vertical and the horizontal axis, between the axis and its numbers.
 
-    They are patches outside the axes, because axes of their own would take a third of the time of a redraw.
+    They are patches outside the axes, which takes less time to draw than axes of their own.
     """
     for labels, vertical in ((left, True), (below, False)):
         if labels is not None:
@@ -271,23 +196,3 @@ def _draw_step_strips(axes: Axes, left: np.ndarray | None, below: np.ndarray | N
     points = 72 / axes.figure.dpi  # per pixel; pads are given in points
     axes.tick_params(axis="x", length=0, pad=0.06 * axes.bbox.height * points + 3)
     axes.tick_params(axis="y", length=0, pad=0.06 * axes.bbox.width * points + 3)
-
-
-def _draw_terms(axes: Axes, terms: Mapping[str, float], reference: Mapping[str, float] | None) -> None:
-    places = np.arange(len(terms))
-    values = np.array(list(terms.values()), dtype=float)
-    colours = [INK if name == "J" else ACCENT for name in terms]
-    axes.barh(places, values, height=0.55, color=colours)
-    other = np.array([(reference or {}).get(name, np.nan) for name in terms], dtype=float)
-    axes.plot(np.stack([other, other]), [places - 0.38, places + 0.38], color=MARK, lw=2)
-    reach = np.nanmax(np.abs(np.concatenate([values, other]))) * 1.05
-    axes.axvline(0, color=SOFT, lw=0.8)
-    axes.set(xlim=(-reach, reach), ylim=(len(terms) - 0.4, -0.9), xlabel="cost")
-    axes.set_yticks(places, [f"{name}\n{value:.3f}" for name, value in terms.items()], fontsize=9)
-    axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.set_title("objective", fontsize=10, y=1.0, pad=25)
-    if reference:
-        mark = Line2D([], [], color=MARK, lw=2, label="uniform plan")
-        axes.legend(handles=[mark], loc="upper center", fontsize=8, frameon=False, handlelength=1)
-    despine(axes)

@@ -186,7 +186,7 @@ def _execute(run: NotebookRun, lock: int | None, progress: bool) -> None:
 
 
 def without_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The same notebook showing the static twin of each explorer: without its kernel a widget is an empty place."""
+    """The same notebook without the views of widgets, which are empty places without their kernel."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):

@@ -1,0 +1,137 @@
+// An alignment: where the mass of one frame of X goes, and both recordings at that moment.
+class PairExplorer extends Explorer {
+  panels() {
+    const {about} = this;
+    this.plan = new MatrixPanel(this, "plan", `alignment of X (${about.x.name}) with Y (${about.y.name}): share of a frame of X`, {map: "plans", power: 0.5});
+    this.row = new RowPanel(this, "row", "");
+    this.moments = [new MomentPanel(this, "x", "x"), new MomentPanel(this, "y", "y")];
+    this.plan.moving = (pen) => this.mark(pen);
+  }
+
+  // What is shown was computed before: all numbers of a frame, and the plan in 256 levels of the root of its shares.
+  *compute({frame, plan}) {
+    const {arrays, about} = this, which = about.plans.findIndex(({name}) => name === plan);
+    const of = (name) => arrays[`${name}_${which}`][frame];
+    const numbers = {"best match": of("match"), "its share": of("share"), kept: of("kept"), "effective matches": of("effective")};
+    if (arrays.truth) numbers["true match"] = arrays.truth[frame] < 0 ? "none" : arrays.truth[frame];
+    if (about.classes) {
+      numbers["step of X"] = this.step(arrays.labels_x[frame]);
+      numbers["step of Y"] = this.step(arrays.labels_y[numbers["best match"]]);
+    }
+    return {which, frame, numbers, match: numbers["best match"]};
+  }
+
+  show({which, frame, numbers, match}) {
+    const {about, arrays} = this, {top} = about.plans[which];
+    if (which !== this.which) {
+      this.shares = Float32Array.from(arrays[`plan_${which}`], (level) => top * (level / 255) ** 2);
+      this.plan.set(this.shares, top);
+    }
+    Object.assign(this, {which, frame, match});
+    this.row.set(this.shares.subarray(frame * about.m, (frame + 1) * about.m), frame, match);
+    this.moments[0].set(frame);
+    this.moments[1].set(match);
+    this.tell(numbers);
+    this.plan.summary(`Plan of ${about.n} by ${about.m} frames. Frame ${frame} of X goes to frame ${match} of Y with ${percent(numbers["its share"])} of its mass. `
+      + "Arrow keys move a cursor, Enter chooses its frame of X.");
+  }
+
+  mark(pen) {
+    const {left, width} = this.plan.inner, [x, y] = this.plan.place(this.frame, this.match);
+    this.plan.line(pen, [[left - 15, y], [left + width, y]], this.colours.here, 1.5);
+    this.plan.circle(pen, x, y, 5, this.colours.accent);
+    MatrixPanel.prototype.moving.call(this.plan, pen);
+  }
+
+  start() { return [this.frame, this.match]; }
+
+  picked(i) {
+    this.stop();
+    this.set("frame", i);
+  }
+
+  entry(i, j) {
+    const {labels_x: steps, labels_y: others} = this.arrays;
+    const named = (labels, k) => labels && this.about.classes ? `, ${this.step(labels[k])}` : "";
+    return [`X: frame ${i}${named(steps, i)}`, `Y: frame ${j}${named(others, j)}`, `${percent(this.shares[i * this.about.m + j])} of the frame's mass`];
+  }
+}
+
+// The row of a plan: its shares over the time in Y, above the steps of Y.
+class RowPanel extends Panel {
+  constructor(explorer, area, title) { super(explorer, area, title, {left: 46, right: 10, top: 8, bottom: 48}); }
+
+  set(row, frame, match) {
+    Object.assign(this, {row, match});
+    const top = [0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1].find((value) => value >= largest(row) * 1.02) ?? largest(row);
+    this.limits([-0.5, row.length - 0.5], [top, 0]);
+    this.title(`where frame ${frame} of X goes: its row of the plan`);
+    this.summary(`Frame ${frame} of X goes to frame ${match} of Y with ${percent(row[match])} of its mass`);
+  }
+
+  still(pen) {
+    const {top, height, width} = this.inner, {labels_y: labels} = this.explorer.arrays;
+    const points = [...this.row].flatMap((share, j) => [[this.px(j - 0.5), this.py(share)], [this.px(j + 0.5), this.py(share)]]);
+    pen.beginPath();
+    pen.moveTo(this.px(-0.5), this.py(0));
+    for (const [x, y] of points) pen.lineTo(x, y);
+    pen.lineTo(this.px(this.row.length - 0.5), this.py(0));
+    pen.fillStyle = this.colours.pale;
+    pen.fill();
+    this.line(pen, points, this.colours.ink);
+    this.circle(pen, this.px(this.match), this.py(this.row[this.match]), 4, this.colours.accent, 1, true);
+    if (labels) this.steps(pen, labels, (a, b) => [this.px(a), top + height + 3, this.px(b) - this.px(a), 12], true);
+    this.axes(pen, {xTicks: ticks(this.row.length - 1, width / 60), xName: "time in Y (frames)", gap: 16});
+    const after = ticks(this.y[0], 3).map(([y, words]) => [y, words]);
+    this.axes(pen, {yTicks: after, yName: "share"});
+  }
+
+  moving(pen) {
+    const {cursor, colours} = this.explorer, x = this.px(cursor ? cursor[1] : this.match), {top, height} = this.inner;
+    this.line(pen, [[x, top], [x, top + height + 16]], colours.accent, 1.5);
+  }
+}
+
+// One recording at one moment: its picture, or its features around that time.
+class MomentPanel extends Panel {
+  constructor(explorer, area, side) {
+    super(explorer, area, "", {left: 22, right: 10, top: 4, bottom: 34});
+    Object.assign(this, {side, pictures: explorer.about[side].pictures, traces: explorer.arrays[`traces_${side}`], size: explorer.about[side === "x" ? "n" : "m"]});
+    this.colour = side === "x" ? this.colours.here : this.colours.accent;
+    this.heading.style.color = this.colour;
+    if (this.pictures) {
+      this.sheet = make("img", {src: this.pictures.sheet, onload: () => { this.fresh = false; explorer.ask(); }});
+    }
+  }
+
+  set(frame) {
+    this.frame = frame;
+    this.fresh = false;
+    this.title(`${this.side.toUpperCase()}: frame ${frame}`);
+    this.summary(`${this.pictures ? "Picture" : "Features"} of ${this.side.toUpperCase()} at frame ${frame}`);
+  }
+
+  still(pen) {
+    if (this.pictures) {
+      if (this.sheet.complete && this.sheet.naturalWidth) picture(pen, this.sheet, this.pictures, this.frame, 3, 3, this.width - 6, this.height - 6, this.colour);
+      return;
+    }
+    const reach = Math.max(20, Math.floor(this.size / 8)), {frame, size} = this, many = this.traces.length / size;
+    this.limits([frame - reach, frame + reach], [many - 0.2, -0.8]);
+    this.fresh = true;
+    const {left, top, width, height} = this.inner;
+    pen.save();
+    pen.beginPath();
+    pen.rect(left, top, width, height);
+    pen.clip();
+    for (let k = 0; k < many; k++) {
+      const points = [];
+      for (let i = Math.max(0, frame - reach - 1); i <= Math.min(size - 1, frame + reach + 1); i++) points.push([this.px(i), this.py(k - this.traces[i * many + k])]);
+      this.line(pen, points, this.colours.ink, 1);
+    }
+    this.line(pen, [[this.px(frame), top], [this.px(frame), top + height]], this.colour, 2);
+    pen.restore();
+    const marks = ticks(this.size - 1, this.size / reach).filter(([i]) => Math.abs(i - frame) < reach);
+    this.axes(pen, {xTicks: marks, xName: "time (frames)", yName: `${many} of ${this.explorer.about.dim} features`});
+  }
+}
