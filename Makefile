@@ -8,13 +8,16 @@ COMPILED := .venv/.compiled
 # Absolute, so that notebooks find the recordings from their own folder.
 export VASOT_DATA := $(abspath $(or $(VASOT_DATA),data))
 
-.PHONY: help tutorial check test fuzz kill mutate lab notebooks screenshots install clean
+.PHONY: help tutorial book check test fuzz kill mutate lab notebooks screenshots install clean
 
 help:  ## what make can do
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## ?/\1\t/' | expand -t 14
 
-tutorial: $(READY)  ## runs every notebook, leaves outputs/tutorial/index.html
+tutorial: $(READY)  ## runs every notebook and builds the book with the results: outputs/tutorial/book/index.html
 	@$(BIN)/vasot tutorial
+
+book: $(READY)  ## builds the book from the stored chapters, half a minute: outputs/book/index.html
+	@$(BIN)/vasot book
 
 # As many tests at a time as there are cores, with one thread each: more threads would only wait for each other.
 # (Where OMP_NUM_THREADS is set, nproc would give that number.)
@@ -58,7 +61,7 @@ screenshots: $(READY)  ## every explorer in JupyterLab, into outputs/screenshots
 install: $(READY)
 
 clean:  ## the environment, caches and what can be made again at once; runs of your own stay in outputs/
-	rm -rf .venv outputs/tutorial outputs/interactive build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf .venv outputs/tutorial outputs/book outputs/interactive build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and "Python 3.11 or newer is needed, this is %d.%d; try make PYTHON=python3.11" % v)'

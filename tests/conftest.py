@@ -51,7 +51,7 @@ SLOW = {
     "tests/films": "films are encoded and decoded",
     "tests/own_films": "films are encoded, decoded and aligned",
     "tests/explorers": "scripts run in node, still pictures are drawn",
-    "tests/tables/test_report.py": "notebooks run",
+    "tests/book": "books are built and notebooks run",
     "tests/transport/test_fused_gpu.py": "kernels run in Triton's interpreter",
     "tests/transport/test_gpu_graphs.py": "kernels run in Triton's interpreter",
     "tests/transport/test_fused_cpu.py::test_compiling": "kernels are compiled in a process of its own",

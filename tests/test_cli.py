@@ -13,16 +13,19 @@ import pytest
 
 from tests.films.films import make_folder, record
 from vasot_kit import cli
+from vasot_kit.book import tutorial as runs
 from vasot_kit.cli import main
 from vasot_kit.datasets.registry import DATASETS
 from vasot_kit.methods import METHODS
 from vasot_kit.own_films import align, features, segment, transfer
 from vasot_kit.runs import notebook as runner
-from vasot_kit.tables import report
 from vasot_lib import __version__
 from vasot_lib.errors import DataError
 
-COMMANDS = ("run", "sweep", "train", "align", "segment", "features", "data", "methods", "bench", "new", "tutorial")
+COMMANDS = (
+    *("run", "sweep", "train", "align", "segment", "features"),
+    *("data", "methods", "bench", "new", "tutorial", "book"),
+)
 
 
 def complaint(capsys: pytest.CaptureFixture[str]) -> str:
@@ -244,7 +247,7 @@ def test_what_stops_a_command_is_one_line(
     def tutorial(out: Path) -> None:
         raise error
 
-    monkeypatch.setattr(report, "tutorial", tutorial)
+    monkeypatch.setattr(runs, "tutorial", tutorial)
     assert main(["tutorial"]) == code
     assert complaint(capsys) in ("vasot: a b", "vasot: interrupted")
 

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from vasot_kit.book import tutorial as runs
 from vasot_kit.cli import main
 from vasot_kit.datasets.registry import find_entry
 from vasot_kit.experiments.config import make_config
@@ -27,8 +28,7 @@ from vasot_kit.runs.notebook import effective_parameters
 from vasot_kit.runs.records import collect
 from vasot_kit.runs.values import read_yaml
 from vasot_kit.runs.workers import _own_workers
-from vasot_kit.tables import report
-from vasot_kit.tables.report import results_tables, write_report
+from vasot_kit.tables.results import results_tables
 from vasot_lib.data import toy
 from vasot_lib.errors import DataError, InputError
 
@@ -113,7 +113,7 @@ def test_what_the_system_refuses_is_one_line(
     def tutorial(out: Path) -> None:
         raise error
 
-    monkeypatch.setattr(report, "tutorial", tutorial)
+    monkeypatch.setattr(runs, "tutorial", tutorial)
     assert main(["tutorial", "--out", str(tmp_path)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("vasot: ") and says in line
@@ -123,7 +123,7 @@ def test_a_fault_of_the_kit_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch,
     def tutorial(out: Path) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(report, "tutorial", tutorial)
+    monkeypatch.setattr(runs, "tutorial", tutorial)
     with pytest.raises(ZeroDivisionError):
         main(["tutorial", "--out", str(tmp_path)])
 
@@ -229,18 +229,12 @@ def test_a_notebook_with_null_fields_is_one_line(
 # ---- the page
 
 
-def test_keys_of_rows_and_names_of_folders_are_no_code_on_the_page(tmp_path: Path) -> None:
+def test_keys_of_rows_and_names_of_runs_are_no_code_on_the_page() -> None:
     row = {"dataset": "toy", "method": "vasot", "seed": 0, "mof": 0.5, "<script>alert(1)</script>": "<b>x</b>"}
-    folder = tmp_path / "javascript:alert(1)//" / "a#b"
-    (folder / "figures").mkdir(parents=True)
-    Image.new("RGB", (2, 2)).save(folder / "figures" / "f#1.png")
-    (folder / "notebook.ipynb").write_text(json.dumps(NOTEBOOK))
-    (folder / "metrics.json").write_text(json.dumps({"config": {}, "notebook": "n", "rows": [row]}))
-    write_report(tmp_path, [folder], [{}])
-    page = (tmp_path / "index.html").read_text()
-    assert "<script" not in page and "&lt;script&gt;" in page and "<b>x</b>" not in page
-    assert 'href="javascript:' not in page and 'href="javascript%3Aalert%281%29/a%23b/notebook.html"' in page
-    assert 'src="javascript%3Aalert%281%29/a%23b/figures/f%231.png"' in page
+    tables = results_tables([{**row, "notebook": "<i>n</i>", "run": "r"}], {"r": '"><script>'})
+    page = tables["Segmentation"]["toy"]
+    assert "<script" not in page and "&lt;script&gt;" in page and "<b>x</b>" not in page and "<i>" not in page
+    assert 'href="&quot;&gt;&lt;script&gt;"' in page
 
 
 def test_the_workers_answer_on_no_page() -> None:

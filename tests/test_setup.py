@@ -80,7 +80,7 @@ def test_script_is_executable_and_parses(script: str) -> None:
 
 
 def test_make_knows_its_targets() -> None:
-    for target in ("help", "tutorial", "check", "test", "lab", "notebooks", "screenshots", "clean"):
+    for target in ("help", "tutorial", "book", "check", "test", "lab", "notebooks", "screenshots", "clean"):
         done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 

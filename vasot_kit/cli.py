@@ -1,8 +1,7 @@
 """The command ``vasot``.
 
-Every function below is one subcommand: its decorators are the arguments, its docstring is the help text, and its body
-hands over to the module that does the work. These modules are imported inside the functions, because they import torch
-and ``vasot --help`` shall answer at once.
+Every function below is one subcommand: its decorators are the arguments, its docstring is the help, and its body calls
+the module that does the work, imported there because it imports torch and ``vasot --help`` shall answer at once.
 """
 
 from __future__ import annotations
@@ -372,10 +371,7 @@ def bench(what: str, file: Path | None, device: str, seconds: float) -> None:
 @command("vasot new my_course")
 @click.argument("folder", type=PATH)
 def new(folder: Path) -> None:
-    """Copy the chapters into a new folder, to work on.
-
-    FOLDER gets the notebooks, their solutions and the stored results that they read.
-    """
+    """Copy the chapters, their solutions and the results that they read into a new FOLDER, to work on."""
     from vasot_kit.chapters import copy_chapters
 
     chapters = copy_chapters(folder)
@@ -385,10 +381,19 @@ def new(folder: Path) -> None:
 @command("vasot tutorial")
 @out_option("Folder of the results.", default="outputs/tutorial")
 def tutorial(out: Path) -> None:
-    """Run the tutorial notebooks and write one page about them."""
-    from vasot_kit.tables import report
+    """Run the tutorial notebooks and build the book with what they show."""
+    from vasot_kit.book import tutorial
 
-    report.tutorial(out)
+    tutorial.tutorial(out)
+
+
+@command("vasot book")
+@out_option("Folder of the site.", default="outputs/book")
+def book(out: Path) -> None:
+    """Build the book from the chapters as they are stored, without running them."""
+    from vasot_kit.book import tutorial
+
+    tutorial.book(out)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ import nbformat
 import pytest
 
 from tests.browser import explorers
+from tests.notebooks.refresh import KERNEL
+from vasot_kit.book.build import build_book
 from vasot_kit.explorers import Explorer
 from vasot_kit.explorers.explorer import Choice, Slider
-from vasot_kit.tables.report import notebook_html
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -78,14 +79,17 @@ def watched(page: Page, problems: list[str]) -> Page:
     return page
 
 
-def written(mirrors: dict[str, Explorer], file: Path) -> Path:
-    """The page of an executed notebook with all explorers, as the tutorial writes it."""
-    notebook = nbformat.v4.new_notebook()
+def written(mirrors: dict[str, Explorer], folder: Path) -> Path:
+    """The page of a book whose only chapter has all explorers."""
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL})
+    notebook.cells.append(nbformat.v4.new_markdown_cell("# Explorers"))
     for mirror in mirrors.values():
         output = nbformat.v4.new_output("display_data", mirror._repr_mimebundle_())
         notebook.cells.append(nbformat.v4.new_code_cell("explorer", outputs=[output]))
-    file.write_text(notebook_html(notebook, "Explorers"))
-    return file
+    (folder / "notebooks").mkdir()
+    nbformat.write(notebook, folder / "notebooks" / "00_explorers.ipynb")
+    assert build_book(folder / "book", folder / "notebooks") == []
+    return folder / "book" / "notebooks" / "00_explorers.html"
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +97,7 @@ def static(browser: Browser, mirrors: dict[str, Explorer], tmp_path_factory: pyt
     """A page without a kernel; nothing may go wrong in it, and nothing may be asked of a network."""
     problems: list[str] = []
     page = watched(browser.new_page(viewport={"width": 1200, "height": 900}), problems)
-    page.goto(written(mirrors, tmp_path_factory.mktemp("static") / "notebook.html").as_uri())
+    page.goto(written(mirrors, tmp_path_factory.mktemp("static")).as_uri())
     yield page
     page.close()
     assert problems == []
@@ -267,7 +271,7 @@ def test_without_scripts_the_still_picture_stays(
 
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(written(mirrors, tmp_path / "notebook.html").as_uri())
+    page.goto(written(mirrors, tmp_path).as_uri())
     for k, mirror in enumerate(mirrors.values()):
         image = page.locator(HOST).nth(k).locator("img")
         assert image.is_visible() and image.get_attribute("alt") == mirror.title

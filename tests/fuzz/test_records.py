@@ -19,7 +19,7 @@ from vasot_kit.runs.notebook import effective_parameters
 from vasot_kit.runs.records import collect
 from vasot_kit.runs.sweep import read_grid
 from vasot_kit.runs.values import read_values
-from vasot_kit.tables.report import results_tables
+from vasot_kit.tables.results import results_tables
 
 ROW = {"dataset": "toy", "method": "vasot", "seed": 0, "preset": "kit", "mof": 0.5, "tau": None, "acc_0.1": 0.25}
 PLAIN = st.sampled_from(

@@ -117,10 +117,10 @@ def start(job: Job, inputs: Path, place: Path) -> int:
         tempfile.tempdir = None
         for stream in (1, 2):
             os.dup2(os.open(place / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+        from vasot_kit.book import tutorial
         from vasot_kit.cli import main
-        from vasot_kit.tables import report
 
-        report.TUTORIAL = (("00_quickstart", {}), ("20_dummy_frames", {"seed": 1}))
+        tutorial.TUTORIAL = (("00_quickstart", {}), ("20_dummy_frames", {"seed": 1}))
         code = main(words)
         sys.stdout.flush()
     finally:
@@ -266,12 +266,12 @@ def main() -> int:
     import papermill  # noqa: F401
     from distributed import LocalCluster  # noqa: F401
 
+    import vasot_kit.book.tutorial
     import vasot_kit.own_films.align
     import vasot_kit.own_films.features
     import vasot_kit.own_films.segment
     import vasot_kit.runs.sweep
-    import vasot_kit.runs.training
-    import vasot_kit.tables.report  # noqa: F401
+    import vasot_kit.runs.training  # noqa: F401
     from tests.reliability import write_part
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
