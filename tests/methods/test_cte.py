@@ -93,19 +93,6 @@ def test_loss_is_zero_for_an_embedding_that_tells_the_time() -> None:
     assert method(collate([video], None, None))["loss"].item() < 1e-10
 
 
-def test_padding_and_batch_mates_change_nothing() -> None:
-    method, batch = on_features(4, 3), padded((9, 5, 2), 4)
-    alone = [
-        method(Batch(batch.features[b : b + 1, :n], batch.mask[b : b + 1, :n], batch.index[b : b + 1, :n], (0,)))[
-            "loss"
-        ]
-        for b, n in enumerate((9, 5, 2))
-    ]
-    torch.testing.assert_close(method(batch)["loss"], torch.stack(alone).mean())
-    batch.features[~batch.mask] = 1e3
-    torch.testing.assert_close(method(batch)["loss"], torch.stack(alone).mean())
-
-
 def test_every_parameter_takes_part_and_embeddings_keep_their_length(dataset: Dataset) -> None:
     method = build(make_config("toy", "cte", "paper"), dataset)
     method(collate(dataset.videos, 64, None))["loss"].backward()

@@ -8,6 +8,7 @@ import torch
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.evaluate import evaluate
 from vasot_kit.methods import METHODS, find_method
+from vasot_kit.methods.checking import check_method
 from vasot_lib.data import Batch, Dataset, Video, collate, epoch_batch_parts, toy
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
@@ -34,27 +35,10 @@ def first_batch(dataset: Dataset, paired: bool) -> Batch:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_keeps_the_interface(name: str, dataset: Dataset) -> None:
-    method = built(name, dataset)
-    if method.learns:
-        terms = method(first_batch(dataset, method.paired))
-        assert terms["loss"].ndim == 0 and terms["loss"].isfinite()
-        terms["loss"].backward()
-        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in method.parameters())
-    method.finalise(dataset, torch.Generator().manual_seed(0))
-    x, y = dataset.videos[:2]
-    embeddings = method.embed(x).detach()
-    assert embeddings.shape == (len(x), method.encoder.n_out)
-    if method.unit_length:
-        torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(len(x)))
-    if "alignment" in method.tasks:
-        matches = method.align(x, y)
-        assert matches.shape == (len(x),) and 0 <= matches.min() <= matches.max() < len(y)
-        share = method.dummy_share(x, y)
-        assert share.shape == (len(x),) and 0 <= share.min() <= share.max() <= 0.5
-    if "segmentation" in method.tasks:
-        labels = method.segment(x)
-        assert labels.shape == (len(x),) and 0 <= labels.min() <= labels.max() < dataset.n_actions
+def test_every_method_passes_the_test_kit(name: str) -> None:
+    learnt = ["loss", "masks", "parts", "seeds", "resume"] if METHODS[name].learns else []
+    passed = check_method(METHODS[name])
+    assert passed[: 2 + len(learnt)] == ["interface", "shapes", *learnt]
 
 
 def gain(name: str, data: Dataset, epochs: int, seed: int) -> float:

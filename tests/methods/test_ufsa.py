@@ -113,15 +113,6 @@ def built(dataset: Dataset, seed: int = 0, **hyper: object) -> UFSA:
     return UFSA(MLPEncoder(dataset.feature_dim), dataset.n_actions, FrameToSegment(**hyper))
 
 
-def test_loss_of_a_batch_is_the_mean_over_its_videos_alone(dataset: Dataset) -> None:
-    method = built(dataset)
-    batch = collate(dataset.videos[:3], 180, None)
-    assert not batch.mask.all()
-    alone = [method(collate([video], 180, None)) for video in dataset.videos[:3]]
-    for name, value in method(batch).items():
-        torch.testing.assert_close(value, torch.stack([terms[name] for terms in alone]).mean())
-
-
 def test_frames_see_each_other_and_padding_stays_unseen(dataset: Dataset) -> None:
     method = built(dataset).eval()
     batch = collate(dataset.videos[:3], 180, None)

@@ -88,12 +88,6 @@ def test_the_parts_of_a_batch_are_its_rows_and_their_shares_sum_to_1(parts: int,
         assert not paired or all(len(batch.videos) % 2 == 0 for batch, _ in cut)
 
 
-@pytest.mark.parametrize("method", LEARNERS)
-def test_accumulation_changes_no_number(method: str) -> None:
-    cut, history = train(config(method, accumulate=3))
-    assert_same_training(plain(method), cut.state_dict(), history)
-
-
 def test_a_run_is_resumed_with_another_accumulation_but_not_with_another_precision(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     train(config("vaot", epochs=1), path)

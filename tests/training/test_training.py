@@ -15,7 +15,6 @@ import torch
 from safetensors.torch import save_file
 
 from vasot_kit.experiments.config import Config, build, make_config, with_overrides
-from vasot_kit.methods import METHODS
 from vasot_lib.data import Dataset, toy
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.methods import Method
@@ -93,25 +92,6 @@ def test_where_a_split_is_published_its_first_part_is_trained_on(dataset: Datase
     )
     assert same(whole, alone) and history == expected
     assert not same(whole, train(config(), dataset)[0])
-
-
-@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.learns])
-def test_resumed_run_equals_uninterrupted_one(name: str, dataset: Dataset, tmp_path: Path) -> None:
-    """For all methods, those too whose weights are changed once more after the last epoch."""
-
-    def some(epochs: int) -> Config:
-        cfg = config(name, epochs)
-        if name != "ufsa":  # its stages are shares of the number of epochs
-            return cfg
-        return replace(cfg, hyper=replace(cfg.hyper, frozen=1, alone=2))
-
-    whole, history = train(some(4), dataset)
-    train(some(2), dataset, tmp_path / "c.safetensors")
-    resumed, resumed_history = train(some(4), dataset, tmp_path / "c.safetensors")
-    assert same(whole, resumed) and history == resumed_history
-    loaded = build(some(4), dataset)
-    load_checkpoint(tmp_path / "c.safetensors", loaded)
-    assert same(loaded, whole)
 
 
 KILLED = """
