@@ -66,6 +66,16 @@ def test_environment_is_python_pip_and_the_requirements() -> None:
     assert environment["dependencies"] == ["python=3.11", "pip", {"pip": ["-r requirements.txt"]}]
 
 
+def test_binder_installs_the_kit_with_the_torch_that_is_tested() -> None:
+    lines = (ROOT / "binder" / "requirements.txt").read_text().splitlines()
+    torch, vision = (Requirement(line) for line in lines if line.startswith("torch"))
+    assert [str(torch.specifier), str(vision.specifier)] == [
+        f"=={pins()[name]}+cpu" for name in ("torch", "torchvision")
+    ]
+    assert lines[-1] == "-e ."
+    assert (ROOT / "binder" / "runtime.txt").read_text() == f"python-{PROJECT['requires-python'].removeprefix('>=')}\n"
+
+
 def test_citation_names_this_version_and_the_paper() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == vasot_lib.__version__

@@ -11,11 +11,14 @@ from vasot_lib.files import whole_folder
 
 ROOT = Path(__file__).parents[1]
 SHARE = "share/vasot/"  # where pip puts the chapters and the tables that they read, below the environment
-KINDS = ("notebooks/*.ipynb", "notebooks/solutions/*.ipynb", "results/*.csv")
+KINDS = (
+    *("notebooks/*.ipynb", "notebooks/solutions/*.ipynb", "results/*.csv", "results/h100/*.json"),
+    *("docs/*.md", "docs/*.png"),
+)
 
 
 def copy_chapters(folder: Path) -> list[Path]:
-    """Copy the chapters, their solutions and the stored tables that they read into a new folder, all or nothing.
+    """Copy the chapters, their solutions, the stored tables that they read and the documents into a new folder, all or nothing.
 
     Args:
         folder: must not exist, or be empty.

@@ -371,7 +371,7 @@ def bench(what: str, file: Path | None, device: str, seconds: float) -> None:
 @command("vasot new my_course")
 @click.argument("folder", type=PATH)
 def new(folder: Path) -> None:
-    """Copy the chapters, their solutions and the results that they read into a new FOLDER, to work on."""
+    """Copy the chapters, their solutions, stored results and documents into a new FOLDER, to work on."""
     from vasot_kit.chapters import copy_chapters
 
     chapters = copy_chapters(folder)

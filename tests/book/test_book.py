@@ -104,7 +104,7 @@ def test_start_page_introduces_the_kit_and_shows_the_path(site: Path) -> None:
     start = page(site, "index")
     assert "<strong>In short.</strong>" in start and "later" not in start
     assert re.search(r'href="notebooks/00_first\.html"><span class="std std-doc">00 · First steps</span>', start)
-    assert "After it you can say what" in start and "12 minutes." in start
+    assert "After it you can say what" in start and "12 minutes</span>" in start
     assert start.index("00 · First steps") < start.index("10 · Second")
 
 
@@ -148,6 +148,7 @@ def test_chapters_follow_each_other_and_a_solution_leads_back(site: Path) -> Non
 
 def test_glossary_has_the_symbols_and_its_terms_are_found(site: Path) -> None:
     glossary = page(site, "docs/glossary")
+    assert '<a class="reference internal" href="../notebooks/10_second.html">' in glossary
     assert 'id="term-cost"' in glossary and "what is paid" in glossary and "<td><p>plan</p></td>" in glossary
     index = (site / "searchindex.js").read_text()
     assert "term-mass" in index

@@ -40,6 +40,8 @@ TO_USE = {
     "CONTRIBUTING.md": "Contributing",
     "CHANGELOG.md": "Changes",
 }
+NUMBERED = ("docs/glossary.md", "docs/references.md")  # documents in which (05, 10) means chapters
+NUMBERS = re.compile(r"(?<=[(|] )\d\d(?:, \d\d)*(?= [)|])|(?<=\()\d\d(?:, \d\d)*(?=\))")
 TERM = re.compile(r"^- \*\*(.+?)\*\*: (.+\n(?:  .+\n)*)", re.MULTILINE)
 TERMS = re.compile(r"(?:^- \*\*.+\n(?:  .+\n)*)+", re.MULTILINE)
 
@@ -70,7 +72,9 @@ def write_sources(folder: Path, notebooks: Path, runs: Sequence[NotebookRun] = (
         changed = f" with {_changes(of_runs[name])}" if name.startswith("runs/") else ""
         write_notebook(sources, path, name, f"Outputs of a run on this machine{changed}.\n" if name in of_runs else "")
     for name, path in zip(documents, found, strict=True):
-        text = _glossary(sources, path.read_text()) if name == "docs/glossary.md" else path.read_text()
+        text = path.read_text().replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+        text = _glossary(sources, text) if name == "docs/glossary.md" else text
+        text = _numbers_linked(sources, text) if name in NUMBERED else text
         sources.place(name).write_text(sources.linked(text, name))
     if runs:
         _write_measured(sources, of_runs)
@@ -99,6 +103,7 @@ def _write_start(sources: Sources, pages: Sequence[str]) -> None:
         "introduction": sources.linked(words, "index.md"),
         "course": [chapter for chapter in chapters if chapter.name < ANY_ORDER],
         "others": [chapter for chapter in chapters if chapter.name >= ANY_ORDER],
+        "explorer": _explorer(sources),
         "linked": lambda text: sources.linked(text, "notebooks/none.ipynb").replace("](", "](notebooks/"),
         "pages": pages,
         "look_up": LOOK_UP,
@@ -106,6 +111,26 @@ def _write_start(sources: Sources, pages: Sequence[str]) -> None:
     }
     for name in ("index.md", "solutions.md"):
         sources.place(name).write_text(_render(name, content))
+
+
+def _numbers_linked(sources: Sources, text: str) -> str:
+    """The same with links to the chapters whose numbers stand in brackets, or alone in the last column of a table."""
+    places = {name[:2]: f"../notebooks/{name}.ipynb" for name in sources.chapters}
+
+    def linked(found: re.Match[str]) -> str:
+        return ", ".join(f"[{k}]({places[k]})" if k in places else k for k in found[0].split(", "))
+
+    return NUMBERS.sub(linked, text)
+
+
+def _explorer(sources: Sources) -> str:
+    """The explorer of a pair of recordings as a chapter has it; it needs no kernel."""
+    for name in sources.chapters:
+        for cell in read_notebook(sources.folder / "notebooks" / f"{name}.ipynb").cells:
+            for output in cell.get("outputs", ()):
+                if '"kind":"pair"' in (shown := output.get("data", {}).get("text/html", "")):
+                    return shown
+    return ""
 
 
 def _glossary(sources: Sources, text: str) -> str:

@@ -15,7 +15,7 @@ project = html_title = "The VASOT kit"
 extensions = ["myst_nb"]
 exclude_patterns = ["files", "extra"]
 suppress_warnings = ["misc.highlighting_failure"]
-myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "attrs_inline"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # which would come from the network
@@ -33,7 +33,7 @@ html_js_files = ["book.js"]
 mathjax_path = "tex-svg.js"
 html_favicon = str(Path(__file__).with_name("static") / "plan.svg")
 html_copy_source = False
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
 html_use_index = False
 html_permalinks_icon = "#"
 html_theme_options = {
