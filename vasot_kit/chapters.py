@@ -18,7 +18,7 @@ KINDS = (
 
 
 def copy_chapters(folder: Path) -> list[Path]:
-    """Copy the chapters, their solutions, the stored tables that they read and the documents into a new folder, all or nothing.
+    """Copy chapters, solutions, the tables that they read and the documents into a new folder, all or nothing.
 
     Args:
         folder: must not exist, or be empty.

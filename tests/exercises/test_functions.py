@@ -55,6 +55,11 @@ def in_place(cost: np.ndarray, zeta: float) -> np.ndarray:
     return dummy_first(cost, zeta)
 
 
+def clock(motion: np.ndarray) -> np.ndarray:
+    share = motion / motion.sum()
+    return share.cumsum() - share / 2
+
+
 RIGHT = {
     "05.2": soft_nearest,
     "05.3": log_sinkhorn,
@@ -62,6 +67,7 @@ RIGHT = {
     "20.4": dummy_first,
     "30.4": viterbi,
     "30.5": loss,
+    "70.1": clock,
 }
 # The exercise, a wrong function, and words of what is said.
 WRONG: list[tuple[str, Any, str]] = [
@@ -91,6 +97,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("30.5", lambda t, x, y, tau: -(t * log_softmax(x @ y.T / tau, axis=0)).sum() / len(x), "over the frames of Y"),
     ("30.5", lambda t, x, y, tau: -(t * np.log(softmax(x @ y.T / tau, axis=1))).sum() / len(x), "is inf"),
     ("30.5", lambda t, x, y, tau: "a word", "numbers"),
+    ("70.1", lambda motion: (motion / motion.sum()).cumsum(), "at the end of each frame"),
+    ("70.1", lambda motion: clock(motion) - motion / motion.sum() / 2, "at the beginning of each frame"),
+    ("70.1", lambda motion: clock(motion) * motion.sum(), "runs from 0 to 1"),
+    ("70.1", lambda motion: (np.arange(len(motion)) + 0.5) / len(motion), "of the frames, not of the motion"),
+    ("70.1", lambda motion: clock(motion)[::-1], "entry 0 is too large"),
 ]
 
 

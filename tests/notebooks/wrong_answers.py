@@ -73,7 +73,10 @@ MISTAKES = {
     "50_ablations": [("0.125", "all positive or all negative"), ("1 / 128", "one more frame")],
     "55_one_model_or_two": [("3.0", "size of the gradient"), ("0.5", "once in either")],
     "60_methods": [("1 / 32", "all negative"), ("0.5", "three scores")],
-    "70_own_videos": [("0.25", "not of the motion"), ("6.02112", "one of the two films")],
+    "70_own_videos": [
+        ("def motion_clock(motion):\n    return motion.cumsum() / motion.sum()", "at the end of each frame"),
+        ("6.02112", "one of the two films"),
+    ],
     "80_speed_and_scale": [("1.0", "entries times bytes"), ("401.0", "frames is w")],
     "90_beyond_the_paper": [
         ("[0, 0, 1, 2, 2, 2]", "frame 4"),

@@ -181,3 +181,23 @@ def alignment_loss(answer: Any) -> None:
 def _library_loss(targets: np.ndarray, x: np.ndarray, y: np.ndarray, tau: float) -> float:
     x_, y_, targets_ = (torch.from_numpy(value)[None] for value in (x, y, targets))
     return float(matching_loss(x_, y_, targets_, tau, torch.ones(1, x_.shape[1], dtype=torch.bool), None))
+
+
+@exercise("70.1")
+def motion_clock(answer: Any) -> None:
+    """The share of the motion that lies before the middle of each frame, (N,)."""
+    rng = np.random.default_rng(6)
+    cut = np.concatenate([[20.0], rng.random(5)])
+    for words, motion in (("0, 1, 1, 0", np.array([0.0, 1.0, 1.0, 0.0])), ("20, then below 1", cut)):
+        case = f"a film of {len(motion)} frames that move by {words}"
+        found = result(answer, (motion,), motion.shape, case)
+        share = motion / motion.sum()
+        right = share.cumsum() - share / 2
+        mistakes = {
+            "that is the clock at the end of each frame, not at its middle": share.cumsum(),
+            "that is the clock at the beginning of each frame, not at its middle": share.cumsum() - share,
+            "the clock runs from 0 to 1; what is the sum of the shares?": right * motion.sum(),
+            "that is the share of the frames, not of the motion": (np.arange(len(motion)) + 0.5) / len(motion),
+        }
+        known_mistakes(found, right, mistakes, case)
+        same(found, right, case)

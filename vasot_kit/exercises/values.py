@@ -208,6 +208,13 @@ def expected_by_chance(answer: Any) -> None:
     is_near(answer, 8 * 3 / 16, 0.01, {8 / 16: "every line has three scores"}, "cells times the chance of each")
 
 
+@exercise("70.2")
+def bytes_of_a_batch(answer: Any) -> None:
+    """MB of two films of 20 frames, with a context frame each, of 224 x 224 pixels in three colours."""
+    one = 20 * 2 * 224 * 224 * 3 / 1e6
+    is_near(answer, 2 * one, 0.1, {one: "that is one of the two films"}, "films x frames x pictures x pixels x colours")
+
+
 @exercise("80.1")
 def four_dense_arrays(answer: Any) -> None:
     """GiB of four float32 arrays of 10,000 x 10,000."""
