@@ -1,23 +1,26 @@
-"""Pictures of every explorer as JupyterLab shows it, and how long each takes to redraw: ``make screenshots``."""
+"""Pictures of every explorer as JupyterLab shows it, and how it flows: ``make screenshots``."""
 
 from __future__ import annotations
 
 import inspect
-import io
 import statistics
 import sys
 import tempfile
-import time
-from itertools import cycle
 from pathlib import Path
 
 from tests.browser import explorers
 from tests.browser.lab import Lab, chromium, open_browser
+from tests.browser.shown import PLAYED, ShownExplorer
 from vasot_kit.explorers import Explorer
-from vasot_kit.explorers.explorer import DPI
+from vasot_kit.explorers.explorer import Slider
 
 FOLDER = Path("outputs/screenshots")
-DRAWS = 10
+PLAYS = 3000  # milliseconds
+COMPUTED = """(host) => {
+  window.computed = [];
+  const note = () => window.computed.push(Number(host.dataset.computed));
+  new MutationObserver(note).observe(host, {attributeFilter: ["data-computed"]});
+}"""
 
 
 def main() -> None:
@@ -29,26 +32,32 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         open_browser() as browser,
-        Lab(browser, Path(folder), width=1340, height=2000) as lab,
+        Lab(browser, Path(folder), width=1340, height=1400) as lab,
+        lab.open([source, *(f"{name}()" for name in explorers.EXPLORERS)]) as notebook,
     ):
-        for name, build in explorers.EXPLORERS.items():
-            with lab.open([source, f"{name}()"]) as notebook:
-                notebook.run_all()
-                notebook.explorer.screenshot(path=FOLDER / f"{name}.png")
-            print(f"{FOLDER / name}.png  redraw {1000 * _redraw_seconds(build()):.0f} ms", flush=True)
+        notebook.run_all()
+        for cell, (name, build) in enumerate(explorers.EXPLORERS.items(), 1):
+            shown, mirror = notebook.explorer(cell), build()
+            shown.host.scroll_into_view_if_needed()
+            shown.shows(mirror.values)
+            notebook.page.wait_for_timeout(300)
+            shown.host.screenshot(path=FOLDER / f"{name}.png")
+            print(f"{FOLDER / name}.png  {_flow(shown, mirror)}", flush=True)
 
 
-def _redraw_seconds(explorer: Explorer) -> float:
-    """Median over draws with the PNG; the first slider goes to and fro, so that no two in a row are equal."""
-    name, slider = next((name, control) for name, control in explorer.controls.items() if hasattr(control, "step"))
-    places = cycle((slider.value, slider.value + slider.step))
-    seconds = []
-    for _ in range(DRAWS + 1):
-        values = {**explorer.values, name: next(places)}
-        start = time.perf_counter()
-        explorer.draw(**values).figure.savefig(io.BytesIO(), format="png", dpi=DPI)
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+def _flow(shown: ShownExplorer, mirror: Explorer) -> str:
+    """Pictures in a second and the time to compute, while the slider that has most to do plays from its beginning."""
+    control = next(c for c in reversed(mirror.controls) if isinstance(c, Slider))
+    shown.slider(control.label).press("Home")
+    shown.host.evaluate(COMPUTED)
+    shown.play(control.label)
+    pictures, changes = shown.host.evaluate(PLAYED, PLAYS)
+    shown.pause()
+    times = list(map(float, shown.host.evaluate("() => window.computed")))
+    return (
+        f"{pictures:.0f} pictures a second, {changes:.0f} of them of new values; "
+        f"computed in {statistics.median(times):.0f} ms, {max(times):.0f} at most"
+    )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from papermill.parameterize import parameterize_notebook
 
 from tests.notebooks.refresh import NOTEBOOKS
 from tests.notebooks.wrong_answers import MISTAKES, check_of, exercises
+from vasot_kit.explorers.explorer import BROWSER, SHARED
 from vasot_kit.runs.notebook import WIDGET_VIEW, effective_parameters
 from vasot_kit.runs.records import OUTPUT_VARIABLE, collect
 
@@ -49,6 +50,16 @@ def test_cells_fit_on_a_screen_and_store_no_widget(path: Path) -> None:
         for output in cell.get("outputs", []):
             assert WIDGET_VIEW not in output.get("data", {})
             assert output.output_type != "error" and output.get("name") != "stderr"
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_stored_explorers_have_todays_scripts(path: Path) -> None:
+    outputs = [output for cell in read(path).cells for output in cell.get("outputs", [])]
+    for page in (output.get("data", {}).get("text/html", "") for output in outputs):
+        if "data-explorer" in page:
+            kind = next(script for script in BROWSER.glob("*.js") if f"new {script.stem.title()}Explorer(" in page)
+            for script in (*SHARED, kind.name):
+                assert (BROWSER / script).read_text() in page, f"{script}; make notebooks"
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)

@@ -123,8 +123,8 @@ class Explorer:
             f'<img alt="{title}" src="data:image/png;base64,{_png(self.still)}"></div>\n'
             f"<script>(async () => {{\n{code}\n"
             f"const arrays = await unpack({told[1]});\n"
-            f"for (const host of document.querySelectorAll('[data-explorer=\"{mark}\"]'))\n"
-            f"  if (!host.shadowRoot) new {self.kind.title()}Explorer(host, {told[0]}, arrays);\n"
+            f"for (const host of document.querySelectorAll('[data-explorer=\"{mark}\"]:not([data-started])')) {{\n"
+            f'  host.dataset.started = "";\n  new {self.kind.title()}Explorer(host, {told[0]}, arrays);\n}}\n'
             "})();</script>"
         )
 

@@ -3,7 +3,8 @@ class DummyExplorer extends Explorer {
   panels() {
     const {about, arrays} = this, prior = temporalPrior(about.n, about.m);
     this.cost = cosineCost(arrays.x, arrays.y, about.dim).map((value, k) => value + about.rho * prior[k]);
-    this.plan = new MatrixPanel(this, "plan", `what is left for the loss: share of a frame of X (${about.x.name}; Y: ${about.y.name})`, {map: "plans", power: 0.5});
+    const title = `what is left for the loss: share of a frame of X (${about.x.name}; Y: ${about.y.name})`;
+    this.plan = new MatrixPanel(this, "plan", title, {map: "plans", power: 0.5});
     this.keeps = new KeptPanel(this, "kept", "what each frame of X keeps");
     this.masses = new MassesPanel(this, "masses", "where the mass lies");
     this.dropped = new DroppedPanel(this, "dropped", "");
@@ -23,29 +24,32 @@ class DummyExplorer extends Explorer {
   }
 
   show({plan, targets}) {
-    const {n, m} = this.about, {lost} = this.arrays, kept = rowSums(targets, n), dropped = kept.map((share) => share < 0.5);
+    const {n, m} = this.about, {lost} = this.arrays;
+    const kept = rowSums(targets, n), dropped = kept.map((share) => share < 0.5);
     Object.assign(this, {targets, kept});
     this.plan.set(targets, largest(targets) / largest(kept));
     this.keeps.set(kept);
     const sum = (values) => values.reduce((total, value) => total + value, 0);
-    const column = sum([...Array(n).keys()].map((i) => plan[(i + 1) * (m + 1)])), row = sum([...plan.subarray(1, m + 1)]), corner = plan[0];
+    const column = sum(kept.map((_, i) => plan[(i + 1) * (m + 1)])), row = sum([...plan.subarray(1, m + 1)]), corner = plan[0];
     this.masses.set([[1 - column - row - corner, column], [row, corner]]);
     this.dropped.set(kept);
-    const [many, without] = [sum(dropped.map(Number)), sum([...lost])], hits = sum(dropped.map((drop, i) => drop && lost[i] ? 1 : 0));
+    const [many, without] = [sum(dropped.map(Number)), sum([...lost])];
+    const hits = sum(dropped.map((drop, i) => drop && lost[i] ? 1 : 0));
     this.tell({
       "dummy column": column, corner, "cap of one frame": 1 / (m + 1), "frames dropped": many, "without partner": without,
       precision: many ? hits / many : "undefined", recall: without ? hits / without : "undefined",
       "average precision": without ? averagePrecision(kept, lost) : "undefined",
     });
-    this.plan.summary(`Shares of ${n} by ${m} frames without the dummy. ${many} frames of X are dropped, ${hits} of them have no partner in truth. Arrow keys move a cursor.`);
+    this.plan.summary(`Shares of ${n} by ${m} frames without the dummy. ${many} frames of X are dropped, ${hits} of them have no `
+      + "partner in truth. Arrow keys move a cursor.");
   }
 
   start() { return [this.about.n >> 1, this.about.m >> 1]; }
 
   entry(i, j) {
     const {labels_x: steps, labels_y: others} = this.arrays;
-    return [`X: frame ${i}, ${this.step(steps[i])}`, `Y: frame ${j}, ${this.step(others[j])}`, `${percent(this.targets[i * this.about.m + j])} of the frame's mass`,
-            `it keeps ${percent(this.kept[i])}`];
+    return [`X: frame ${i}, ${this.step(steps[i])}`, `Y: frame ${j}, ${this.step(others[j])}`,
+            `${percent(this.targets[i * this.about.m + j])} of the frame's mass`, `it keeps ${percent(this.kept[i])}`];
   }
 }
 
@@ -72,16 +76,17 @@ class KeptPanel extends Panel {
     this.axes(pen, {xTicks: [[0, "0"], [0.5, "½"], [1, "1"]], xName: "share of its mass"});
     const key = [["no partner in truth", pale], ["dropped", here]];
     key.forEach(([words, colour], k) => {
-      const x = left + 2 + k * Math.max(96, width * 0.62);
+      const [x, y] = width > 200 ? [left + k * 0.62 * width, 14] : [left, 6 + 13 * k];
       pen.fillStyle = colour;
-      pen.fillRect(x, 12, 9, 9);
-      this.text(pen, words, x + 13, 17, {align: "left", size: 10, ink: soft});
+      pen.fillRect(x, y - 4, 9, 9);
+      this.text(pen, words, x + 13, y + 1, {align: "left", size: 10, ink: soft});
     });
   }
 
   moving(pen) {
     const {cursor, colours} = this.explorer;
-    if (cursor) this.line(pen, [[this.inner.left, this.py(cursor[0])], [this.inner.left + this.inner.width, this.py(cursor[0])]], colours.here, 1.3);
+    const {left, width} = this.inner;
+    if (cursor) this.line(pen, [[left, this.py(cursor[0])], [left + width, this.py(cursor[0])]], colours.here, 1.3);
   }
 }
 
@@ -91,7 +96,8 @@ class MassesPanel extends Panel {
   set(masses) {
     this.masses = masses;
     this.limits([0, 2], [0, 2]);
-    this.summary(`X to Y ${digits(masses[0][0])}, X to dummy ${digits(masses[0][1])}, dummy to Y ${digits(masses[1][0])}, corner ${digits(masses[1][1])}`);
+    const [[real, away], [back, corner]] = masses.map((row) => row.map((mass) => digits(mass)));
+    this.summary(`X to Y ${real}, X to dummy ${away}, dummy to Y ${back}, corner ${corner}`);
   }
 
   still(pen) {
@@ -114,7 +120,7 @@ class DroppedPanel extends Panel {
   constructor(explorer, area, title) {
     super(explorer, area, title, {left: 46, right: 10, top: 6, bottom: 30});
     this.pictures = explorer.about.x.pictures;
-    if (this.pictures) this.sheet = make("img", {src: this.pictures.sheet, onload: () => { this.fresh = false; explorer.ask(); }});
+    this.sheet = this.pictures && this.sheetOf(this.pictures);
   }
 
   set(kept) {
@@ -122,14 +128,16 @@ class DroppedPanel extends Panel {
     Object.assign(this, {kept, order});
     const many = Object.keys(this.shares()).length;
     this.limits([-0.5, many - 0.5], [1, 0]);
-    this.title(this.pictures ? `dropped: ${order.length} of ${kept.length} frames of X, from least to most kept (frame: share)` : "share of the frames of each step that were dropped");
+    const words = `dropped: ${order.length} of ${kept.length} frames of X, from least to most kept (frame: share)`;
+    this.title(this.pictures ? words : "share of the frames of each step that were dropped");
     this.summary(`Dropped frames of X: ${order.length} of ${kept.length}`);
   }
 
   // Step of X -> share of its frames that were dropped.
   shares() {
     const labels = this.explorer.arrays.labels_x, steps = [...new Set(labels)].sort((a, b) => a - b);
-    return steps.map((step) => [step, mean([...labels.keys()].filter((i) => labels[i] === step).map((i) => this.kept[i] < 0.5))]);
+    const of = (step) => [...labels.keys()].filter((i) => labels[i] === step);
+    return steps.map((step) => [step, mean(of(step).map((i) => this.kept[i] < 0.5))]);
   }
 
   still(pen) {
@@ -139,14 +147,16 @@ class DroppedPanel extends Panel {
         pen.fillStyle = about.actions[step].colour;
         pen.fillRect(this.px(k - 0.35), this.py(share), this.px(k + 0.35) - this.px(k - 0.35), this.py(0) - this.py(share));
       });
-      this.axes(pen, {xTicks: this.shares().map(([step], k) => [k, about.actions[step].name]), yTicks: [[0, "0"], [1, "1"]]});
+      const names = this.shares().map(([step], k) => [k, about.actions[step].name]);
+      this.axes(pen, {xTicks: names, yTicks: [[0, "0"], [1, "1"]]});
       return;
     }
-    const tall = this.height - 20, wide = Math.max(tall * this.pictures.width / this.pictures.height, 58), places = Math.max(1, Math.floor(this.width / (wide + 8)));
-    const many = Math.min(places, this.order.length);
+    const tall = this.height - 20, wide = Math.max(tall * this.pictures.width / this.pictures.height, 58);
+    const many = Math.min(Math.max(1, Math.floor(this.width / (wide + 8))), this.order.length);
     for (let k = 0; k < many && this.sheet.complete; k++) {
       const frame = this.order[many > 1 ? Math.round(k * (this.order.length - 1) / (many - 1)) : 0], x = 4 + k * (wide + 8);
-      picture(pen, this.sheet, this.pictures, frame, x, 2, wide, tall - 4, about.actions[arrays.labels_x[frame]].colour);
+      const edge = about.actions[arrays.labels_x[frame]].colour;
+      picture(pen, this.sheet, this.pictures, frame, [x, 2, wide, tall - 4], edge);
       this.text(pen, `${frame}: ${this.kept[frame].toFixed(2)}`, x + wide / 2, this.height - 8);
     }
   }

@@ -1,5 +1,5 @@
 // The frame of all explorers: controls, panels on canvases, numbers. It computes in the browser, with or without a kernel.
-const BUDGET = 20;  // milliseconds of computing between two pictures, so that there are 30 of them in a second
+const BUDGET = 12;  // milliseconds of computing between two pictures, so that there are 30 of them in a second
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
 
@@ -43,12 +43,17 @@ class Explorer {
     this.told = make("dl", {className: "numbers"});
     this.inputs = {};
     const controls = make("div", {className: "controls"}, ...about.controls.map((control) => this.control(control)));
-    const reset = make("button", {type: "button", className: "reset", textContent: "reset", title: "All controls as at the start", onclick: () => this.reset()});
+    const reset = make("button", {type: "button", className: "reset", textContent: "reset", onclick: () => this.reset()});
+    reset.title = "All controls as at the start";
     this.box.append(controls, this.stage, this.tip, this.spoken, make("div", {className: "below"}, this.told, reset));
     this.panels();
-    const root = host.attachShadow({mode: "open"});  // the page's styles end here, and the still picture goes
-    root.append(make("style", {textContent: about.style}), this.box);
     this.changed();
+  }
+
+  // Take the place of the still picture, once there is something to show; the page's styles end here.
+  appear() {
+    this.host.attachShadow({mode: "open"}).append(make("style", {textContent: this.about.style}), this.box);
+    this.ready = true;
   }
 
   control(control) {
@@ -58,7 +63,8 @@ class Explorer {
   slider({name, label, low, high, step, value}) {
     const after = Math.max(0, Math.ceil(-Math.log10(step) - 1e-9)), id = `slider-${name}`;
     const input = make("input", {type: "range", id, min: low, max: high, step, value});
-    const output = make("output"), play = make("button", {type: "button", className: "play", onclick: () => this.toggle(name)});
+    const output = make("output");
+    const play = make("button", {type: "button", className: "play", onclick: () => this.toggle(name)});
     output.setAttribute("for", id);
     input.oninput = () => { this.stop(); this.set(name, Number(input.value)); };
     this.inputs[name] = {low, high, play, read: (value) => { input.value = value; output.value = value.toFixed(after); }};
@@ -70,7 +76,8 @@ class Explorer {
   choice({name, label, options, value}) {
     const group = make("fieldset", {className: "control"}, make("legend", {textContent: label}));
     const buttons = options.map((option) => {
-      const input = make("input", {type: "radio", name, value: option, checked: option === value, onchange: () => this.set(name, option)});
+      const input = make("input", {type: "radio", name, value: option, checked: option === value});
+      input.onchange = () => this.set(name, option);
       group.append(make("label", {}, input, make("span", {textContent: option})));
       return input;
     });
@@ -109,7 +116,8 @@ class Explorer {
 
   label(name, plays) {
     const {play} = this.inputs[name], said = this.about.controls.find((control) => control.name === name).label;
-    play.innerHTML = `<svg viewBox="0 0 24 24" aria-hidden="true"><path d="${plays ? "M7 5h4v14H7zM13 5h4v14h-4z" : "M8 5v14l11-7z"}"/></svg>`;
+    const sign = plays ? "M7 5h4v14H7zM13 5h4v14h-4z" : "M8 5v14l11-7z";
+    play.innerHTML = `<svg viewBox="0 0 24 24" aria-hidden="true"><path d="${sign}"/></svg>`;
     play.setAttribute("aria-label", plays ? "Pause" : `Play ${said}`);
     play.title = plays ? "Pause" : `Move ${said} to its end`;
   }
@@ -149,7 +157,7 @@ class Explorer {
       if (step.done) {
         this.work = null;
         this.show(step.value);
-        this.ready = true;
+        if (!this.ready) this.appear();
         this.host.dataset.shown = JSON.stringify(this.values);
         this.host.dataset.computed = this.spent.toFixed(1);  // milliseconds
       }
@@ -162,8 +170,9 @@ class Explorer {
   // The numbers below the panels: name -> number or text.
   tell(numbers) {
     if (this.told.childElementCount !== Object.keys(numbers).length) {
-      this.told.replaceChildren(...Object.keys(numbers).map((name) => make("div", {}, make("dt", {textContent: name}), make("dd"))));
-      Object.keys(numbers).forEach((name, k) => { this.told.children[k].lastChild.dataset.name = name; });
+      const places = Object.keys(numbers).map((name) => make("div", {}, make("dt", {textContent: name}), make("dd")));
+      places.forEach((place) => { place.lastChild.dataset.name = place.firstChild.textContent; });
+      this.told.replaceChildren(...places);
     }
     Object.values(numbers).forEach((value, k) => { this.told.children[k].lastChild.textContent = digits(value); });
   }
@@ -176,9 +185,10 @@ class Explorer {
     if (cursor) {
       const lines = this.entry(...cursor);
       this.tip.replaceChildren(...lines.map((line) => make("div", {textContent: line})));
-      const [x, y] = panel.place(...cursor), [box, canvas] = [this.box.getBoundingClientRect(), panel.canvas.getBoundingClientRect()];
+      const [x, y] = panel.place(...cursor), wide = this.tip.offsetWidth;
+      const [box, canvas] = [this.box.getBoundingClientRect(), panel.canvas.getBoundingClientRect()];
       const [left, top] = [canvas.left - box.left + x, canvas.top - box.top + y];
-      this.tip.style.left = `${left + 14 + this.tip.offsetWidth > box.width ? left - 14 - this.tip.offsetWidth : left + 14}px`;
+      this.tip.style.left = `${Math.max(0, left + 14 + wide > box.width ? left - 14 - wide : left + 14)}px`;
       this.tip.style.top = `${Math.max(0, top - 14 - this.tip.offsetHeight)}px`;
       if (spoken) this.spoken.textContent = lines.join(", ");
     }

@@ -1,4 +1,3 @@
-"use strict";
 // Numbers that explorers show of a plan.
 const mean = (values) => values.reduce((sum, value) => sum + Number(value), 0) / values.length;
 const largest = (values) => values.reduce((top, value) => Math.max(top, value), 1e-30);

@@ -2,7 +2,8 @@
 class PairExplorer extends Explorer {
   panels() {
     const {about} = this;
-    this.plan = new MatrixPanel(this, "plan", `alignment of X (${about.x.name}) with Y (${about.y.name}): share of a frame of X`, {map: "plans", power: 0.5});
+    const title = `alignment of X (${about.x.name}) with Y (${about.y.name}): share of a frame of X`;
+    this.plan = new MatrixPanel(this, "plan", title, {map: "plans", power: 0.5});
     this.row = new RowPanel(this, "row", "");
     this.moments = [new MomentPanel(this, "x", "x"), new MomentPanel(this, "y", "y")];
     this.plan.moving = (pen) => this.mark(pen);
@@ -12,7 +13,8 @@ class PairExplorer extends Explorer {
   *compute({frame, plan}) {
     const {arrays, about} = this, which = about.plans.findIndex(({name}) => name === plan);
     const of = (name) => arrays[`${name}_${which}`][frame];
-    const numbers = {"best match": of("match"), "its share": of("share"), kept: of("kept"), "effective matches": of("effective")};
+    const numbers = {"best match": of("match"), "its share": of("share"), kept: of("kept")};
+    numbers["effective matches"] = of("effective");
     if (arrays.truth) numbers["true match"] = arrays.truth[frame] < 0 ? "none" : arrays.truth[frame];
     if (about.classes) {
       numbers["step of X"] = this.step(arrays.labels_x[frame]);
@@ -32,8 +34,8 @@ class PairExplorer extends Explorer {
     this.moments[0].set(frame);
     this.moments[1].set(match);
     this.tell(numbers);
-    this.plan.summary(`Plan of ${about.n} by ${about.m} frames. Frame ${frame} of X goes to frame ${match} of Y with ${percent(numbers["its share"])} of its mass. `
-      + "Arrow keys move a cursor, Enter chooses its frame of X.");
+    this.plan.summary(`Plan of ${about.n} by ${about.m} frames. Frame ${frame} of X goes to frame ${match} of Y with `
+      + `${percent(numbers["its share"])} of its mass. Arrow keys move a cursor, Enter chooses its frame of X.`);
   }
 
   mark(pen) {
@@ -53,7 +55,8 @@ class PairExplorer extends Explorer {
   entry(i, j) {
     const {labels_x: steps, labels_y: others} = this.arrays;
     const named = (labels, k) => labels && this.about.classes ? `, ${this.step(labels[k])}` : "";
-    return [`X: frame ${i}${named(steps, i)}`, `Y: frame ${j}${named(others, j)}`, `${percent(this.shares[i * this.about.m + j])} of the frame's mass`];
+    return [`X: frame ${i}${named(steps, i)}`, `Y: frame ${j}${named(others, j)}`,
+            `${percent(this.shares[i * this.about.m + j])} of the frame's mass`];
   }
 }
 
@@ -63,7 +66,7 @@ class RowPanel extends Panel {
 
   set(row, frame, match) {
     Object.assign(this, {row, match});
-    const top = [0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1].find((value) => value >= largest(row) * 1.02) ?? largest(row);
+    const most = largest(row), top = [0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1].find((value) => value >= 1.02 * most) ?? most;
     this.limits([-0.5, row.length - 0.5], [top, 0]);
     this.title(`where frame ${frame} of X goes: its row of the plan`);
     this.summary(`Frame ${frame} of X goes to frame ${match} of Y with ${percent(row[match])} of its mass`);
@@ -82,8 +85,7 @@ class RowPanel extends Panel {
     this.circle(pen, this.px(this.match), this.py(this.row[this.match]), 4, this.colours.accent, 1, true);
     if (labels) this.steps(pen, labels, (a, b) => [this.px(a), top + height + 3, this.px(b) - this.px(a), 12], true);
     this.axes(pen, {xTicks: ticks(this.row.length - 1, width / 60), xName: "time in Y (frames)", gap: 16});
-    const after = ticks(this.y[0], 3).map(([y, words]) => [y, words]);
-    this.axes(pen, {yTicks: after, yName: "share"});
+    this.axes(pen, {yTicks: ticks(this.y[0], 3), yName: "share"});
   }
 
   moving(pen) {
@@ -96,12 +98,11 @@ class RowPanel extends Panel {
 class MomentPanel extends Panel {
   constructor(explorer, area, side) {
     super(explorer, area, "", {left: 22, right: 10, top: 4, bottom: 34});
-    Object.assign(this, {side, pictures: explorer.about[side].pictures, traces: explorer.arrays[`traces_${side}`], size: explorer.about[side === "x" ? "n" : "m"]});
+    Object.assign(this, {side, pictures: explorer.about[side].pictures, traces: explorer.arrays[`traces_${side}`]});
+    this.size = explorer.about[side === "x" ? "n" : "m"];
     this.colour = side === "x" ? this.colours.here : this.colours.accent;
     this.heading.style.color = this.colour;
-    if (this.pictures) {
-      this.sheet = make("img", {src: this.pictures.sheet, onload: () => { this.fresh = false; explorer.ask(); }});
-    }
+    this.sheet = this.pictures && this.sheetOf(this.pictures);
   }
 
   set(frame) {
@@ -113,7 +114,8 @@ class MomentPanel extends Panel {
 
   still(pen) {
     if (this.pictures) {
-      if (this.sheet.complete && this.sheet.naturalWidth) picture(pen, this.sheet, this.pictures, this.frame, 3, 3, this.width - 6, this.height - 6, this.colour);
+      const box = [3, 3, this.width - 6, this.height - 6];
+      if (this.sheet.complete) picture(pen, this.sheet, this.pictures, this.frame, box, this.colour);
       return;
     }
     const reach = Math.max(20, Math.floor(this.size / 8)), {frame, size} = this, many = this.traces.length / size;
@@ -126,7 +128,8 @@ class MomentPanel extends Panel {
     pen.clip();
     for (let k = 0; k < many; k++) {
       const points = [];
-      for (let i = Math.max(0, frame - reach - 1); i <= Math.min(size - 1, frame + reach + 1); i++) points.push([this.px(i), this.py(k - this.traces[i * many + k])]);
+      const [first, last] = [Math.max(0, frame - reach - 1), Math.min(size - 1, frame + reach + 1)];
+      for (let i = first; i <= last; i++) points.push([this.px(i), this.py(k - this.traces[i * many + k])]);
       this.line(pen, points, this.colours.ink, 1);
     }
     this.line(pen, [[this.px(frame), top], [this.px(frame), top + height]], this.colour, 2);

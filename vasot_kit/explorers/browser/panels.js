@@ -2,8 +2,8 @@
 // top of it that move. Places are in CSS pixels.
 class Panel {
   constructor(explorer, area, title, {left = 46, right = 10, top = 8, bottom = 34} = {}) {
-    Object.assign(this, {explorer, colours: explorer.colours, margin: {left, right, top, bottom}, layer: make("canvas"), fresh: false});
-    this.canvas = make("canvas");
+    Object.assign(this, {explorer, colours: explorer.colours, margin: {left, right, top, bottom}, fresh: false});
+    [this.canvas, this.layer] = [make("canvas"), make("canvas")];
     this.canvas.setAttribute("role", "img");
     this.heading = make("figcaption", {textContent: title});
     this.figure = make("figure", {}, this.heading, this.canvas);
@@ -33,6 +33,11 @@ class Panel {
 
   py(y) { return this.inner.top + (y - this.y[0]) / (this.y[1] - this.y[0]) * this.inner.height; }
 
+  // The sheet of pictures of a recording, which is drawn once it has been read.
+  sheetOf(pictures) {
+    return make("img", {src: pictures.sheet, onload: () => { this.fresh = false; this.explorer.ask(); }});
+  }
+
   still() {}
 
   moving() {}
@@ -43,7 +48,8 @@ class Panel {
     if (!width || !height) return;
     if (!this.fresh || width !== this.width || height !== this.height || scale !== this.scale) {
       Object.assign(this, {width, height, scale, fresh: true});
-      for (const canvas of [this.canvas, this.layer]) Object.assign(canvas, {width: Math.round(width * scale), height: Math.round(height * scale)});
+      const size = {width: Math.round(width * scale), height: Math.round(height * scale)};
+      for (const canvas of [this.canvas, this.layer]) Object.assign(canvas, size);
       const still = this.layer.getContext("2d");
       still.scale(scale, scale);
       this.still(still);
@@ -109,7 +115,8 @@ class Panel {
       }
       if (numbered && action.number && Math.max(width, height) > 14) {
         if (action.hatch) this.circle(pen, x + width / 2, y + height / 2, 7, action.colour, 1, true);
-        this.text(pen, action.number, x + width / 2, y + height / 2 + 0.5, {ink: action.dark ? "#fff" : this.colours.ink, size: 10});
+        const ink = action.dark ? "#fff" : this.colours.ink;
+        this.text(pen, action.number, x + width / 2, y + height / 2 + 0.5, {ink, size: 10});
       }
     }
   }
@@ -173,8 +180,13 @@ class MatrixPanel extends Panel {
     this.limits([-0.5, this.m - 0.5], [-0.5, this.n - 0.5]);
     this.canvas.tabIndex = 0;
     this.canvas.onpointermove = (event) => this.follow(event);
-    this.canvas.onpointerdown = (event) => { this.follow(event); if (explorer.cursor) explorer.picked(...explorer.cursor); };
-    this.canvas.onpointerleave = () => explorer.point(null);
+    this.canvas.onpointerdown = (event) => {
+      this.follow(event);
+      if (explorer.cursor) explorer.picked(...explorer.cursor);
+    };
+    this.canvas.onpointerleave = (event) => {
+      if (event.pointerType === "mouse") explorer.point(null);  // a finger has to leave
+    };
     this.canvas.onblur = () => explorer.point(null);
     this.canvas.onkeydown = (event) => this.key(event);
   }
@@ -194,8 +206,10 @@ class MatrixPanel extends Panel {
     const {left, top, width, height} = this.inner, {arrays, about} = this.explorer;
     pen.imageSmoothingEnabled = false;
     pen.drawImage(this.image, left, top, width, height);
-    if (arrays.labels_x) this.steps(pen, arrays.labels_x, (a, b) => [left - 15, this.py(a), 10, this.py(b) - this.py(a)]);
-    if (arrays.labels_y) this.steps(pen, arrays.labels_y, (a, b) => [this.px(a), top + height + 5, this.px(b) - this.px(a), 10]);
+    const beside = (a, b) => [left - 15, this.py(a), 10, this.py(b) - this.py(a)];
+    const below = (a, b) => [this.px(a), top + height + 5, this.px(b) - this.px(a), 10];
+    if (arrays.labels_x) this.steps(pen, arrays.labels_x, beside);
+    if (arrays.labels_y) this.steps(pen, arrays.labels_y, below);
     this.axes(pen, {xTicks: ticks(this.m - 1, width / 60), yTicks: ticks(this.n - 1, height / 45), gap: 16,
                     xName: "time in Y (frames)", yName: "time in X (frames)"});
     this.bar(pen, left, width);
@@ -205,7 +219,8 @@ class MatrixPanel extends Panel {
       this.circle(pen, this.px(j), this.py(i), 3.2, "#fff", 2.4);
       this.circle(pen, this.px(j), this.py(i), 3.2, this.colours.here, 1.2);
     });
-    if (about.marks && this.marked) this.text(pen, about.marks, left + width - 4, top + 10, {align: "right", ink: this.colours.here});
+    const looks = {align: "right", ink: this.colours.here};
+    if (about.marks && this.marked) this.text(pen, about.marks, left + width - 4, top + 10, looks);
   }
 
   // The colour bar, with its ticks above it.
@@ -233,13 +248,15 @@ class MatrixPanel extends Panel {
 
   follow(event) {
     const box = this.canvas.getBoundingClientRect(), {left, top, width, height} = this.inner;
-    const [j, i] = [(event.clientX - box.left - left) / width * this.m, (event.clientY - box.top - top) / height * this.n].map(Math.floor);
+    const j = Math.floor((event.clientX - box.left - left) / width * this.m);
+    const i = Math.floor((event.clientY - box.top - top) / height * this.n);
     this.explorer.point(i >= 0 && i < this.n && j >= 0 && j < this.m ? [i, j] : null, this);
   }
 
   // Arrow keys move the cursor by a frame, with shift by ten; Enter picks its entry; Escape takes it away.
   key(event) {
-    const [down, across] = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}[event.key] ?? [0, 0];
+    const arrows = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]};
+    const [down, across] = arrows[event.key] ?? [0, 0];
     const {explorer} = this, [i, j] = explorer.cursor ?? explorer.start();
     if (event.key === "Escape") explorer.point(null);
     else if (event.key === "Enter" || event.key === " ") explorer.picked(i, j);
@@ -252,11 +269,13 @@ class MatrixPanel extends Panel {
 }
 
 // A picture of a sheet of pictures, as large as it fits into a box and in its middle, with a coloured edge.
-function picture(pen, sheet, {columns, width, height, every}, frame, left, top, wide, tall, edge) {
-  const zoom = Math.min(wide / width, tall / height), number = Math.floor(frame / every), [w, h] = [width * zoom, height * zoom];
+function picture(pen, sheet, {columns, width, height, every}, frame, [left, top, wide, tall], edge) {
+  const zoom = Math.min(wide / width, tall / height), number = Math.floor(frame / every);
+  const [w, h] = [width * zoom, height * zoom];
   const [x, y] = [left + (wide - w) / 2, top + (tall - h) / 2];
   pen.imageSmoothingEnabled = zoom < 1;
-  pen.drawImage(sheet, number % columns * width, Math.floor(number / columns) * height, width, height, x, y, w, h);
+  const [across, down] = [number % columns * width, Math.floor(number / columns) * height];
+  pen.drawImage(sheet, across, down, width, height, x, y, w, h);
   [pen.strokeStyle, pen.lineWidth] = [edge, 3];
   pen.strokeRect(x, y, w, h);
 }

@@ -80,8 +80,8 @@ class Problem {
       structure += product[k] * plan[k];
       entropy += plan[k] > 0 ? plan[k] * Math.log(plan[k]) - plan[k] : 0;
     }
-    const terms = {linear: (1 - this.alpha) * linear, structure: this.alpha / 2 * structure, entropy: this.epsilon * entropy};
-    return {...terms, J: terms.linear + terms.structure + terms.entropy};
+    [linear, structure, entropy] = [(1 - this.alpha) * linear, this.alpha / 2 * structure, this.epsilon * entropy];
+    return {linear, structure, entropy, J: linear + structure + entropy};
   }
 
   uniform() {

@@ -16,7 +16,8 @@ class StructureExplorer extends Explorer {
     const cost = this.appearance.map((value, k) => value + rho * this.prior[k]);
     const problem = new Problem(cost, this.p, this.q, {alpha, radius, epsilon});
     const plan = yield* solve(problem), product = problem.product(plan);
-    return {plan, cost, product, terms: problem.terms(plan, product), uniform: problem.terms(problem.uniform()), match: bestMatches(plan, this.about.n)};
+    const [terms, uniform] = [problem.terms(plan, product), problem.terms(problem.uniform())];
+    return {plan, cost, product, terms, uniform, match: bestMatches(plan, this.about.n)};
   }
 
   show({plan, cost, product, terms, uniform, match}) {
@@ -37,7 +38,7 @@ class StructureExplorer extends Explorer {
       "effective matches": mean(rows.map((_, i) => spread(this.shares.subarray(i * m, (i + 1) * m)))),
     };
     this.tell(numbers);
-    this.plan.summary(`Transport plan of ${n} by ${m} frames. The best match of ${(100 * numbers["argmax right"]).toFixed(0)} per cent of the `
+    this.plan.summary(`Transport plan of ${n} by ${m} frames. The best match of ${percent(numbers["argmax right"])} of the `
       + `frames of X shows the same step and jumps by ${numbers["mean jump"].toFixed(1)} frames. Arrow keys move a cursor.`);
   }
 
@@ -45,7 +46,8 @@ class StructureExplorer extends Explorer {
 
   entry(i, j) {
     const {labels_x: steps, labels_y: others} = this.arrays, k = i * this.about.m + j;
-    return [`X: frame ${i}, ${this.step(steps[i])}`, `Y: frame ${j}, ${this.step(others[j])}`, `${percent(this.shares[k])} of the frame's mass`,
+    return [`X: frame ${i}, ${this.step(steps[i])}`, `Y: frame ${j}, ${this.step(others[j])}`,
+            `${percent(this.shares[k])} of the frame's mass`,
             `cost ${digits(this.costs[k], 3)}, structure ${digits(this.product[k], 3)}`];
   }
 }
@@ -56,9 +58,11 @@ class TermsPanel extends Panel {
   set(terms, uniform) {
     Object.assign(this, {terms, uniform});
     const reach = Math.max(...[...Object.values(terms), ...Object.values(uniform)].map(Math.abs));
-    const end = [0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8].find((value) => value >= reach) ?? reach;  // it does not change at every step
+    // An end that does not change at every step of a slider.
+    const end = [0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8].find((value) => value >= reach) ?? reach;
     this.limits([-end, end], [-0.5, 3.5]);
-    this.summary(`Terms of the objective: ${Object.entries(terms).map(([name, value]) => `${name} ${value.toFixed(3)}`).join(", ")}`);
+    const told = Object.entries(terms).map(([name, value]) => `${name} ${value.toFixed(3)}`);
+    this.summary(`Terms of the objective: ${told.join(", ")}`);
   }
 
   still(pen) {
@@ -68,7 +72,8 @@ class TermsPanel extends Panel {
     Object.entries(this.terms).forEach(([name, value], k) => {
       pen.fillStyle = name === "J" ? ink : accent;
       pen.fillRect(Math.min(this.px(0), this.px(value)), this.py(k - 0.3), Math.abs(this.px(value) - this.px(0)), tall);
-      this.line(pen, [[this.px(this.uniform[name]), this.py(k - 0.4)], [this.px(this.uniform[name]), this.py(k + 0.4)]], here, 2.5);
+      const mark = this.px(this.uniform[name]);
+      this.line(pen, [[mark, this.py(k - 0.4)], [mark, this.py(k + 0.4)]], here, 2.5);
       this.text(pen, name, 52, this.py(k), {align: "right", weight: name === "J" ? "600" : ""});
       this.text(pen, value.toFixed(3).replace("-", "\u2212"), 98, this.py(k), {align: "right"});
     });
