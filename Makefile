@@ -55,7 +55,7 @@ lab: $(READY)  ## opens JupyterLab on the notebooks
 notebooks: $(READY)  ## executes every notebook in place, for whoever changes what they show
 	$(BIN)/python -m tests.notebooks.refresh
 
-screenshots: $(READY)  ## every explorer in JupyterLab, into outputs/screenshots/; prints how long each takes to redraw
+screenshots: $(READY)  ## every explorer in JupyterLab, into outputs/screenshots/; prints how it flows
 	@$(BIN)/python -m tests.browser.screenshots
 
 install: $(READY)

@@ -20,7 +20,8 @@ def refresh(path: Path) -> None:
     """Replace the outputs of one notebook by those of a run, without times, widgets and what is particular to here."""
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(NOTEBOOKS)}}
-    NotebookClient(notebook, timeout=600, resources=resources, store_widget_state=False).execute()
+    options = dict(timeout=600, resources=resources, store_widget_state=False, coalesce_streams=True)
+    NotebookClient(notebook, **options).execute()
     for cell in without_widgets(notebook).cells:
         cell.metadata.pop("execution", None)
     notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
