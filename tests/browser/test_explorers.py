@@ -206,6 +206,21 @@ def test_mouse_and_keys_mark_an_entry_and_say_what_it_is(driven: Driven) -> None
     assert driven.pictures() == before
 
 
+@pytest.mark.parametrize("driven", ["structure"], indirect=True)
+def test_what_is_said_of_an_entry_follows_the_sliders(driven: Driven) -> None:
+    from tests.browser.shown import until
+
+    driven.shown.over("plan", 0.5, 0.5)
+    before = driven.shown.tip()
+    driven.shown.slider("rho").evaluate("(slider) => { slider.value = 1.5; slider.oninput(); }")
+    driven.agrees(rho=1.5)
+    until(lambda: driven.shown.tip()[3] != before[3], "another cost of the entry")
+    assert driven.shown.tip()[:2] == before[:2]
+    driven.shown.host.get_by_role("button", name="reset").click()
+    driven.page.mouse.move(1, 1)
+    driven.agrees()
+
+
 @pytest.mark.parametrize("driven", ["structure", "dummy"], indirect=True)
 def test_the_cursor_marks_its_row_in_the_panels_beside_the_plan(driven: Driven) -> None:
     before = driven.pictures()
@@ -239,7 +254,7 @@ def test_a_finger_chooses_a_frame_and_leaves_it_marked(
 
     context = browser.new_context(has_touch=True, viewport={"width": 420, "height": 900})
     page = context.new_page()
-    page.goto(written({"pair": mirrors["pair"]}, tmp_path / "notebook.html").as_uri())
+    page.goto(written({"pair": mirrors["pair"]}, tmp_path).as_uri())
     driven = Driven("pair", page, ShownExplorer(page.locator(HOST)), mirrors["pair"])
     driven.agrees()
     driven.shown.host.scroll_into_view_if_needed()

@@ -77,7 +77,7 @@ def explore_dummy(x: Video, y: Video, recipe: Alignment | None = None, *, backgr
     settings = {name: getattr(base, name) for name in SCHEDULE} | {"free": 0 if base.structured_dummy else 1}
     about = {
         "n": len(x), "m": len(y), "dim": x.features.shape[1], "rho": base.rho, "recipe": settings,
-        "x": {"name": x.name, "pictures": picture_sheet(x)}, "y": {"name": y.name},
+        "x": {"pictures": picture_sheet(x)},
         "actions": about_actions(step_names(labels, background), background),
     }  # fmt: skip
     first = match(base.zeta, max(mass, LEAST), "soft")

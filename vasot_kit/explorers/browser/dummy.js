@@ -3,9 +3,8 @@ class DummyExplorer extends Explorer {
   panels() {
     const {about, arrays} = this, prior = temporalPrior(about.n, about.m);
     this.cost = cosineCost(arrays.x, arrays.y, about.dim).map((value, k) => value + about.rho * prior[k]);
-    const title = `what is left for the loss: share of a frame of X (${about.x.name}; Y: ${about.y.name})`;
-    this.plan = new MatrixPanel(this, "plan", title, {map: "plans", power: 0.5});
-    this.keeps = new KeptPanel(this, "kept", "what each frame of X keeps");
+    this.plan = new MatrixPanel(this, "plan", "left for the loss: share of a frame of X", {map: "plans", power: 0.5});
+    this.keeps = new KeptPanel(this, "kept", "what a frame keeps");
     this.masses = new MassesPanel(this, "masses", "where the mass lies");
     this.dropped = new DroppedPanel(this, "dropped", "");
   }

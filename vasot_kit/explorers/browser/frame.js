@@ -158,6 +158,7 @@ class Explorer {
         this.work = null;
         this.show(step.value);
         if (!this.ready) this.appear();
+        this.point(this.cursor, this.pointed);  // what is said of the entry has changed
         this.host.dataset.shown = JSON.stringify(this.values);
         this.host.dataset.computed = this.spent.toFixed(1);  // milliseconds
       }
@@ -180,7 +181,7 @@ class Explorer {
   // Mark the entry (i, j) of all matrices and say what it is; null takes the marks away.
   point(cursor, panel, spoken = false) {
     if (!this.ready) return;
-    this.cursor = cursor;
+    [this.cursor, this.pointed] = [cursor, panel];
     this.tip.hidden = !cursor;
     if (cursor) {
       const lines = this.entry(...cursor);

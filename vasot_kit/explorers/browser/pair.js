@@ -2,7 +2,7 @@
 class PairExplorer extends Explorer {
   panels() {
     const {about} = this;
-    const title = `alignment of X (${about.x.name}) with Y (${about.y.name}): share of a frame of X`;
+    const title = `${about.x.name} (X) to ${about.y.name} (Y): share of a frame`;
     this.plan = new MatrixPanel(this, "plan", title, {map: "plans", power: 0.5});
     this.row = new RowPanel(this, "row", "");
     this.moments = [new MomentPanel(this, "x", "x"), new MomentPanel(this, "y", "y")];

@@ -179,6 +179,7 @@ class MatrixPanel extends Panel {
     this.barred.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(this.levels.buffer), 256, 1), 0, 0);
     this.limits([-0.5, this.m - 0.5], [-0.5, this.n - 0.5]);
     this.canvas.tabIndex = 0;
+    this.canvas.setAttribute("role", "application");  // arrow keys are for the cursor
     this.canvas.onpointermove = (event) => this.follow(event);
     this.canvas.onpointerdown = (event) => {
       this.follow(event);
