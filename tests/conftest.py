@@ -53,7 +53,6 @@ SLOW = {
     "tests/explorers": "scripts run in node, still pictures are drawn",
     "tests/book": "books are built and notebooks run",
     "tests/transport/test_fused_gpu.py": "kernels run in Triton's interpreter",
-    "tests/transport/test_gpu_graphs.py": "kernels run in Triton's interpreter",
     "tests/transport/test_fused_cpu.py::test_compiling": "kernels are compiled in a process of its own",
     "tests/transport/test_fused_cpu.py::test_kernels_as_plain_python": "kernels run without their compiler",
     "tests/transport/test_fused_cpu.py::test_trap_numba": "a process of its own",

@@ -10,6 +10,9 @@ the structure term**, not of the linear cost. Cx and Cy are symmetric, so the gr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import NamedTuple, TypedDict
 
@@ -138,21 +141,54 @@ def make_problem(
     cost = cost.detach()
     batch, n, m = cost.shape
     x, y = _marginal("x", mask_x, mass_x, (batch, n), cost), _marginal("y", mask_y, mass_y, (batch, m), cost)
-    # Tensors are checked on their device, and the answers are read together: on a GPU every read waits for the device.
-    answers = torch.cat([_in_range(cost).long()[None], x.answers, y.answers]).tolist()
-    split = 1 + len(x.answers)
-    lengths_x, lengths_y = _lengths("x", x, answers[1:split]), _lengths("y", y, answers[split:])
+    if host_reads_nothing():
+        lengths_x, lengths_y = (n,) * batch, (m,) * batch
+    else:
+        lengths_x, lengths_y = _checked_lengths(cost, x, y)
     if min(lengths_x) < n or min(lengths_y) < m:
         cost = cost.masked_fill(~(x.mask.unsqueeze(2) & y.mask.unsqueeze(1)), 0.0)
-    if not answers[0] and not bool(_in_range(cost)):
-        first = tuple((~(cost.abs() <= LARGEST_COST)).nonzero()[0].tolist())
-        what = f"{cost[first].item():g}" if bool(cost.isfinite().all()) else "NaN or infinity"
-        at = "sample {}, row {}, column {}".format(*first)
-        raise InputError(f"cost holds {what}, first at {at}; it must be a number of at most {LARGEST_COST:g} in size")
     bound = None
     if structure is not None and alpha > 0:
         bound = structure[0].bind(lengths_x, 1), structure[1].bind(lengths_y, 2)
     return Problem(cost, x.mass, y.mass, lengths_x, lengths_y, bound, alpha, epsilon, relax_x, relax_y)
+
+
+def _checked_lengths(cost: Tensor, x: _Marginal, y: _Marginal) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The real lengths of the rows and of the columns, once nothing is wrong with costs, masks and masses.
+
+    Tensors are checked on their device, and the answers are read together: on a GPU every read waits for the device.
+    """
+    answers = torch.cat([_in_range(cost).long()[None], x.answers, y.answers]).tolist()
+    split = 1 + len(x.answers)
+    lengths = _lengths("x", x, answers[1:split]), _lengths("y", y, answers[split:])
+    real = cost.masked_fill(~(x.mask.unsqueeze(2) & y.mask.unsqueeze(1)), 0.0) if not answers[0] else cost
+    if not answers[0] and not bool(_in_range(real)):
+        first = tuple((~(real.abs() <= LARGEST_COST)).nonzero()[0].tolist())
+        what = f"{real[first].item():g}" if bool(real.isfinite().all()) else "NaN or infinity"
+        at = "sample {}, row {}, column {}".format(*first)
+        raise InputError(f"cost holds {what}, first at {at}; it must be a number of at most {LARGEST_COST:g} in size")
+    return lengths
+
+
+_HOST_READS_NOTHING: ContextVar[bool] = ContextVar("host_reads_nothing", default=False)
+
+
+@contextmanager
+def without_host_reads() -> Iterator[None]:
+    """Problems made within it are not checked, and all of their entries are real: nothing is read from the device.
+
+    For recorded training steps, whose batches are full and whose data were checked before.
+    """
+    before = _HOST_READS_NOTHING.set(True)
+    try:
+        yield
+    finally:
+        _HOST_READS_NOTHING.reset(before)
+
+
+def host_reads_nothing() -> bool:
+    """Whether this is called within :func:`without_host_reads`."""
+    return _HOST_READS_NOTHING.get()
 
 
 def _in_range(cost: Tensor) -> Tensor:

@@ -124,8 +124,6 @@ def solve(
     run, buffers = _implementation(problem, schedule)
     check_memory(problem.cost, buffers)
     solution = run(problem, schedule)
-    if run is not reference.run and problem.balanced:
-        solution = reference.with_exact_masses(solution, problem, schedule)
     if problem.relax_x is not None and problem.relax_y is not None and not bool(solution.objective.isfinite().all()):
         raise InputError(
             f"the plan's mass exceeds {problem.cost.dtype}, since both sides are relaxed and the least cost is "
@@ -163,8 +161,8 @@ def _implementation(problem: Problem, schedule: Schedule) -> tuple[Callable[[Pro
             if os.getpid() == cpu.PROCESS:
                 return cpu.run, 3
         elif cost.is_cuda:
-            from vasot_lib.transport.fused import gpu, gpu_graphs
+            from vasot_lib.transport.fused import gpu
 
             if gpu.takes(problem, schedule):
-                return gpu_graphs.run, 7
+                return gpu.run, 4
     return reference.run, reference.BUFFERS

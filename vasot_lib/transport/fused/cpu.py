@@ -33,7 +33,7 @@ from torch import Tensor
 
 from vasot_lib.transport.fused.cache import keyed_by_source
 from vasot_lib.transport.problem import Problem
-from vasot_lib.transport.reference import Schedule, Solution, marginal_error, mirror_step
+from vasot_lib.transport.reference import Schedule, Solution, marginal_error, mirror_step, with_exact_masses
 from vasot_lib.transport.structure import Operator
 
 with keyed_by_source():
@@ -57,9 +57,10 @@ def run(problem: Problem, schedule: Schedule) -> Solution:
     with _one_at_a_time:
         threads = get_num_threads()
         try:
-            return _run(problem, schedule)
+            solution = _run(problem, schedule)
         finally:
             set_num_threads(threads)
+    return with_exact_masses(solution, problem, schedule) if problem.balanced else solution
 
 
 def _run(problem: Problem, schedule: Schedule) -> Solution:
