@@ -40,6 +40,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vasot_lib.transport.fused.gpu_arguments import Arrays, Sizes, Weights
 from vasot_lib.transport.problem import Problem, host_reads_nothing
 from vasot_lib.transport.reference import (
     MOST_FINISHING_SWEEPS,
@@ -134,9 +135,7 @@ class Launch:
             GROUP=max(ENTRIES // 4 // columns, 1), num_warps=WARPS, maxnreg=REGISTERS,
         )  # fmt: skip
 
-    def _arrays(self) -> Any:
-        from vasot_lib.transport.fused.gpu_phases import Arrays
-
+    def _arrays(self) -> Arrays:
         problem, parts = self.problem, self.grid[0]
         cost, p, q = (t.contiguous() for t in (problem.cost, problem.p, problem.q))
         shape = (self.batch, self.n, self.m)
@@ -165,15 +164,11 @@ class Launch:
             return torch.full((len(values),), values[0], dtype=torch.int32, device=device)
         return torch.tensor(values, dtype=torch.int32, device=device)
 
-    def _sizes(self) -> Any:
-        from vasot_lib.transport.fused.gpu_phases import Sizes
-
+    def _sizes(self) -> Sizes:
         chunk = max(SHORTEST_CHUNK, _power_of_two(-(-self.n // MOST_CHUNKS)))
         return Sizes(self.n, self.m, chunk, -(-self.n // chunk))
 
-    def _weights(self) -> Any:
-        from vasot_lib.transport.fused.gpu_phases import Weights
-
+    def _weights(self) -> Weights:
         problem, alpha = self.problem, self.problem.alpha
         relax = problem.relax_y or 0.0
         if problem.structure is None:
