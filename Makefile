@@ -8,7 +8,7 @@ COMPILED := .venv/.compiled
 # Absolute, so that notebooks find the recordings from their own folder.
 export VASOT_DATA := $(abspath $(or $(VASOT_DATA),data))
 
-.PHONY: help tutorial book check test fuzz kill mutate lab notebooks screenshots install clean
+.PHONY: help tutorial book check test fuzz kill mutate gpu lab notebooks screenshots install clean
 
 help:  ## what make can do
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## ?/\1\t/' | expand -t 14
@@ -48,6 +48,12 @@ kill: $(COMPILED)  ## a hundred killed commands, each given again and compared; 
 
 mutate: $(COMPILED)  ## faults put into the solver one by one, an hour or two; SAMPLE=300 draws so many of them
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutate $(addprefix --sample ,$(SAMPLE))
+
+gpu: $(COMPILED)  ## on a machine with a GPU: its tests, then what it takes, in under six minutes; JSON goes to outputs/gpu/
+	$(BIN)/python -m pytest -q tests/transport/test_fused_gpu.py tests/training/test_steps.py
+	@mkdir -p outputs/gpu
+	$(BIN)/vasot bench solver --device cuda --seconds 1 --json outputs/gpu/solver.json
+	$(BIN)/vasot bench training --device cuda --seconds 2 --json outputs/gpu/training.json
 
 lab: $(READY)  ## opens JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

@@ -27,6 +27,7 @@ from vasot_lib.errors import DataError, InputError
 from vasot_lib.evaluation.collapse import measure_collapse
 from vasot_lib.files import whole_file
 from vasot_lib.methods import Method
+from vasot_lib.steps import Steps
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -111,7 +112,11 @@ def fit(
     dataset = dataset.train_part
     fabric = _fabric(method, settings)
     method.train()
-    optimiser = torch.optim.Adam(method.parameter_groups(settings.lr), weight_decay=settings.weight_decay)
+    # Only this form of Adam can be part of a recorded step; on a CPU it is the slower one.
+    on_gpu = fabric.device.type == "cuda"
+    optimiser = torch.optim.Adam(
+        method.parameter_groups(settings.lr), weight_decay=settings.weight_decay, fused=on_gpu, capturable=on_gpu
+    )
     history: History = []
     fingerprint = _fingerprint(method, dataset, settings)
     if fabric.is_global_zero:
@@ -129,8 +134,9 @@ def fit(
         desc=f"{method.name} on {dataset.name}, seed {settings.seed}", unit="epoch",
         disable=not progress or not fabric.is_global_zero,
     )  # fmt: skip
+    steps = Steps(wrapped, optimiser, fabric)
     for epoch in bar:
-        history.append(_epoch(wrapped, optimiser, dataset, settings, epoch, fabric))
+        history.append(_epoch(method, steps, dataset, settings, epoch, fabric))
         bar.set_postfix(loss=f"{history[-1]['loss']:.3f}")
         if checkpoint is not None and fabric.is_global_zero:
             save_checkpoint(checkpoint, method, optimiser, history, fingerprint)
@@ -182,42 +188,27 @@ def _fabric(method: Method, settings: TrainingSettings) -> Fabric:
 
 
 def _epoch(
-    method: Any, optimiser: Any, dataset: Dataset, settings: TrainingSettings, epoch: int, fabric: Fabric
+    method: Method, steps: Steps, dataset: Dataset, settings: TrainingSettings, epoch: int, fabric: Fabric
 ) -> dict[str, float]:
-    """Train for one epoch; returns its record in the history. ``method`` is the method as wrapped by fabric."""
-    unwrapped: Method = method.module
+    """Train for one epoch; returns its record in the history."""
     generator = _generator(settings.seed, epoch)
     torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))  # for dropout, augmentation and GTCC
-    sums: dict[str, Tensor] = {}  # of each loss term over the steps, on the device
-    steps = 0
     n_parts = fabric.world_size * settings.accumulate
     own_parts = range(fabric.global_rank * settings.accumulate, (fabric.global_rank + 1) * settings.accumulate)
     batches = epoch_batch_parts(
         dataset, settings.frames, settings.batch_size, method.paired, generator, n_parts, own_parts
     )
-    per_epoch = n_batches(dataset, settings.batch_size, method.paired)
-    unwrapped.epoch = epoch
+    method.epoch, method.step = epoch, epoch * n_batches(dataset, settings.batch_size, method.paired)
+    steps.begin()
     for parts in batches:
-        unwrapped.step = epoch * per_epoch + steps
-        for number, (part, share) in enumerate(parts, 1):
-            # The processes exchange their gradients in the backward pass of their last part only.
-            with fabric.no_backward_sync(method, enabled=number < len(parts)):
-                terms = method(part.to(fabric.device))
-                # The exchange averages over the processes, but the loss of a step is the sum over all parts.
-                fabric.backward(terms["loss"] * (share * fabric.world_size))
-            # The values stay on the device: reading one here would make the CPU wait for the GPU in every step.
-            for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + share * value.detach()
-        optimiser.step()
-        optimiser.zero_grad()
-        steps += 1
-    totals: Any = fabric.all_reduce(torch.stack([*sums.values()]), reduce_op="sum")
-    record = {"epoch": float(epoch), **{name: float(total) / steps for name, total in zip(sums, totals, strict=True)}}
+        steps.take(parts)
+        method.step += 1
+    record = {"epoch": float(epoch), **steps.means()}
     if not record["loss"] < float("inf"):
         raise InputError(
             f"the loss is {record['loss']} in epoch {epoch}; lower lr ({settings.lr}) or check the features"
         )
-    return {**record, **_measure_collapse(unwrapped, dataset, fabric)}
+    return {**record, **_measure_collapse(method, dataset, fabric)}
 
 
 @torch.no_grad()

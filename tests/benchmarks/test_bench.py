@@ -13,7 +13,7 @@ import torch
 
 from vasot_kit.benchmarks import solver as bench
 from vasot_kit.benchmarks import timing, training
-from vasot_kit.benchmarks.peers import solve_by_convolution, solve_with_pot
+from vasot_kit.benchmarks.peers import solve_batch_with_pot, solve_by_convolution, solve_with_pot
 from vasot_kit.benchmarks.solver import ACTIONS, FRAMES, bench_solver, pair_cost
 from vasot_kit.benchmarks.timing import Measurement, interleaved_times, peak_memory
 from vasot_kit.benchmarks.training import bench_training, step_costs
@@ -38,6 +38,21 @@ def test_pot_solves_the_same_problem() -> None:
     ours = solve(cost.double(), FRAMES, scheme="mirror", sweeps=500, tolerance=1e-9, **few).matrix[0]
     theirs = solve_with_pot(cost[0].double(), 0.04, sweeps=500, **few)
     assert (ours - theirs).abs().sum() < 1e-3
+
+
+def test_pots_batched_solver_takes_the_same_steps() -> None:
+    """One linearisation from the uniform plan, solved out: its kernel is exp(-G / eps), as that of mirror."""
+    pytest.importorskip("ot.batch")
+    import ot
+
+    cost = pair_cost(2, 40, 30).double()
+    near, far = (dense.expand(2, -1, -1) for dense in (FRAMES[0].dense(40), FRAMES[1].dense(30)))
+    theirs = ot.solve_gromov_batch(
+        near, -far / 4.0, reg=0.3, M=cost, alpha=0.3, symmetric=True, max_iter=1, max_iter_inner=2000, tol_inner=1e-12
+    )
+    ours = solve(cost, FRAMES, alpha=0.3, epsilon=0.3, scheme="mirror", iterations=1, sweeps=2000, tolerance=1e-9)
+    assert (ours.matrix - theirs.plan).abs().sum((1, 2)).max() < 1e-6
+    assert solve_batch_with_pot(cost, 0.04).sum((1, 2)).allclose(torch.ones(2, dtype=torch.float64), atol=1e-6)
 
 
 def test_a_row_knows_whether_its_goal_is_met() -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vasot_kit.benchmarks.peers import solve_by_convolution, solve_with_pot
+from vasot_kit.benchmarks.peers import solve_batch_with_pot, solve_by_convolution, solve_with_pot
 from vasot_kit.benchmarks.timing import Measurement, interleaved_times, peak_memory
 from vasot_lib.transport import Distinct, Far, Near, cosine_cost, make_problem, reference, solve, temporal_prior
 from vasot_lib.transport.reference import Schedule, Scheme
@@ -35,6 +35,7 @@ def bench_solver(device: str = "cpu", seconds: float = 2.0, largest: int = LONG)
     yield from _whole_solves(device, seconds)
     yield from _against_reference(device, seconds)
     yield from _against_pot(device, seconds)
+    yield from _against_pot_batches(device, seconds)
     yield from _against_convolution(device, seconds)
     yield from _scaling(device, seconds, largest)
     if device == "cpu":
@@ -118,6 +119,19 @@ def _against_pot(device: str, seconds: float) -> Iterator[Measurement]:
         yield Measurement(f"faster than POT, {n} x {n}", time["pot"] / time["solve"], "x", goal, note)
         note = f"marginals met to 1e-3: {1e3 * time['finished']:.2f} ms; POT's are left open by one sweep"
         yield Measurement(f"faster than POT, finished, {n} x {n}", time["pot"] / time["finished"], "x", "", note)
+
+
+def _against_pot_batches(device: str, seconds: float) -> Iterator[Measurement]:
+    batch, n = (4, 257) if device == "cpu" else (64, 256)
+    name = f"faster than POT's batched solver, {batch} x {n} x {n}"
+    if find_spec("ot") is None or find_spec("ot.batch") is None:
+        yield Measurement(name, None, "x", "", "skipped: needs POT 0.9.6 or newer (pip install -U POT)")
+        return
+    cost = pair_cost(batch, n, n, device)
+    pot = partial(solve_batch_with_pot, cost, RADIUS)
+    time = interleaved_times({"solve": _solver(cost), "pot": pot}, seconds, device)
+    note = f"solve {1e3 * time['solve']:.2f} ms, POT {1e3 * time['pot']:.1f} ms for as many linearisations and sweeps"
+    yield Measurement(name, time["pot"] / time["solve"], "x", "", note)
 
 
 def _against_convolution(device: str, seconds: float) -> Iterator[Measurement]:

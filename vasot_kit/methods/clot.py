@@ -148,6 +148,7 @@ class CLOT(ASOT):
 
     name = "clot"
     Hyper: ClassVar[type] = ClosedLoop
+    replays = False
 
     def __init__(self, encoder: Encoder, n_actions: int, hyper: Any):
         super().__init__(encoder, n_actions, hyper)

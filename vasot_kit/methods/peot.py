@@ -70,6 +70,7 @@ class PEOT(ASOT):
 
     name = "peot"
     Hyper: ClassVar[type] = ProbabilisticTerm
+    replays = False
 
     def __init__(self, encoder: Encoder, n_actions: int, hyper: Any):
         super().__init__(encoder, n_actions, hyper)

@@ -60,6 +60,7 @@ class ASOT(Method):
     tasks: ClassVar[tuple[str, ...]] = ("segmentation",)
     paired = False
     Hyper: ClassVar[type] = SegmentationTerm
+    replays: ClassVar[bool] = True
 
     def __init__(self, encoder: Encoder, n_actions: int, hyper: Any):
         super().__init__(encoder, n_actions, hyper)

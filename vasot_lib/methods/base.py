@@ -35,6 +35,8 @@ class Method(nn.Module):
         learns: whether there is anything to train; if not, ``fit`` takes no step.
         shared_actions: whether action k means the same in every video. False for a method that clusters each video
             separately; its segmentations are only scored at video level.
+        replays: whether a training step may be recorded and replayed on a GPU (:mod:`vasot_lib.steps`): its loss draws
+            no random numbers, has no schedule, and reads nothing back from the device.
         epoch, step: number of the current epoch and of the current optimiser step, from 0. The training loop sets both;
             loss terms with a schedule read them.
         encoder: maps features or pictures to embeddings of width D = ``encoder.n_out``.
@@ -49,6 +51,7 @@ class Method(nn.Module):
     unit_length: ClassVar[bool] = True
     learns: ClassVar[bool] = True
     shared_actions: ClassVar[bool] = True
+    replays: ClassVar[bool] = False
 
     def __init__(self, encoder: Encoder, n_actions: int, hyper: Any):
         super().__init__()

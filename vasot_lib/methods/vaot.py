@@ -90,6 +90,7 @@ class VAOT(Method):
     tasks = ("alignment",)
     paired = True
     Hyper = AlignmentTerm
+    replays = True
 
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Alignment loss of the pairs in the batch."""
