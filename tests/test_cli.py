@@ -50,7 +50,7 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
         (["run", "n.ipynb", "-p", "seed"], "Option '-p' requires 2 arguments"),
         (["align", "--out", "o"], "Missing argument 'FILM...'"),
         (["align", "a.mp4", "b.mp4"], "Missing option '--out'"),
-        (["segment", "films", "--out", "o"], "Missing option '--actions'"),
+        (["segment", "films", "--actions", "3"], "Missing option '--out'"),
         (["segment", "films", "--out", "o", "--actions", "many"], "'many' is not a valid integer"),
         (["features", "films"], "Missing option '--out'. See vasot features --help"),
         (["bench", "solve"], "'solve' is not one of 'solver', 'training', 'pixels'"),
@@ -322,8 +322,9 @@ def test_segment_takes_the_films_of_a_folder_but_not_its_own_results(called: dic
     assert called.pop("given") == ([tmp_path / name for name in ("b9.mp4", "b10.mp4", "pictures")], 6, out)
     assert called == {"features": "motion", "fps": None, "epochs": None, "seed": 0, "device": "cpu"}
     options = ["--epochs", "0", "--seed", "3", "--features", "appearance"]
-    assert main(["segment", str(tmp_path), "--actions", "2", "--out", str(out), *options]) == 0
+    assert main(["segment", str(tmp_path), "--out", str(out), *options]) == 0
     assert (called["epochs"], called["seed"], called["features"]) == (0, 3, "appearance")
+    assert called["given"][1] is None  # the number of actions is estimated
 
 
 def test_features_hands_on_its_folder_and_options(called: dict[str, Any]) -> None:

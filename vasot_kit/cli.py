@@ -198,6 +198,7 @@ def sweep(grid: Path, out: Path, workers: int | None, scheduler: str | None) -> 
 @click.option("--epochs", type=int, metavar="N", help="Passes over the videos. Default: as many as the preset says.")
 @click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, mps or auto.")
 @parameter_option("A value by dotted name, e.g. training.lr 3e-4; VALUE is read as YAML. May be repeated.")
+@click.option("--actions", "n_actions", type=int, metavar="K", help="Of a folder. Default: by labels, or estimated.")
 @click.option("--stride", type=int, metavar="N", help="Of a folder: its features are of every N-th frame.")
 @click.option("--fps", type=float, metavar="R", help="Of a folder: its labels are times in seconds, at R frames each.")
 @click.option("--trim", is_flag=True, help="Of a folder: cut features and labels to the shorter of the two.")
@@ -207,19 +208,18 @@ def train(
 ) -> None:
     """Train a method on a data set and record its scores.
 
-    DATASET is a name from `vasot data` or a folder of features with labels, METHOD one from `vasot methods`. Runs on
-    one process, or on all that torchrun starts.
+    DATASET is a name from `vasot data` or a folder of features, with labels or without, METHOD one from
+    `vasot methods`. Runs on one process, or on all that torchrun starts.
     """
     from vasot_kit.datasets.registry import is_folder
     from vasot_kit.runs.training import Training, train_and_score
     from vasot_kit.runs.values import read_values
 
-    reading = {name: options.pop(name) for name in ("stride", "fps", "trim")}
+    reading = {name: options.pop(name) for name in ("n_actions", "stride", "fps", "trim")}
     reading = {name: value for name, value in reading.items() if value is not None and value is not False}
     preset = preset or ("auto" if is_folder(dataset) else "kit")
     training = Training(dataset, method, preset, overrides=read_values(parameters), **options)
-    path = train_and_score(training, out, device, **reading)
-    if path is not None:  # only the first of several processes has written it
+    if (path := train_and_score(training, out, device, **reading)) is not None:  # of several processes, the first
         print(f"wrote {path}")
 
 
@@ -260,12 +260,12 @@ def transfer(labelled: Path, labels: Path, films: Sequence[Path], out: Path, sho
 
 @command("vasot segment FOLDER --actions 6 --out segmented")
 @click.argument("folder", type=PATH)
-@click.option("--actions", type=int, required=True, metavar="K", help="How many actions to look for.")
+@click.option("--actions", type=int, metavar="K", help="How many to look for. Default: estimated from the films.")
 @click.option("--epochs", type=int, metavar="N", help="Of the training. Default: none with fewer than three films.")
 @click.option("--seed", type=int, default=0, metavar="N", help="All randomness follows from it.")
 @film_options("motion")
 @open_option
-def segment(folder: Path, actions: int, out: Path, shown: bool, **options: Any) -> None:
+def segment(folder: Path, actions: int | None, out: Path, shown: bool, **options: Any) -> None:
     """Cut films of one activity into actions, without labels.
 
     FOLDER holds video files or folders of pictures.

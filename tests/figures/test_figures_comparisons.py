@@ -82,13 +82,15 @@ def test_the_wide_interval_of_two_seeds_does_not_hide_the_means() -> None:
     assert low == pytest.approx(-60.0) and high == pytest.approx(60.0)  # three times the largest mean, .2
 
 
-def test_the_chosen_number_of_actions_and_those_within_an_error_of_it_are_marked() -> None:
-    count = ActionCount(4, np.arange(2, 7), np.array([0.3, 0.58, 0.6, 0.57, 0.4]), np.full(5, 0.025))
-    assert count.plausible == (3, 4)
-    (axes,) = plot_action_count(count, "own films").axes
+def test_the_number_of_actions_stands_beside_the_curve_that_it_comes_from() -> None:
+    count = ActionCount(3, (3, 4), np.arange(2, 7), np.array([0.3, 0.58, 0.6, 0.57, 0.4]), np.full(5, 0.025))
+    assert count.classes == 4
+    figure = plot_action_count(count, "own films")
+    (axes,) = figure.axes
     (point,) = [line for line in axes.lines if line.get_marker() == "o"]
     assert list(point.get_xdata()) == [4] and list(point.get_ydata()) == [0.6]
-    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["within one standard error: 3 to 4", "chosen: 4"]
+    told = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert told == {"plausible K: 3 to 4", "best: 4 classes,\n1 of them parts of others", "K = 3"}
 
 
 def test_the_length_of_an_action_stands_beside_that_of_the_labels() -> None:

@@ -202,6 +202,23 @@ def test_one_or_two_films_are_cut_without_training(
     assert {row["recording"] for row in rows(tmp_path / "out" / "segments.csv")} == {f.stem for f in films[:count]}
 
 
+def test_without_a_number_of_actions_it_is_estimated_and_said(
+    films: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = segment_films(films, None, tmp_path / "out", epochs=1)
+    model = json.loads((tmp_path / "out" / "model.json").read_text())
+    k = len(model["actions"])
+    assert 2 <= k <= 32 and max(each.max() for each in labels) < k
+    note = f"{k} actions, estimated without labels; "
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert note in page and note in capsys.readouterr().out
+    assert "to choose another number, give --actions K" in page
+    assert (tmp_path / "out" / "n_actions.png").exists()
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["actions"] is None
+    with pytest.raises(DataError, match="out holds .*; choose another folder"):
+        segment(films, k, tmp_path / "out", epochs=1)
+
+
 def test_the_same_seed_gives_the_same_and_another_needs_another_folder(films: list[Path], tmp_path: Path) -> None:
     first = segment(films, 3, tmp_path / "out")
     again = segment(films, 3, tmp_path / "out")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -236,6 +238,29 @@ def test_train_reads_a_folder_by_its_options(
     assert train("--fps", "30", "--stride", "3", "--trim") == 0
     content = json.loads((tmp_path / "run5" / "metrics.json").read_text())
     assert content["data"] == {"mine": well_scaled(plain).checksum()}
+
+
+def test_train_takes_a_folder_without_labels_and_estimates_their_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    features = tmp_path / "mine" / "features"
+    features.mkdir(parents=True)
+    for video in toy(3).videos:
+        np.save(features / f"{video.name}.npy", video.features.numpy())
+
+    def train(out: Path, *options: str) -> dict[str, Any]:
+        words = ["train", str(tmp_path / "mine"), "asot", "--epochs", "1", "-p", "training.frames", "16"]
+        assert main([*words, *options, "--out", str(out)]) == 0
+        (row,) = json.loads((out / "metrics.json").read_text())["rows"]
+        return {**row, "actions": json.loads((out / "model.json").read_text())["actions"]}
+
+    row = train(tmp_path / "run")
+    k = json.loads(row["changes"])["K"]
+    assert f"{k} actions, estimated without labels; " in capsys.readouterr().out
+    assert json.loads((tmp_path / "run" / "n_actions.json").read_text())["n_actions"] == k
+    assert row["actions"] == list(range(1, k + 1)) and row["steps"] > 0 and "mof" not in row
+    assert train(tmp_path / "given", "--actions", "4")["actions"] == [1, 2, 3, 4]
+    assert not (tmp_path / "given" / "n_actions.json").exists()
 
 
 @pytest.mark.parametrize(

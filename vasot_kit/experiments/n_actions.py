@@ -1,40 +1,49 @@
 """The number of actions K from the recordings alone.
 
-Recordings are cut into more segments than they have, and the segments are merged step by step into fewer and fewer
-classes. A classifier of single frames, fitted on the other recordings, then predicts the class of every frame. Classes
-that are parts of one action are confused, and classes that occur in one recording only are not found again: both lower
-its F1. Too few classes are easy to predict by chance. The *gain*, mean F1 over classes minus the F1 of random guesses
-with the same frequencies, is therefore largest in between. Source: CLaP (Ermshaus, Schäfer, Leser 2024), which merges
-states by the same score; here with Ward's clustering and linear discriminants in place of its time series classifier.
+1. VAOT is trained to align the recordings. It needs no K, and its embeddings keep what recordings have in common.
+2. Each recording is cut where its embeddings jump, into more segments than it is believed to have.
+3. Segments are merged into fewer and fewer classes (Ward). A classifier of single frames, fitted on the other
+   recordings, predicts the class of every frame. Parts of one action are confused, and classes of one recording only
+   are not found again: both lower its F1. Too few classes are easy to guess. The *gain*, mean F1 minus the F1 of
+   guesses with the same frequencies, is largest in between. Source: CLaP (Ermshaus, Schäfer, Leser 2024), which merges
+   states by the same score.
+4. Classes that follow one another without a jump are parts of one movement, and are joined: where the embeddings just
+   before and just after a boundary differ much less than the two classes do.
 
-It is a proposal and not to be trusted blindly. With the length that ``vasot_kit.experiments.auto.action_length`` finds,
-found and true K are 9 and 10 on the class scores of 50 Salads and 7 and 7 on Breakfast coffee, but 7 and 12 on mocap6,
-5 and 12 on HAPT, 12 and 6 on toy, and 13 and 4, 24 and 8, 20 and 12, 12 and 20 on generated data sets. The curve is
-often flat, and one recording alone gives too many actions: look at the curve and at the plausible range.
+An estimate, not a measurement: docs/results.md says on which recordings it was right. Look at the curve and the range.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from scipy.cluster.hierarchy import cut_tree, linkage
-from scipy.ndimage import uniform_filter1d
-from scipy.sparse import diags_array
-from sklearn.cluster import AgglomerativeClustering
+from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
-from vasot_kit.experiments.auto import standardised
+from vasot_kit.experiments.auto import action_length, standardised
+from vasot_kit.experiments.config import build, make_config
 from vasot_lib.data import Dataset
-from vasot_lib.errors import DataError, InputError
+from vasot_lib.errors import DataError
+from vasot_lib.training import fit
 
-MOST_ACTIONS = 32
+LEAST_ACTIONS, MOST_ACTIONS = 2, 32
+LEAST_SHARE = 0.03  # of a segment; where features oscillate, the length of an action comes out far too short
 MOST_FRAMES = 500  # of a recording that are looked at
 MOST_RECORDINGS = 60
+ENOUGH = 3  # recordings from which VAOT is trained; with fewer the standardised features stand for its embeddings
 FOLDS = 5
 SEGMENTS = 1.5  # as many as the recordings are believed to have, times this
+WINDOW = 0.3  # before and after a frame in which a jump is looked for, as a share of an action
 SMOOTHING = 0.2  # window of the running mean, as a share of an action
 KEPT_VARIANCE = 0.95  # by the principal components
 SHRINKAGE = 0.05  # of the covariance within classes
+# Joining: the window on both sides of a boundary as a share of an action, what counts as a jump, and the least share of
+# the boundaries of one of the two classes that lie between them.
+EDGE, JUMP, TOGETHER = 0.12, 0.5, 0.35
 
 
 @dataclass(frozen=True)
@@ -42,88 +51,192 @@ class ActionCount:
     """A number of actions and what it was chosen by.
 
     Attributes:
-        n_actions: K, the candidate with the largest gain.
-        candidates: (n,) numbers of actions that were compared, ascending.
+        n_actions: K: the number of classes with the largest gain, less those that were joined.
+        plausible: least and largest K to which candidates within one standard error of the largest gain lead.
+        candidates: (n,) numbers of classes that were compared, ascending.
         gain: (n,) F1 of recognising the classes in other recordings minus the F1 of guesses; at most 1.
         error: (n,) standard error of the gain over the parts of the recordings that were predicted.
     """
 
     n_actions: int
+    plausible: tuple[int, int]
     candidates: np.ndarray
     gain: np.ndarray
     error: np.ndarray
 
     @property
-    def plausible(self) -> tuple[int, int]:
-        """Least and largest candidate whose gain is within one standard error of the best."""
-        best = int(self.gain.argmax())
-        near = self.candidates[self.gain >= self.gain[best] - self.error[best]]
-        return int(near[0]), int(near[-1])
+    def classes(self) -> int:
+        """The candidate with the largest gain, before joining."""
+        return int(self.candidates[self.gain.argmax()])
+
+    def __str__(self) -> str:
+        low, high = self.plausible
+        return f"{self.n_actions} actions, estimated without labels; {low} to {high} fit the recordings about as well"
 
 
-def count_actions(dataset: Dataset, share: float, seed: int = 0) -> ActionCount:
+def count_actions(dataset: Dataset, seed: int = 0, epochs: int | None = None, progress: bool = False) -> ActionCount:
     """The number of actions of the recordings, from their features alone.
 
     Args:
         dataset: with features; its labels and its ``n_actions`` are not looked at.
-        share: mean length of a segment as a share of its recording, in (0, 1].
-        seed: of the parts into which the recordings are divided.
+        seed: of the training and of the parts into which the recordings are divided.
+        epochs: of the training of VAOT; those of the preset ``auto`` by default.
+        progress: show the bar of the training.
 
     Raises:
-        InputError: the share lies outside (0, 1].
         DataError: the recordings hardly ever change, or are too short for two actions.
     """
-    if not 0 < share <= 1:
-        raise InputError(f"share {share} of a segment; give a number above 0 and at most 1")
-    recordings = _represented(dataset, share, seed)
-    segments = [_cut(each, max(2, round(SEGMENTS / share))) for each in recordings]
-    first = np.cumsum([0] + [int(each[-1]) + 1 for each in segments])
-    owner = [each + start for each, start in zip(segments, first, strict=False)]
-    means = np.concatenate([_means(each, cut) for each, cut in zip(recordings, segments, strict=True)])
-    candidates = np.arange(2, min(MOST_ACTIONS, len(means) // 2) + 1)
-    if not len(candidates):
-        raise DataError(f"data set {dataset.name!r} has {len(means)} segments; at least 4 are needed to count actions")
-    tree = cut_tree(linkage(means, "ward"), candidates)
-    parts = _parts(recordings, np.random.default_rng(seed))
-    frames, segment = np.concatenate(recordings), np.concatenate(owner)
-    measured = [_gain_and_error(frames, tree[segment, column], parts) for column in range(len(candidates))]
-    gain, error = np.array(measured).T
-    return ActionCount(int(candidates[gain.argmax()]), candidates, gain, error)
-
-
-def _represented(dataset: Dataset, share: float, seed: int) -> list[np.ndarray]:
-    """For each recording (n, d) principal components of its standardised features, of unit length and smoothed."""
     videos = dataset.train_part.videos
     if len(videos) > MOST_RECORDINGS:
         chosen = np.random.default_rng(seed).choice(len(videos), MOST_RECORDINGS, replace=False)
         videos = tuple(videos[i] for i in sorted(chosen))
-    frames = [standardised(video.features.numpy().astype(float)[:: -(-len(video) // MOST_FRAMES)]) for video in videos]
+    dataset = replace(dataset, videos=videos, n_actions=0).standardised()
+    share = max(LEAST_SHARE, action_length(dataset, seed).share)
+    plain = _reduced(_embedded(dataset, seed, epochs, progress))
+    smooth = [uniform_filter1d(x, max(1, round(SMOOTHING * share * len(x))), axis=0, mode="nearest") for x in plain]
+    segment = _numbered([_cut(each, share) for each in plain])
+    owner, frames = np.concatenate(segment), np.concatenate(smooth)
+    size = np.bincount(owner)
+    means = np.stack([np.bincount(owner, column) / size for column in frames.T], axis=1)
+    most = min(MOST_ACTIONS, len(means) // 2, *(len(video) for video in videos))
+    if most < LEAST_ACTIONS:
+        raise DataError(f"data set {dataset.name!r} has {len(means)} segments; at least 4 are needed to count actions")
+    candidates = np.arange(LEAST_ACTIONS, most + 1)
+    tree = cut_tree(linkage(means, "ward"), candidates)
+    parts = _parts(smooth, np.random.default_rng(seed))
+    measured = [_gain_and_error(frames, tree[owner, column], parts) for column in range(len(candidates))]
+    gain, error = np.array(measured).T
+    best = int(gain.argmax())
+    near = np.flatnonzero(gain >= gain[best] - error[best])
+    joined = {int(i): _joined(plain, [tree[each, i] for each in segment], share) for i in near}
+    return ActionCount(joined[best], (min(joined.values()), max(joined.values())), candidates, gain, error)
+
+
+def _embedded(dataset: Dataset, seed: int, epochs: int | None, progress: bool) -> list[np.ndarray]:
+    """For each recording (n, d) embeddings of VAOT; standardised features of unit length where there are too few."""
+    if len(dataset.videos) < ENOUGH:
+        rows = [standardised(video.features.double().numpy()) for video in dataset.videos]
+        return [x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in rows]
+    config = make_config("own", "vaot", "auto", seed=seed, epochs=epochs, pixels=False, recordings=dataset)
+    method = build(config, dataset)
+    fit(method, dataset, config.training, progress=progress)
+    with torch.no_grad():
+        return [method.embed(video).double().cpu().numpy() for video in dataset.videos]
+
+
+def _reduced(recordings: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """At most 500 frames of each recording, less the mean of all, and their principal components."""
+    frames = [each[:: -(-len(each) // MOST_FRAMES)] for each in recordings]
     together = np.concatenate(frames)
-    if not together.any():
-        raise DataError(f"the features of data set {dataset.name!r} never change; nothing can be told apart")
-    variance, axes = np.linalg.eigh(together.T @ together)
-    explained = np.cumsum(variance[::-1]) / variance.sum()
+    mean = together.mean(0)
+    variance, axes = np.linalg.eigh((together - mean).T @ (together - mean))
+    explained = np.cumsum(variance[::-1]) / max(variance.sum(), 1e-12)
     axes = axes[:, ::-1][:, : int((explained < KEPT_VARIANCE).sum()) + 1]
-    found = []
-    for each in frames:
-        x = each @ axes
-        x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-        found.append(uniform_filter1d(x, max(1, round(SMOOTHING * share * len(x))), axis=0, mode="nearest"))
+    return [(each - mean) @ axes for each in frames]
+
+
+def _cut(recording: np.ndarray, share: float) -> np.ndarray:
+    """(n,) number of the segment of each frame, ascending: cut at the largest jumps that are largest around."""
+    n = len(recording)
+    window = max(1, round(WINDOW * share * n))
+    jump = _jumps(_sums(recording), np.arange(n), np.maximum(np.arange(n) - window, 0), window)
+    # Near the ends one side is the mean of few frames, which differs by chance.
+    jump *= np.minimum(np.minimum(np.arange(n), n - np.arange(n)) / window, 1)
+    peaks = np.flatnonzero((jump == maximum_filter1d(jump, 2 * max(1, window // 2) + 1)) & (jump > 0))
+    largest = peaks[np.argsort(-jump[peaks], kind="stable")][: max(2, round(SEGMENTS / share)) - 1]
+    starts = np.zeros(n, int)
+    starts[largest] = 1
+    return starts.cumsum()
+
+
+def _numbered(segments: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The segments of all recordings, counted on from one recording to the next."""
+    first = np.cumsum([0] + [int(each[-1]) + 1 for each in segments])
+    return [each + start for each, start in zip(segments, first, strict=False)]
+
+
+def _sums(recording: np.ndarray) -> np.ndarray:
+    """(n + 1, d) sums of the frames before each."""
+    return np.concatenate([np.zeros((1, recording.shape[1])), recording.cumsum(0)])
+
+
+def _jumps(
+    sums: np.ndarray, at: np.ndarray, first: np.ndarray, window: int, last: np.ndarray | None = None
+) -> np.ndarray:
+    """(m,) squared distance of the means before and after each of the frames ``at``; 0 where nothing is before.
+
+    Args:
+        sums: (n + 1, d) of :func:`_sums`.
+        at: (m,) frames.
+        first: (m,) where the mean before begins.
+        window: frames of the mean after.
+        last: (m,) where it ends at the latest; the end of the recording by default.
+    """
+    end = np.minimum(at + window, len(sums) - 1 if last is None else last)
+    before = (sums[at] - sums[first]) / np.maximum(at - first, 1)[:, None]
+    after = (sums[end] - sums[at]) / np.maximum(end - at, 1)[:, None]
+    return np.where(at > first, np.square(before - after).sum(1), 0.0)
+
+
+def _joined(recordings: Sequence[np.ndarray], classes: Sequence[np.ndarray], share: float) -> int:
+    """The number of classes, when those that follow one another without a jump are joined, the smoothest pair first."""
+    classes = [each.copy() for each in classes]
+    sums = [_sums(each) for each in recordings]
+    while True:
+        left = len(np.unique(np.concatenate(classes)))
+        pair = _smoothest(sums, classes, share)
+        if pair is None or left <= LEAST_ACTIONS:
+            return left
+        for each in classes:
+            each[each == pair[1]] = pair[0]
+
+
+def _smoothest(sums: Sequence[np.ndarray], classes: Sequence[np.ndarray], share: float) -> tuple[int, int] | None:
+    """The two classes between which the embeddings jump least, relative to their distance; None where all pairs jump.
+
+    With J the squared jump at boundaries between the two classes, D the squared distance of the segments' means and W
+    the jump at moments within the segments, means over boundaries, that is ``(J - W) / (D - W)``: 1 for a step,
+    0 for a movement that goes on.
+    """
+    measured: dict[tuple[int, int], np.ndarray] = defaultdict(lambda: np.zeros(3))
+    between: Counter[tuple[int, int]] = Counter()
+    of_class: Counter[int] = Counter()
+    for total, each in zip(sums, classes, strict=True):
+        for pair, values in _boundaries(total, each, share):
+            measured[pair] += values
+            between[pair] += 1
+            of_class.update(pair)
+    best, found = JUMP, None
+    for pair, (jump, apart, within) in measured.items():
+        if apart <= 1.2 * within or between[pair] < TOGETHER * min(of_class[k] for k in pair):
+            continue  # the classes differ no more than neighbouring frames do, or seldom follow one another
+        if (ratio := (jump - within) / (apart - within)) < best:
+            best, found = ratio, pair
     return found
 
 
-def _cut(recording: np.ndarray, wanted: int) -> np.ndarray:
-    """(n,) number of the segment of each frame, ascending: Ward's clustering in which only neighbours are merged."""
-    n = len(recording)
-    neighbours = diags_array([np.ones(n - 1), np.ones(n - 1)], offsets=[-1, 1], shape=(n, n))
-    cluster = AgglomerativeClustering(min(wanted, n // 2), connectivity=neighbours).fit_predict(recording)
-    return np.cumsum(np.diff(cluster, prepend=cluster[0]) != 0)
-
-
-def _means(recording: np.ndarray, segment: np.ndarray) -> np.ndarray:
-    """(S, d) mean of each segment."""
-    starts = np.flatnonzero(np.diff(segment, prepend=-1))
-    return np.add.reduceat(recording, starts) / np.diff(starts, append=len(segment))[:, None]
+def _boundaries(
+    sums: np.ndarray, classes: np.ndarray, share: float
+) -> list[tuple[tuple[int, int], tuple[float, float, float]]]:
+    """For each boundary of a recording its two classes, ascending, and J, D and W of :func:`_smoothest`."""
+    n = len(classes)
+    window = max(1, round(EDGE * share * n))
+    starts = np.flatnonzero(np.diff(classes, prepend=-1))
+    ends = np.append(starts[1:], n)
+    at = starts[1:]
+    jump = _jumps(sums, at, np.maximum(at - window, starts[:-1]), window, ends[1:])
+    means = (sums[ends] - sums[starts]) / (ends - starts)[:, None]
+    apart = np.square(np.diff(means, axis=0)).sum(1)
+    inside = np.arange(window, n - window + 1)
+    everywhere = np.concatenate([[0.0], _jumps(sums, inside, inside - window, window).cumsum()])
+    # The frames of a segment whose windows lie within it, as places in `inside`.
+    low, high = starts, np.maximum(ends - 2 * window + 1, starts)
+    count, total = high - low, everywhere[high.clip(0, len(inside))] - everywhere[low.clip(0, len(inside))]
+    within = np.where(count > 0, total / np.maximum(count, 1), 0.0)
+    both = np.minimum((count > 0)[:-1].astype(int) + (count > 0)[1:], 2)
+    typical = (within[:-1] + within[1:]) / np.maximum(both, 1)
+    pairs = [(min(a, b), max(a, b)) for a, b in zip(classes[at - 1].tolist(), classes[at].tolist(), strict=True)]
+    return list(zip(pairs, zip(jump.tolist(), apart.tolist(), typical.tolist(), strict=True), strict=True))
 
 
 def _parts(recordings: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:

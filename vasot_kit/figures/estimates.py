@@ -73,23 +73,26 @@ def plot_radii(rows: pd.DataFrame, scores: Mapping[str, str], found: Mapping[str
 
 
 def plot_action_count(count: ActionCount, title: str = "") -> Figure:
-    """The gain of every number of actions that was compared, the chosen one, and those within one standard error of it.
+    """The gain of every number of classes that was compared, the best of them, and the number of actions it leads to.
 
     Args:
         count: as :func:`vasot_kit.experiments.n_actions.count_actions` gives it.
         title: of the figure.
     """
-    figure = Figure(figsize=(6.0, 3.2), layout="constrained")
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
     axes = figure.subplots()
     low, high = count.plausible
-    axes.axvspan(low - 0.5, high + 0.5, color=BACKGROUND, lw=0, label=f"within one standard error: {low} to {high}")
+    axes.axvspan(low - 0.5, high + 0.5, color=BACKGROUND, lw=0, label=f"plausible K: {low} to {high}")
     axes.errorbar(count.candidates, count.gain, count.error, color=SOFT, lw=1.4, elinewidth=0.8)
-    best = count.gain[count.candidates == count.n_actions]
-    axes.plot([count.n_actions], best, "o", ms=8, color=ACCENT, label=f"chosen: {count.n_actions}")
-    axes.set_xlabel("number of actions K")
+    parts = count.classes - count.n_actions
+    joined = f",\n{parts} of them parts of others" if parts else ""
+    best = f"best: {count.classes} classes{joined}"
+    axes.plot([count.classes], [count.gain.max()], "o", ms=7, color=INK, label=best)
+    axes.axvline(count.n_actions, color=ACCENT, lw=1.8, label=f"K = {count.n_actions}")
+    axes.set_xlabel("number of classes")
     axes.set_ylabel("F1 on other recordings\nabove that of guesses")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(title, fontsize=11)
-    axes.legend(frameon=False, fontsize=9)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     despine(axes)
     return figure

@@ -95,6 +95,7 @@ def segments_page(
     names: Sequence[str],
     background: int | None = None,
     procedure: Mapping[str, Any] | None = None,
+    note: str = "",
 ) -> Path:
     """Write the page of recordings that were cut into actions.
 
@@ -107,6 +108,7 @@ def segments_page(
         background: the action that stands for none.
         procedure: for a table of the steps of the first recording: ``steps``, each with its ``name`` and ``action``,
             and ``films``, each with its steps ``found``, their ``states``, and ``kind`` and ``verdict`` of its match.
+        note: what the page says below its title.
     """
     films = []
     for number, (recording, found) in enumerate(zip(recordings, labels, strict=True)):
@@ -123,7 +125,8 @@ def segments_page(
     data: dict[str, Any] = {"films": films, "actions": names, "numbers": numbers}
     data |= {"unit": "seconds" if pictures else "frames", "background": background, "procedure": procedure}
     happened = len(set(np.unique(np.concatenate(list(labels))).tolist()) - {background})
-    summary = "" if happened == kinds else f"{happened} of them happen."
+    happening = "" if happened == kinds else f"{happened} of them happen."
+    summary = " ".join(filter(None, (happening, note)))
     template = "segment.html.j2" if procedure is None else "transfer.html.j2"
     return write_page(outputs, template, title, data, summary=summary)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vasot_kit.experiments.config import build, make_config
+from vasot_kit.experiments.n_actions import count_actions
+from vasot_kit.figures import plot_action_count
 from vasot_kit.films.recordings import make_dataset, read_recordings
 from vasot_kit.own_films.inputs import (
     MAX_FRAMES,
@@ -26,12 +29,13 @@ from vasot_lib.errors import DataError, InputError
 from vasot_lib.methods import Method
 from vasot_lib.training import fit, save_checkpoint
 
+COUNT = "n_actions.png"
 ENOUGH = 3  # with fewer films no encoder is trained: two do not show which steps the activity has
 
 
 def segment_films(
     films: Sequence[Path],
-    n_actions: int,
+    n_actions: int | None,
     out: Path,
     *,
     features: str = "motion",
@@ -49,7 +53,8 @@ def segment_films(
 
     Args:
         films: files, or folders of pictures.
-        n_actions: K.
+        n_actions: K; None to estimate it from the films, see :mod:`vasot_kit.experiments.n_actions`. The estimate is
+            printed and stands in the page, and ``n_actions.png`` shows what it comes from.
         out: folder for ``segments.csv``, per film ``<name>.csv`` and ``<name>.eaf`` (ELAN), ``timelines.png``,
             ``config.json`` and the model for ``vasot apply``, ``weights.safetensors`` and ``model.json``.
         features: see :func:`vasot_kit.own_films.inputs.feature_extractor`.
@@ -67,7 +72,7 @@ def segment_films(
         DataError: a film that cannot be read, is too short or shows nothing that changes, two of one name, or ``out``
             holds something else.
     """
-    if not films or n_actions < 2:
+    if not films or (n_actions is not None and n_actions < 2):
         raise InputError(f"{len(films)} films and actions {n_actions}; give at least one film and 2 actions")
     check_rate(fps)
     if TABLE in films_by_name(films):
@@ -83,16 +88,31 @@ def segment_films(
     outputs = Outputs(out, {**wanted, **known, "preset": "auto"}, films)
     recordings = read_recordings(films, extractor, fps=fps, progress=progress)
     refuse_still(recordings)
-    dataset = make_dataset("own", recordings, n_actions).standardised()
+    dataset = make_dataset("own", recordings, n_actions or 0).standardised()
+    note = ""
+    if n_actions is None:
+        dataset, note = _counted(dataset, outputs, seed, epochs, progress)
     config = make_config("own", "vasot", "auto", recordings=dataset, **settings)
     method = build(config, dataset)
     history = fit(method, dataset, config.training, progress=progress)
     labels, order = _segment(method, dataset)
-    actions = range(1, n_actions + 1)
-    write_segments(outputs, recordings, labels, actions, progress=progress)
+    actions = range(1, dataset.n_actions + 1)
+    write_segments(outputs, recordings, labels, actions, progress=progress, note=note)
     save_checkpoint(outputs.place(WEIGHTS), method, None, history, outputs.mark)
     write_model(out, method, config, Inputs.of(dataset, extractor.name, fps), actions, order, mark=outputs.mark)
     return labels
+
+
+def _counted(dataset: Dataset, outputs: Outputs, seed: int, epochs: int | None, progress: bool) -> tuple[Dataset, str]:
+    """The films with the number of actions that is estimated from them, and what is said about it."""
+    if progress:
+        print("no --actions: their number is estimated from the films ...", flush=True)
+    count = count_actions(dataset, seed, epochs, progress)
+    note = f"{count}. See {COUNT}; to choose another number, give --actions K and another folder."
+    if progress:
+        print(note, flush=True)
+    outputs.figure(COUNT, plot_action_count(count, "how many actions?"))
+    return replace(dataset, n_actions=count.n_actions), note
 
 
 def _segment(method: Method, dataset: Dataset) -> tuple[list[np.ndarray], list[int]]:

@@ -30,6 +30,7 @@ def write_segments(
     progress: bool = False,
     background: int | None = None,
     procedure: Mapping[str, Any] | None = None,
+    note: str = "",
 ) -> None:
     """Write the actions of recordings: tables of frames and of segments, timelines, a page, and what films have beside.
 
@@ -42,6 +43,7 @@ def write_segments(
         progress: show progress bars.
         background: the action that stands for none; it is drawn grey, and other tools do not get it.
         procedure: for the page, see :func:`vasot_kit.own_films.report.segments_page`.
+        note: what the page says below its title.
     """
     names = [each if isinstance(each, str) else f"action {each}" for each in actions]
     unit, form = ("seconds", "{:.4f}".format) if in_seconds else ("frame", "{:.0f}".format)
@@ -72,7 +74,7 @@ def write_segments(
                 bar.update()
         with phase("pictures of the report", progress, len(recordings)) as bar:
             pictures = small_pictures(recordings, bar)
-    segments_page(outputs, recordings, pictures, labels, names, background, procedure)
+    segments_page(outputs, recordings, pictures, labels, names, background, procedure, note)
 
 
 def _write_film(

@@ -142,7 +142,7 @@ def name_actions(method: Method, dataset: Dataset) -> tuple[list[Action], list[i
 
     Args:
         method: trained, on the CPU.
-        dataset: with labels.
+        dataset: that it was trained on; without labels all actions are called by their numbers.
 
     Returns:
         K names, classes first, in their order; and (K,) the place of each action among them. Both empty for a method
@@ -152,6 +152,8 @@ def name_actions(method: Method, dataset: Dataset) -> tuple[list[Action], list[i
         return [], []
     videos = [(method.segment(video).numpy(), video.labels.numpy()) for video in dataset.train_part.videos
               if video.labels is not None]  # fmt: skip
+    if not videos:
+        return [k + 1 for k in range(method.n_actions)], list(range(method.n_actions))
     found, true = (np.concatenate(labels) for labels in zip(*videos, strict=True))
     scored = true != dataset.background
     classes = hungarian(found[scored], true[scored])

@@ -25,15 +25,17 @@ from vasot_kit.experiments.auto import well_scaled
 from vasot_kit.experiments.config import Config, build, make_config
 from vasot_kit.experiments.defects import with_defect
 from vasot_kit.experiments.evaluate import Scores, baseline_rows, by_activity, evaluate
+from vasot_kit.experiments.n_actions import count_actions
 from vasot_kit.methods import find_method
 from vasot_kit.runs.engine import Run, held, once
 from vasot_kit.runs.models import WEIGHTS, Inputs, how_described, name_actions, write_model
-from vasot_kit.runs.records import read_metrics, record, to_json, versions
+from vasot_kit.runs.records import read_metrics, record, to_json, versions, write_text
 from vasot_lib.data import Dataset, n_batches
 from vasot_lib.errors import InputError
 from vasot_lib.training import History, fit, is_first_process
 
 BASELINES = "baselines"  # the method of a training that scores all answers that need no learning
+COUNT = "n_actions.json"  # what an estimated number of actions comes from
 METER = ("mean_cosine", "effective_rank")
 ROOT = Path(__file__).resolve().parents[2]
 # The rooms of the kit that scores come from, besides the whole library: this file too, which trains and scores.
@@ -86,7 +88,8 @@ class Training:
 def train_and_score(training: Training, out: Path, device: str = "cpu", **reading: Any) -> Path | None:
     """Train, score and record: ``out`` gets ``weights.safetensors``, ``model.json`` and ``metrics.json``.
 
-    Of a data set with several activities ``metrics.json`` also has a row for each of them.
+    Of a data set with several activities ``metrics.json`` also has a row for each of them. Recordings without labels
+    get a row without scores; where K is not given either, it is estimated, and ``n_actions.json`` has what from.
 
     The weights are written after every epoch and a run goes on from them, on as many processes as it is started with
     then. A finished run is scored again, or goes on where more epochs are asked for (except UFSA's: its stages are
@@ -110,10 +113,13 @@ def train_and_score(training: Training, out: Path, device: str = "cpu", **readin
     if is_first_process():
         out.mkdir(parents=True, exist_ok=True)
     with held(out) if is_first_process() else nullcontext():
+        if data.n_actions == 0 and not _labelled(data) and "segmentation" in find_method(training.method).tasks:
+            training = replace(training, n_actions=_counted(data, training, out))
         rows, config = _compute(training, data, device, out / WEIGHTS)
         if not rows:
             return None
-        rows += baseline_rows(data, training.seed, training.preset)
+        if _labelled(data):
+            rows += baseline_rows(data, training.seed, training.preset)
         return record(rows, config, dataset_checksums={data.name: data.checksum()}, notebook="train", folder=out)
 
 
@@ -209,7 +215,8 @@ def _compute(
         return [], {}
     parts = by_activity(data)
     row, *others = (
-        score_row(evaluate(model, part, protocol), part, config, history, training.changes()) | timed
+        score_row(evaluate(model, part, protocol) if _labelled(data) else {}, part, config, history, training.changes())
+        | timed
         for part in (data, *(parts if len(parts) > 1 else []))
     )
     rows = [row, *({**other, "steps": row["steps"]} for other in others)]
@@ -220,6 +227,20 @@ def _compute(
             checkpoint.parent, model, config, Inputs.of(data, *source), *name_actions(model, data), background
         )  # fmt: skip
     return rows, config.as_dict()
+
+
+def _labelled(data: Dataset) -> bool:
+    return any(video.labels is not None for video in data.videos)
+
+
+def _counted(data: Dataset, training: Training, out: Path) -> int:
+    """K, estimated from the recordings; the first process says so and writes what it comes from."""
+    count = count_actions(data, training.seed, training.epochs)
+    if is_first_process():
+        print(f"{count}. See {out / COUNT}; to choose another number, give --actions K and another folder.", flush=True)
+        curve = {name: getattr(count, name).tolist() for name in ("candidates", "gain", "error")}
+        write_text(out / COUNT, to_json({"n_actions": count.n_actions, "plausible": count.plausible, **curve}))
+    return count.n_actions
 
 
 def score_row(scores: Scores, dataset: Dataset, config: Config, history: History, changes: Mapping[str, Any]) -> Scores:
