@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
-from bs4 import BeautifulSoup
 from docutils import nodes
 from sphinx.application import Sphinx
 
@@ -64,20 +64,22 @@ def complete(app: Sphinx, page: str, template: str, context: dict[str, Any], doc
     if page.startswith("notebooks/solutions/"):
         context["prev"] = _link(app, context, page.replace("solutions/", ""))
         context["next"] = None
-    if body := context.get("body"):
-        soup = BeautifulSoup(body, "html.parser")
-        for element in soup.select("script, style, img, video, svg, .headerlink, .cell_output table, .tools"):
-            element.decompose()
-        for formula in soup.select(".math"):
-            formula.string = formula.get_text().strip().removeprefix(r"\(").removesuffix(r"\)")
-        for element in soup.find_all(True):
-            if element.name == "section":
-                element.attrs = {"id": element.get("id") or ""}
-            else:
-                element.unwrap()
-        texts[f"{page}.html"] = f'<div role="main">{soup}</div>'
+    if doctree is not None:
+        texts[f"{page}.html"] = f'<div role="main">{plain(doctree)}</div>'
     if page == "search":
         app.add_js_file("texts.js", loading_method="defer")
+
+
+def plain(node: nodes.Node) -> str:
+    """The words below a node, in sections with the anchors that the search leads to."""
+    if isinstance(node, nodes.Text):
+        return html.escape(str(node))
+    if isinstance(node, nodes.raw | nodes.image | nodes.comment):
+        return ""
+    words = ("" if isinstance(node, nodes.TextElement) else " ").join(map(plain, node.children))
+    ids = node.next_node(nodes.term)["ids"] if isinstance(node, nodes.definition_list_item) else []
+    ids = node["ids"] if isinstance(node, nodes.section) else ids
+    return f'<section id="{ids[0]}">{words}</section>' if ids else words
 
 
 def _link(app: Sphinx, context: dict[str, Any], page: str) -> dict[str, str] | None:
