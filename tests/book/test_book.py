@@ -172,7 +172,9 @@ def run_of(
     run = find_run(notebooks / f"{name}.ipynb", parameters, out)
     run.folder.mkdir(parents=True)
     (run.folder / "metrics.json").write_text(json.dumps({"rows": list(rows), "config": {}, "notebook": name}))
-    executed = notebook(nbformat.v4.new_markdown_cell(f"# Run of {name}"), code("seed = 5"))
+    executed = notebook(
+        nbformat.v4.new_markdown_cell(f"# Run of {name}\n\n[link](10_second.ipynb#The-Table)"), code("seed = 5")
+    )
     nbformat.write(executed, run.folder / "notebook.ipynb")
     return run
 
@@ -188,7 +190,8 @@ def test_runs_of_this_machine_stand_in_the_place_of_what_is_stored(tmp_path: Pat
     first = page(out / "book", "notebooks/00_first")
     assert "Outputs of a run on this machine." in first and "core_lines" not in first
     (other,) = (out / "book" / "runs").glob("*.html")
-    assert '<code class="docutils literal notranslate"><span class="pre">seed</span>' in other.read_text()
+    assert "<h1>00 · First steps, seed = 5" in other.read_text()
+    assert 'href="../notebooks/10_second.html#the-table"' in other.read_text()
     measured = page(out / "book", "measured")
     assert f'<a href="runs/{other.name}">00_first</a>' in measured
     assert '<a href="notebooks/00_first.html">00_first</a>' in measured and "0.123" in measured

@@ -68,9 +68,10 @@ def write_sources(folder: Path, notebooks: Path, runs: Sequence[NotebookRun] = (
     of_runs = {page_of(run): run for run in runs}
     pages |= {name: run.folder / run.result for name, run in of_runs.items()}
     sources.names |= {*pages, *documents, "index.md", "solutions.md", "measured.md"}
+    titles = {name: _title(sources, run) for name, run in of_runs.items()}
     for name, path in pages.items():
-        changed = f" with {_changes(of_runs[name])}" if name.startswith("runs/") else ""
-        write_notebook(sources, path, name, f"Outputs of a run on this machine{changed}.\n" if name in of_runs else "")
+        note = "Outputs of a run on this machine.\n" if name in of_runs else ""
+        write_notebook(sources, path, name, note, titles[name] if name.startswith("runs/") else "")
     for name, path in zip(documents, found, strict=True):
         text = path.read_text().replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
         text = _glossary(sources, text) if name == "docs/glossary.md" else text
@@ -88,9 +89,11 @@ def page_of(run: NotebookRun) -> str:
     return f"runs/{run.notebook.stem}-{run.folder.name}.ipynb" if changed else f"notebooks/{run.notebook.name}"
 
 
-def _changes(run: NotebookRun) -> str:
+def _title(sources: Sources, run: NotebookRun) -> str:
+    """The short title of the chapter, and the parameters that were changed."""
     defaults = effective_parameters(run.notebook, {})
-    return ", ".join(f"`{name} = {value!r}`" for name, value in run.parameters.items() if value != defaults[name])
+    changes = [f"{name} = {value}" for name, value in run.parameters.items() if value != defaults[name]]
+    return f"{sources.chapters[run.notebook.stem].short}{', ' if changes else ''}{', '.join(changes)}"
 
 
 def _write_start(sources: Sources, pages: Sequence[str]) -> None:
@@ -151,8 +154,7 @@ def _write_measured(sources: Sources, of_runs: Mapping[str, NotebookRun]) -> Non
         addresses[name] = f"{posixpath.splitext(name)[0]}.html"
         rows += [{**row, "run": name} for row in collect(run.folder)]
     sources.place("files/metrics.json").write_text(to_json({"rows": rows}))
-    titles = {name: sources.chapters[run.notebook.stem].short for name, run in of_runs.items()}
-    runs = [(name, f"{titles[name]} {_changes(run)}".rstrip()) for name, run in of_runs.items()]
+    runs = [(name, _title(sources, run)) for name, run in of_runs.items()]
     content = {"tables": results_tables(rows, addresses), "legend": LEGEND, "runs": runs}
     sources.place("measured.md").write_text(_render("measured.md", content))
 

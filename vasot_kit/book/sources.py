@@ -82,7 +82,7 @@ class Sources:
         Where another chapter is named, by its file or its number, a link to it is added.
         """
         text = MENTION.sub(lambda found: self._mention(found, page), text)
-        return LINK.sub(lambda found: self._link(found, posixpath.dirname(page)), text)
+        return LINK.sub(lambda found: self._link(found, page), text)
 
     def _mention(self, found: re.Match[str], page: str) -> str:
         named = found["name"] or found["number"]
@@ -91,9 +91,12 @@ class Sources:
             return found[0]
         return f"[{found[0]}]({posixpath.relpath(chapter, posixpath.dirname(page) or '.')})"
 
-    def _link(self, found: re.Match[str], folder: str) -> str:
+    def _link(self, found: re.Match[str], page: str) -> str:
         picture, words, target, anchor = found.groups()
-        name = posixpath.normpath(posixpath.join(folder, target))
+        folder = posixpath.dirname(page)
+        # The text of a run is that of its chapter, in another folder; links that were just added fit already.
+        place = "notebooks" if folder == "runs" and not target.startswith("../notebooks/") else folder
+        name = posixpath.normpath(posixpath.join(place, target))
         if name == "README.md":  # whose place the start page takes
             return f"[{words}]({posixpath.relpath('index.md', folder or '.')})"
         if name not in self.names:
@@ -101,7 +104,7 @@ class Sources:
                 return words
             shutil.copyfile(self.root / name, self.place(name))
         # Jupyter keeps capitals in the names of headings, Sphinx does not.
-        return f"{picture}[{words}]({target}{(anchor or '').lower()})"
+        return f"{picture}[{words}]({posixpath.relpath(name, folder or '.')}{(anchor or '').lower()})"
 
 
 def read_notebook(path: Path) -> NotebookNode:
@@ -131,7 +134,7 @@ def find_chapter(path: Path) -> Chapter:
     return Chapter(path.stem, title, *(" ".join(found[1].split()) if found else "" for found in said))
 
 
-def write_notebook(sources: Sources, path: Path, name: str, note: str = "") -> None:
+def write_notebook(sources: Sources, path: Path, name: str, note: str = "", title: str = "") -> None:
     """Write an executed notebook as a page.
 
     Args:
@@ -139,6 +142,7 @@ def write_notebook(sources: Sources, path: Path, name: str, note: str = "") -> N
         path: the notebook; a copy of it as it is lies beside the page, to be downloaded.
         name: of the page.
         note: a line below its title.
+        title: in the place of its own; it has the number of the chapter.
     """
     notebook = read_notebook(path)
     shutil.copyfile(path, sources.place(f"files/{name}"))
@@ -151,7 +155,7 @@ def write_notebook(sources: Sources, path: Path, name: str, note: str = "") -> N
             ]
             cell.source = sources.linked(cell.source, name)
             if first:
-                cell.source, first = _opening(sources, cell.source, name, note), False
+                cell.source, first = _opening(sources, cell.source, name, note, title), False
             continue
         for data in (output.data for output in cell.get("outputs", ()) if "text/html" in output.get("data", {})):
             data["text/html"] = ANCHOR.sub(lambda found: _file(sources, path, name, found), data["text/html"])
@@ -177,15 +181,15 @@ def _file(sources: Sources, path: Path, page: str, found: re.Match[str]) -> str:
     return f'<a{before}href="{link}"{behind}>{words}</a>'
 
 
-def _opening(sources: Sources, source: str, name: str, note: str) -> str:
+def _opening(sources: Sources, source: str, name: str, note: str, other_title: str) -> str:
     """The first cell of a page: the number of the chapter before its title, and a row of links below it."""
     title, _, rest = source.partition("\n")
     if not title.startswith("# "):
         return source
     folder, file = posixpath.split(name)
     solution = folder.endswith("/solutions")
-    if not solution:
-        title = f"# {file[:2]} · {title[2:]}"
+    if other_title or not solution:
+        title = f"# {other_title or f'{file[:2]} · {title[2:]}'}"
     partner = f"../{file}" if solution else f"solutions/{file}"
     links = [f"{{download}}`Download the notebook <{posixpath.relpath('files', folder)}/{name}>`"]
     if posixpath.normpath(f"{folder}/{partner}") in sources.names:
