@@ -117,8 +117,8 @@ class Explorer:
         code = "\n".join((BROWSER / name).read_text() for name in (*SHARED, f"{self.kind}.js"))
         mark = hashlib.sha256("".join((*told, code)).encode()).hexdigest()[:12]
         title = html.escape(self.title)
-        # The host page may keep its scripts and its markup apart; the mark brings them together again, and at once: while
-        # the arrays are unpacked, a notebook may scroll its outputs away.
+        # The host page may keep its scripts and its markup apart; the mark brings them together again, and at once:
+        # while the arrays are unpacked, a notebook may scroll its outputs away.
         return (
             f'<div data-explorer="{mark}" data-lm-suppress-shortcuts="true" role="group" aria-label="{title}">'
             f'<img alt="{title}" src="data:image/png;base64,{_png(self.still)}"></div>\n'
