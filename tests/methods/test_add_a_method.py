@@ -21,5 +21,5 @@ def test_the_code_of_the_page_runs_in_order(monkeypatch: pytest.MonkeyPatch, cap
     for block in blocks:
         exec(compile(block, str(PAGE), "exec", dont_inherit=True), space)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("['interface', 'shapes', 'loss', 'masks', 'parts', 'seeds', 'resume'")
+    assert lines[0].startswith("['interface', 'shapes', 'loss', 'masks', 'parts', 'seeds', 'replays', 'resume'")
     assert [line.split()[0] for line in lines[1:]] == ["sela", "asot"]

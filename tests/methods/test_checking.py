@@ -114,9 +114,17 @@ class Forgetful(Sound):
         return {"loss": super().loss_terms(embedded, batch)["loss"] * (1.0 + 0.1 * self.count)}
 
 
+class ReplayedNoise(Sound):
+    replays = True
+
+    def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
+        noise = torch.randn(embedded.shape[2], generator=torch.Generator().manual_seed(torch.initial_seed()))
+        return super().loss_terms(embedded + noise, batch)
+
+
 def test_a_sound_method_passes() -> None:
     passed = check_method(Sound)
-    assert passed[:7] == ["interface", "shapes", "loss", "masks", "parts", "seeds", "resume"]
+    assert passed[:8] == ["interface", "shapes", "loss", "masks", "parts", "seeds", "replays", "resume"]
     assert check_method(Sound, Weight(2.0)) == passed
 
 
@@ -133,6 +141,7 @@ def test_a_sound_method_passes() -> None:
         (SeesPadding, "masks: embed_frames depends on what stands in padding"),
         (SumsVideos, "parts: loss of a batch is not the mean over its parts"),
         (Unseeded, "seeds: .*encoder.layers.0.weight.* is not the same after two trainings with one seed"),
+        (ReplayedNoise, "replays: loss depends on seed, step or epoch; set replays = False"),
         (Forgetful, "resume: .*head.weight differs after a resume"),
     ],
 )

@@ -36,7 +36,7 @@ def first_batch(dataset: Dataset, paired: bool) -> Batch:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_passes_the_test_kit(name: str) -> None:
-    learnt = ["loss", "masks", "parts", "seeds", "resume"] if METHODS[name].learns else []
+    learnt = ["loss", "masks", "parts", "seeds", "replays", "resume"] if METHODS[name].learns else []
     passed = check_method(METHODS[name])
     assert passed[: 2 + len(learnt)] == ["interface", "shapes", *learnt]
 

@@ -191,6 +191,16 @@ def _seeds(case: Case) -> Iterator[str]:
         yield "another seed gives the same weights"
 
 
+def _replays(case: Case) -> Iterator[str]:
+    """A step that a GPU replays is the same whatever the seed, the step and the epoch."""
+    method, batch = case.ready(), case.batch()
+    if not method.replays:
+        return
+    first = _terms(method, batch)
+    method.epoch, method.step = 5, 50
+    yield from _differences(first, _terms(method, batch, 1), "depends on seed, step or epoch; set replays = False")
+
+
 def _resume(case: Case) -> Iterator[str]:
     """A training that is interrupted and goes on from its checkpoint ends where one without interruption does."""
     whole, history = case.train(3)
@@ -219,9 +229,9 @@ def _device(case: Case) -> Iterator[str]:
         yield "embeddings differ on a GPU"
 
 
-def _terms(method: Method, batch: Batch) -> dict[str, Tensor]:
+def _terms(method: Method, batch: Batch, seed: int = 0) -> dict[str, Tensor]:
     """The terms of a batch, each time with the same random numbers."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     with torch.no_grad():
         return method(batch)
 
@@ -237,6 +247,6 @@ def _differences(one: dict[str, Tensor], two: dict[str, Tensor], words: str, tol
 
 CHECKS: dict[str, Callable[[Case], Iterator[str]]] = {
     "interface": _interface, "shapes": _shapes, "loss": _loss, "masks": _masks, "parts": _parts, "seeds": _seeds,
-    "resume": _resume, "device": _device,
+    "replays": _replays, "resume": _resume, "device": _device,
 }  # fmt: skip
-OF_TRAINING = (_loss, _masks, _parts, _seeds, _resume, _device)
+OF_TRAINING = (_loss, _masks, _parts, _seeds, _replays, _resume, _device)
