@@ -39,7 +39,7 @@ for part in range(4):
     time.sleep(0.1)
     (output_dir("tiny") / f"part{part}.txt").write_text(f"{seed} {part}")
 print("seed", seed)
-record([{"dataset": "toy", "method": "m", "seed": seed, "mof": 0.5}], {}, dataset_checksums={}, notebook="tiny")
+_ = record([{"dataset": "toy", "method": "m", "seed": seed, "mof": 0.5}], {}, dataset_checksums={}, notebook="tiny")
 """
 
 

@@ -55,5 +55,5 @@ def build_book(out: Path, notebooks: Path, runs: Sequence[NotebookRun] = ()) -> 
         if out.exists():
             out.replace(scratch / "earlier")
         (scratch / "site").replace(out)
-        found = COLOURS.sub("", warnings.getvalue()).replace(f"{scratch / 'source'}/", "")
+        found = COLOURS.sub("", warnings.getvalue()).replace(f"{(scratch / 'source').resolve()}/", "")
     return found.splitlines()
