@@ -168,10 +168,10 @@ METHOD_VALUES: dict[str, dict[str, MethodValues]] = {
         "tot": MethodValues({"hyper.frozen": 10**6}),
         "clot": MethodValues({"hyper.cost": "release", "hyper.dispatch": "release"}),
     },
-    # PEOT and CLOT were not tuned. Every other method was measured at a grid of 12 settings and at 4 to 12 more around the best of these, with two seeds
-    # each on toy and on mocap6; VASOT at 40 settings in all. Kept was the best mean over both data sets, of Acc@0.1 and
-    # AP@5 for alignment, or of MoF, F1 and mIoU for segmentation. For UFSA, whose grid went up to three times the
-    # epochs, this was what its defaults and the data set already have.
+    # Every method but PEOT and CLOT was measured at a grid of 12 settings and at 4 to 12 more around the best of these,
+    # with two seeds each on toy and on mocap6; VASOT at 40 settings in all. Kept was the best mean over both data sets,
+    # of Acc@0.1 and AP@5 for alignment, or of MoF, F1 and mIoU for segmentation. For UFSA, whose grid went up to three
+    # times the epochs, this was what its defaults and the data set already have.
     "kit": {
         "tcc": MethodValues({"training.frames": 20, "hyper.tau": 0.02}),
         "lav": MethodValues({"training.frames": 20, "training.lr": 1e-2}, epochs_factor=4.0),
