@@ -132,7 +132,9 @@ class Launch:
             EXACT_ROWS=not self.mirror and problem.relax_y is not None,
             FINISH=problem.balanced and self.schedule.finish, WIDE=wide, ROWS=rows, TILE=tile, COLUMNS=columns,
             BAND_ROWS=min(max(ENTRIES // 4 // columns, 1), _power_of_two(self.n)),
-            GROUP=max(ENTRIES // 4 // columns, 1), num_warps=WARPS, maxnreg=REGISTERS,
+            GROUP=max(ENTRIES // 4 // columns, 1),
+            # No more threads than entries of a tile: one thread could overwrite an entry that another has yet to read.
+            num_warps=max(min(WARPS, rows * tile // 32), 1), maxnreg=REGISTERS,
         )  # fmt: skip
 
     def _arrays(self) -> Arrays:

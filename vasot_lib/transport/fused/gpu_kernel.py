@@ -230,6 +230,7 @@ def _largest(arrays, sample, part, parts, arrived, value, TOGETHER: tl.constexpr
         tl.store(arrays.partial + (sample * MEASURES + LARGEST) * parts + part, value)
         arrived = meet(arrays, parts, arrived, TOGETHER)
         value = _over_parts(arrays, sample, parts, LARGEST, True)
+    tl.debug_barrier()  # what the value was computed from may be overwritten next
     return value, arrived
 
 
