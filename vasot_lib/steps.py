@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vasot_lib.data import Batch
-from vasot_lib.transport.problem import without_host_reads
+from vasot_lib.transport.problem import NeedsHost, without_host_reads
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -30,8 +30,8 @@ class Steps:
 
     A step is recorded if the method says that it can be (:attr:`vasot_lib.methods.base.Method.replays`), one process
     computes it in one part on a CUDA device, and no recording of the batch has padding: then the numbers of frames are
-    known, and nothing has to be read from the device. Where recording fails, steps are launched as before, with a
-    warning.
+    known, and nothing has to be read from the device. A transport that needs the host, such as a balanced one without
+    finishing sweeps, is launched; where recording fails otherwise, so are all further steps, with a warning.
     """
 
     def __init__(self, method: Any, optimiser: Any, fabric: Fabric):
@@ -62,8 +62,9 @@ class Steps:
                 self._recorded[kind] = _RecordedStep(self._terms, self.optimiser, batch.to(self.fabric.device))
             except RuntimeError as error:
                 self.records = False
-                self.optimiser.zero_grad()
-                warnings.warn(f"training steps are not recorded as CUDA graphs: {error}", stacklevel=2)
+                if not isinstance(error, NeedsHost):
+                    cause = error.__context__ or error  # a capture that ends after an error raises another one
+                    warnings.warn(f"training steps are not recorded as CUDA graphs: {cause}", stacklevel=2)
                 return self._launch(parts)
         return self._add(self._recorded[kind](batch), 1.0)
 
@@ -120,7 +121,11 @@ class _RecordedStep:
 def record(function: Callable[[], None]) -> Callable[[], None]:
     """Record what the function launches in a CUDA graph, without running it; the result launches it all at once."""
     graph = torch.cuda.CUDAGraph()
-    # In thread-local mode other threads, such as those that read data, may go on using CUDA meanwhile.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        function()
+    stream = torch.cuda.current_stream()
+    try:
+        # In thread-local mode other threads, such as those that read data, may go on using CUDA meanwhile.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            function()
+    finally:
+        torch.cuda.set_stream(stream)  # where capturing fails, it would stay on the stream of the graph
     return graph.replay

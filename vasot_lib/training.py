@@ -115,8 +115,11 @@ def fit(
     # Only this form of Adam can be part of a recorded step; on a CPU it is the slower one.
     on_gpu = fabric.device.type == "cuda"
     optimiser = torch.optim.Adam(
-        method.parameter_groups(settings.lr), weight_decay=settings.weight_decay, fused=on_gpu, capturable=on_gpu
-    )
+        method.parameter_groups(settings.lr), weight_decay=settings.weight_decay,
+        fused=on_gpu, capturable=on_gpu and method.replays,
+    )  # fmt: skip
+    # The first steps are launched on purpose; torch would warn that this is slower than it could be.
+    optimiser._warned_capturable_if_run_uncaptured = True
     history: History = []
     fingerprint = _fingerprint(method, dataset, settings)
     if fabric.is_global_zero:

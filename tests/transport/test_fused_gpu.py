@@ -271,16 +271,32 @@ gpu.ENTRIES = 1024  # compiles in half the time
 def signature_of(value):
     if isinstance(value, tuple):
         return type(value)(*map(signature_of, value))
+    if type(value) is int and value == 1:  # as a launch does
+        return "constexpr"
     return TYPES[value.dtype if isinstance(value, torch.Tensor) else type(value)]
+
+def places(value, at=()):
+    if isinstance(value, tuple):
+        for number, each in enumerate(value):
+            yield from places(each, (*at, number))
+    else:
+        yield at, value
 
 for scheme, m, second, relax in (("sinkhorn", 1100, Far(0.1, 1), None), ("mirror", 20, Distinct(), 0.1)):
     problem = make_problem(torch.rand(2, 100, m), (Near(0.1), second), alpha=0.3, relax_y=relax)
     launch = gpu.Launch(problem, Schedule(scheme, 2, 2, True, 1e-3))
-    constants = dict(launch.constants)
+    names, constants = gpu_kernel.solve.arg_names, dict(launch.constants)
     options = {name: constants.pop(name) for name in ("num_warps", "maxnreg")}
-    signature = dict(zip(gpu_kernel.solve.arg_names, map(signature_of, launch.arguments)))
-    source = triton.compiler.ASTSource(gpu_kernel.solve, signature | dict.fromkeys(constants, "constexpr"), constants)
+    signature = dict(zip(names, map(signature_of, launch.arguments))) | dict.fromkeys(constants, "constexpr")
+    known = {(names.index(name),): value for name, value in constants.items()}
+    aligned = {}
+    for at, value in places(launch.arguments):
+        if isinstance(value, torch.Tensor):
+            aligned[at] = [["tt.divisibility", 16]]
+        elif type(value) is int and value == 1:
+            known[at] = 1
     options["launch_cooperative_grid"] = launch.grid[0] > 1
+    source = triton.compiler.ASTSource(gpu_kernel.solve, signature, known, aligned)
     binary = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
     assert len(binary.asm["cubin"]) > 0
     print(binary.metadata.shared)

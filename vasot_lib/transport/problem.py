@@ -186,6 +186,10 @@ def without_host_reads() -> Iterator[None]:
         _HOST_READS_NOTHING.reset(before)
 
 
+class NeedsHost(RuntimeError):
+    """A problem cannot be solved within :func:`without_host_reads`; raised before anything is launched."""
+
+
 def host_reads_nothing() -> bool:
     """Whether this is called within :func:`without_host_reads`."""
     return _HOST_READS_NOTHING.get()

@@ -20,7 +20,14 @@ from vasot_lib.checks import Count, Positive, check_value
 from vasot_lib.errors import InputError
 from vasot_lib.transport import reference
 from vasot_lib.transport.potentials import Potentials, dual_potentials
-from vasot_lib.transport.problem import Problem, ProblemOptions, check_memory, make_problem
+from vasot_lib.transport.problem import (
+    NeedsHost,
+    Problem,
+    ProblemOptions,
+    check_memory,
+    host_reads_nothing,
+    make_problem,
+)
 from vasot_lib.transport.reference import Schedule, Scheme, Solution
 from vasot_lib.transport.structure import Structure
 
@@ -165,4 +172,6 @@ def _implementation(problem: Problem, schedule: Schedule) -> tuple[Callable[[Pro
 
             if gpu.takes(problem, schedule):
                 return gpu.run, 4
+    if host_reads_nothing():
+        raise NeedsHost("this problem is solved by reference.py, which reads from the device")
     return reference.run, reference.BUFFERS

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
@@ -41,7 +42,7 @@ import torch
 from torch import Tensor
 
 from vasot_lib.transport.fused.gpu_arguments import Arrays, Sizes, Weights
-from vasot_lib.transport.problem import Problem, host_reads_nothing
+from vasot_lib.transport.problem import NeedsHost, Problem, host_reads_nothing
 from vasot_lib.transport.reference import (
     MOST_FINISHING_SWEEPS,
     SWEEPS_BETWEEN_CHECKS,
@@ -67,7 +68,7 @@ def takes(problem: Problem, schedule: Schedule) -> bool:
     """Whether :func:`run` can solve this problem: on a CUDA device, or on the CPU with TRITON_INTERPRET=1 set."""
     cost = problem.cost
     on_device = cost.is_cuda or (cost.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1")
-    if not on_device or find_spec("triton") is None or cost.dtype != torch.float32:
+    if not on_device or not _has_triton() or cost.dtype != torch.float32:
         return False
     if problem.relax_x is not None or schedule.trace or cost.shape[1] * cost.shape[2] >= 2**31:  # 32-bit offsets
         return False
@@ -80,6 +81,9 @@ def takes(problem: Problem, schedule: Schedule) -> bool:
 
 def run(problem: Problem, schedule: Schedule) -> Solution:
     """As :func:`vasot_lib.transport.reference.run`, up to float32 rounding, for problems that :func:`takes` accepts."""
+    looks_for_losses = problem.balanced and not schedule.finish  # finishing sweeps bring back what was rounded to 0
+    if looks_for_losses and host_reads_nothing():
+        raise NeedsHost("without finishing sweeps the host has to look whether masses were rounded to 0")
     # triton is slow to import, and not installed everywhere
     from vasot_lib.transport.fused import gpu_kernel
 
@@ -87,10 +91,7 @@ def run(problem: Problem, schedule: Schedule) -> Solution:
         launch = Launch(problem, schedule)
         gpu_kernel.solve[launch.grid](*launch.arguments, **launch.constants)
     solution = Solution(launch.plan, *launch.outcome)
-    # Finishing sweeps bring back what float32 rounded to 0. Without them the host has to look whether anything is lost.
-    if problem.balanced and not schedule.finish and not host_reads_nothing():
-        solution = with_exact_masses(solution, problem, schedule)
-    return solution
+    return with_exact_masses(solution, problem, schedule) if looks_for_losses else solution
 
 
 class Launch:
@@ -118,7 +119,7 @@ class Launch:
         checks = MOST_FINISHING_SWEEPS // SWEEPS_BETWEEN_CHECKS
         self.arguments = (
             *(self._arrays(), self._sizes(), self._weights(), self.batch, self.grid[0]),
-            *(schedule.iterations, sweeps, checks, SWEEPS_BETWEEN_CHECKS, schedule.tolerance),
+            *(schedule.iterations, sweeps, checks, SWEEPS_BETWEEN_CHECKS, float(schedule.tolerance)),
         )
 
     def _constants(self) -> dict[str, Any]:
@@ -171,19 +172,27 @@ class Launch:
         return Sizes(self.n, self.m, chunk, -(-self.n // chunk))
 
     def _weights(self) -> Weights:
-        problem, alpha = self.problem, self.problem.alpha
-        relax = problem.relax_y or 0.0
+        problem, alpha = self.problem, float(self.problem.alpha)
+        epsilon, relax = float(problem.epsilon), float(problem.relax_y or 0.0)
         if problem.structure is None:
-            return Weights(1.0 - alpha, 0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, problem.epsilon, relax)
+            return Weights(1.0 - alpha, 0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, epsilon, relax)
         x, y = problem.structure
         first, second = (x.free, alpha * x.identity, alpha * x.band), (y.free, y.ones, y.identity, y.band)
-        return Weights(1.0 - alpha, *first, *second, problem.epsilon, relax)
+        return Weights(1.0 - alpha, *first, *second, epsilon, relax)
 
 
 def share_out(batch: int, blocks: int, room: int) -> tuple[int, int]:
     """Programs of a group, and groups, for samples of so many blocks of rows, where ``room`` programs run at once."""
     parts = min(blocks, max(room // batch, min(FEWEST_PARTS, room)))
     return parts, min(batch, room // parts)
+
+
+@cache
+def _has_triton() -> bool:
+    """Triton is installed for NVIDIA devices, and takes tuples of arguments."""
+    if find_spec("triton") is None or torch.version.hip is not None:
+        return False
+    return tuple(map(int, version("triton").split(".")[:2])) >= (3, 3)
 
 
 @cache

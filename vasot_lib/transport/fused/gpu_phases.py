@@ -221,6 +221,7 @@ def _write_rows(
 def add_sums(sizes, sums, columns, values, first):
     """Add ``values`` to the columns of the (M,) array ``sums``; if ``first``, replace what it holds."""
     before = tl.load(sums + columns, mask=columns < sizes.m, other=0.0)
+    tl.debug_barrier()  # several threads may hold an entry, and one of them stores it
     tl.store(sums + columns, values + tl.where(first, 0.0, before), mask=columns < sizes.m)
 
 
@@ -291,6 +292,7 @@ def scale_columns(
     else:
         potential = tl.load(arrays.v + at, mask=real & (mass > 0), other=0.0)
         log_b = -phi * log_ratio - (1.0 - phi) * potential
+        tl.debug_barrier()  # several threads may hold an entry, and one of them stores it
         scale = tl.where(mass > 0, tl.exp(log_b), 0.0)
         push = potential + log_b + keep * log_b
         if PROXIMAL:
@@ -305,6 +307,7 @@ def absorb(arrays, sizes, vector, columns):
     """Move b into the ``shift`` of the next :func:`log_step`; then b is 1, or 0 where a column has no mass."""
     at = vector * sizes.m + columns
     b = tl.load(arrays.b + at, mask=columns < sizes.m, other=0.0)
+    tl.debug_barrier()  # several threads may hold an entry, and one of them stores it
     tl.store(arrays.shift + at, tl.where(b > 0, tl.log(tl.maximum(b, TINY)), -float("inf")), mask=columns < sizes.m)
     tl.store(arrays.b + at, tl.where(b > 0, 1.0, 0.0), mask=columns < sizes.m)
 
