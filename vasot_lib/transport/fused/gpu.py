@@ -2,8 +2,7 @@ r"""The fused GPU path: the two schemes of :mod:`vasot_lib.transport.reference` 
 
 On small plans a step takes less time than the launch of a kernel. So a whole solve is one launch: iterations, finishing
 sweeps, objective and errors (:mod:`vasot_lib.transport.fused.gpu_kernel`). Several programs work on a sample together
-and meet at a barrier between steps. The tests run the kernel in Triton's interpreter, and those marked ``gpu`` on a
-GPU.
+and meet at a barrier between steps. Without a GPU the tests run the kernel in Triton's interpreter.
 
 The plan itself is not stored: it is ``T_ij = a_i K_ij b_j``. A constant per row of log K is arbitrary, since rows are
 scaled to p anyway. One iteration is

@@ -1,7 +1,4 @@
-"""What the GPU kernel is called with: memory, sizes and numbers of a solve, as tuples that Triton takes apart.
-
-On the host a field holds a tensor or a number, in the kernel a pointer or a scalar.
-"""
+"""What the GPU kernel is called with. On the host a field holds a tensor or a number, in it a pointer or a scalar."""
 
 from __future__ import annotations
 
