@@ -15,7 +15,6 @@ from vasot_kit.experiments.config import build, make_config
 from vasot_kit.methods import METHODS
 from vasot_lib import steps
 from vasot_lib.data import Dataset, toy
-from vasot_lib.errors import InputError
 from vasot_lib.training import TrainingSettings, fit
 from vasot_lib.transport import solver
 from vasot_lib.transport.fused import gpu
@@ -117,17 +116,6 @@ def test_a_recorded_step_reads_nothing_from_the_device(name: str, monkeypatch: p
         model.loss_terms(model.embed_frames(batch.features, batch.mask), batch)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_what_needs_the_host_says_so_before_anything_is_launched(
-    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Balanced plans without finishing sweeps, whose lost masses the host looks for; and what reference.py solves."""
-    if dtype == torch.float32:
-        monkeypatch.setattr(solver, "_implementation", lambda problem, schedule: (gpu.run, 4))
-    with without_host_reads(), pytest.raises(NeedsHost):
-        solver.solve(torch.rand(1, 3, 3, dtype=dtype), finish=False)
-
-
 def test_a_method_that_needs_the_host_is_launched_without_a_warning(
     dataset: Dataset, recorded: list[str], monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
@@ -137,11 +125,3 @@ def test_a_method_that_needs_the_host_is_launched_without_a_warning(
     monkeypatch.setattr(steps, "record", fail)
     trained(dataset, "asot")
     assert not [each for each in recwarn if "recorded" in str(each.message)]
-
-
-def test_without_host_reads_ends_where_it_should() -> None:
-    bad = torch.full((1, 3, 3), float("nan"))
-    with without_host_reads():
-        pass
-    with pytest.raises(InputError, match="cost holds NaN"):
-        solver.solve(bad)

@@ -14,8 +14,19 @@ from hypothesis import strategies as st
 
 from tests.transport.helpers import check_plan, random_cost, random_walk
 from vasot_lib.errors import InputError
-from vasot_lib.transport import Distinct, Far, Near, cosine_cost, make_problem, reference, solve, temporal_prior
-from vasot_lib.transport.problem import ProblemOptions
+from vasot_lib.transport import (
+    Distinct,
+    Far,
+    Near,
+    cosine_cost,
+    make_problem,
+    reference,
+    solve,
+    solver,
+    temporal_prior,
+)
+from vasot_lib.transport.fused import gpu
+from vasot_lib.transport.problem import NeedsHost, ProblemOptions, without_host_reads
 from vasot_lib.transport.reference import mirror_step
 
 SCHEMES = ["mirror", "sinkhorn"]
@@ -386,3 +397,24 @@ def test_solve_takes_and_shows_the_arguments_of_the_problem() -> None:
     assert get_type_hints(ProblemOptions) == keywords
     with pytest.raises(TypeError, match="unexpected keyword argument 'alhpa'"):
         solve(random_cost(1, 3, 3), alhpa=0.3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_needs_the_host_says_so_before_anything_is_launched(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Balanced plans without finishing sweeps, whose lost masses the host looks for; and what reference.py solves."""
+    if dtype == torch.float32:
+        monkeypatch.setattr(solver, "_implementation", lambda problem, schedule: (gpu.run, 4))
+    with without_host_reads(), pytest.raises(NeedsHost):
+        solve(torch.rand(1, 3, 3, dtype=dtype), finish=False)
+
+
+def test_without_host_reads_ends_where_it_should() -> None:
+    """Within it a solve with full samples is the same."""
+    good, bad = torch.rand(1, 3, 4), torch.full((1, 3, 3), float("nan"))
+    with without_host_reads():
+        plan = solve(good).matrix
+    assert torch.equal(plan, solve(good).matrix)
+    with pytest.raises(InputError, match="cost holds NaN"):
+        solve(bad)
