@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,7 +90,8 @@ def page(site: Path, name: str) -> str:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("kit")
-    assert build_book(root / "book", write_chapters(root)) == []
+    relative = Path(os.path.relpath(root / "book"))  # as the command is given it
+    assert build_book(relative, write_chapters(root)) == []
     return root / "book"
 
 

@@ -46,7 +46,8 @@ def build_book(out: Path, notebooks: Path, runs: Sequence[NotebookRun] = ()) -> 
             with patch_docutils(), docutils_namespace():
                 folders = (scratch / "source", SITE, scratch / "site", scratch / "read")
                 (scratch / "source" / "extra").mkdir(exist_ok=True)
-                extra = {"html_extra_path": [str(scratch / "source" / "extra")]}
+                # Sphinx reads a relative path from the folder of its configuration.
+                extra = {"html_extra_path": [str((scratch / "source" / "extra").resolve())]}
                 site = Sphinx(*folders, "html", extra, status=None, warning=warnings)
                 site.build()
         except SphinxError as error:
