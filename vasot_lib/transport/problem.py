@@ -141,33 +141,34 @@ def make_problem(
     cost = cost.detach()
     batch, n, m = cost.shape
     x, y = _marginal("x", mask_x, mass_x, (batch, n), cost), _marginal("y", mask_y, mass_y, (batch, m), cost)
-    if host_reads_nothing():
-        lengths_x, lengths_y = (n,) * batch, (m,) * batch
-    else:
-        lengths_x, lengths_y = _checked_lengths(cost, x, y)
+    in_range, lengths_x, lengths_y = True, (n,) * batch, (m,) * batch
+    if not host_reads_nothing():
+        in_range, lengths_x, lengths_y = _read(cost, x, y)
     if min(lengths_x) < n or min(lengths_y) < m:
         cost = cost.masked_fill(~(x.mask.unsqueeze(2) & y.mask.unsqueeze(1)), 0.0)
+    if not in_range:
+        _check_range(cost)
     bound = None
     if structure is not None and alpha > 0:
         bound = structure[0].bind(lengths_x, 1), structure[1].bind(lengths_y, 2)
     return Problem(cost, x.mass, y.mass, lengths_x, lengths_y, bound, alpha, epsilon, relax_x, relax_y)
 
 
-def _checked_lengths(cost: Tensor, x: _Marginal, y: _Marginal) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The real lengths of the rows and of the columns, once nothing is wrong with costs, masks and masses.
+def _read(cost: Tensor, x: _Marginal, y: _Marginal) -> tuple[bool, tuple[int, ...], tuple[int, ...]]:
+    """Whether all costs, those of padding included, are in range; and the real lengths of rows and columns."""
+    # Tensors are checked on their device, and the answers are read together: on a GPU every read waits for the device.
+    answers_x = x.answers()
+    in_range, *answers = torch.cat([_in_range(cost).long()[None], answers_x, y.answers()]).tolist()
+    split = len(answers_x)
+    return bool(in_range), _lengths("x", x, answers[:split]), _lengths("y", y, answers[split:])
 
-    Tensors are checked on their device, and the answers are read together: on a GPU every read waits for the device.
-    """
-    answers = torch.cat([_in_range(cost).long()[None], x.answers, y.answers]).tolist()
-    split = 1 + len(x.answers)
-    lengths = _lengths("x", x, answers[1:split]), _lengths("y", y, answers[split:])
-    real = cost.masked_fill(~(x.mask.unsqueeze(2) & y.mask.unsqueeze(1)), 0.0) if not answers[0] else cost
-    if not answers[0] and not bool(_in_range(real)):
-        first = tuple((~(real.abs() <= LARGEST_COST)).nonzero()[0].tolist())
-        what = f"{real[first].item():g}" if bool(real.isfinite().all()) else "NaN or infinity"
+
+def _check_range(cost: Tensor) -> None:
+    if not bool(_in_range(cost)):
+        first = tuple((~(cost.abs() <= LARGEST_COST)).nonzero()[0].tolist())
+        what = f"{cost[first].item():g}" if bool(cost.isfinite().all()) else "NaN or infinity"
         at = "sample {}, row {}, column {}".format(*first)
         raise InputError(f"cost holds {what}, first at {at}; it must be a number of at most {LARGEST_COST:g} in size")
-    return lengths
 
 
 _HOST_READS_NOTHING: ContextVar[bool] = ContextVar("host_reads_nothing", default=False)
@@ -224,19 +225,27 @@ def check_memory(cost: Tensor, buffers: int) -> None:
 
 
 class _Marginal(NamedTuple):
-    """Mask and masses of one side, rows or columns of the plan, and answers that the host has not yet read.
-
-    ``answers`` are integers on the device: the B lengths, then 1 for a fault and 0 for none: padding before real
-    entries; and where masses were given, negative ones or ones on padding, and masses that do not sum to 1.
-    """
+    """Mask and masses of one side, rows or columns of the plan."""
 
     mask: Tensor  # (B, N) bool, real entries
+    lengths: Tensor  # (B,) number of real entries
     mass: Tensor  # (B, N) in the cost's dtype
-    answers: Tensor
+    given: Tensor | None  # the masses as they were given, if they were
+
+    def answers(self) -> Tensor:
+        """Integers on the device: the B lengths, then for each fault that :func:`_lengths` names 1, or 0 for none."""
+        leading = torch.arange(self.mask.shape[1], device=self.mask.device) < self.lengths.unsqueeze(1)
+        faults = [(self.mask != leading).any()]
+        if (mass := self.given) is not None:
+            faults += [
+                (mass < 0).any() | mass.masked_fill(self.mask, 0.0).any(),
+                ~((mass.sum(1) - 1).abs() <= 1e-4).all(),
+            ]
+        return torch.cat([self.lengths, torch.stack(faults)])
 
 
 def _marginal(name: str, mask: Tensor | None, mass: Tensor | None, shape: tuple[int, int], cost: Tensor) -> _Marginal:
-    """Fill in what was not given, and compute on the device what :func:`_lengths` will need to know."""
+    """Check shapes and devices, and fill in what was not given."""
     if mask is None:
         mask = torch.ones(shape, dtype=torch.bool, device=cost.device)
     check_tensors((torch.bool,), **{f"mask_{name}": mask})
@@ -251,13 +260,7 @@ def _marginal(name: str, mask: Tensor | None, mass: Tensor | None, shape: tuple[
         if given is not None and given.device != cost.device:
             raise InputError(f"{what}_{name} is on {given.device} but cost on {cost.device}; move one of them")
     lengths = mask.sum(1)
-    leading = torch.arange(shape[1], device=mask.device) < lengths.unsqueeze(1)
-    faults = [(mask != leading).any()]
-    if mass is None:
-        uniform = mask.to(cost.dtype) / lengths.unsqueeze(1)
-        return _Marginal(mask, uniform, torch.cat([lengths, faults[0][None]]))
-    faults += [(mass < 0).any() | mass.masked_fill(mask, 0.0).any(), ~((mass.sum(1) - 1).abs() <= 1e-4).all()]
-    return _Marginal(mask, mass.to(cost), torch.cat([lengths, torch.stack(faults)]))
+    return _Marginal(mask, lengths, mask.to(cost.dtype) / lengths.unsqueeze(1) if mass is None else mass.to(cost), mass)
 
 
 def _lengths(name: str, side: _Marginal, answers: list[int]) -> tuple[int, ...]:

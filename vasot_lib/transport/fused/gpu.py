@@ -105,6 +105,8 @@ class Launch:
     def __init__(self, problem: Problem, schedule: Schedule):
         self.problem, self.schedule = problem, schedule
         self.batch, self.n, self.m = problem.cost.shape
+        chunk = max(SHORTEST_CHUNK, _power_of_two(-(-self.n // MOST_CHUNKS)))
+        self.sizes = Sizes(self.n, self.m, chunk, -(-self.n // chunk))
         self.mirror = schedule.scheme == "mirror" and not problem.balanced
         self.structure = 0 if problem.structure is None else 2 if problem.structure[1].band else 1
         self.constants = self._constants()
@@ -117,7 +119,7 @@ class Launch:
         sweeps = 1 if self.mirror else schedule.sweeps
         checks = MOST_FINISHING_SWEEPS // SWEEPS_BETWEEN_CHECKS
         self.arguments = (
-            *(self._arrays(), self._sizes(), self._weights(), self.batch, self.grid[0]),
+            *(self._arrays(), self.sizes, self._weights(), self.batch, self.grid[0]),
             *(schedule.iterations, sweeps, checks, SWEEPS_BETWEEN_CHECKS, float(schedule.tolerance)),
         )
 
@@ -150,7 +152,7 @@ class Launch:
         if problem.structure is not None:
             windows_x, windows_y = (self._integers(side.windows) for side in problem.structure)
             running, row_sums = cost.new_empty(shape), torch.empty_like(p)
-            chunk_sums = cost.new_empty(self.batch, self._sizes().chunks, self.m)
+            chunk_sums = cost.new_empty(self.batch, self.sizes.chunks, self.m)
         copies = 1 if self.constants["SHARED"] else parts
         b, v, shift = cost.new_empty(3, self.batch, copies, self.m)
         return Arrays(
@@ -165,10 +167,6 @@ class Launch:
         if len(set(values)) == 1:  # written by the device itself, which need not wait for the host
             return torch.full((len(values),), values[0], dtype=torch.int32, device=device)
         return torch.tensor(values, dtype=torch.int32, device=device)
-
-    def _sizes(self) -> Sizes:
-        chunk = max(SHORTEST_CHUNK, _power_of_two(-(-self.n // MOST_CHUNKS)))
-        return Sizes(self.n, self.m, chunk, -(-self.n // chunk))
 
     def _weights(self) -> Weights:
         problem, alpha = self.problem, float(self.problem.alpha)
