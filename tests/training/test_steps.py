@@ -5,6 +5,7 @@ Without a GPU there are no graphs. A stand-in runs the function again at every r
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -70,6 +71,22 @@ def test_replayed_steps_give_the_numbers_of_launched_ones(
     monkeypatch.setattr(steps, "BEFORE_RECORDING", 10**6)
     expected, launched = trained(dataset, method)
     assert history == launched and all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+@pytest.mark.parametrize("method", ["vasot", "vaot", "asot"])
+def test_graphs_give_the_numbers_of_launches_on_a_gpu(
+    dataset: Dataset, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real CUDA graphs, not the stand-in; a capture that fails would warn, which is an error here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="training steps are not recorded")
+        weights, _ = trained(dataset, method, device="cuda", epochs=6)
+    monkeypatch.setattr(steps, "BEFORE_RECORDING", 10**6)
+    expected, _ = trained(dataset, method, device="cuda", epochs=6)
+    for name in expected:
+        torch.testing.assert_close(weights[name], expected[name], rtol=1e-4, atol=1e-5)
 
 
 def test_what_cannot_be_recorded_is_launched(dataset: Dataset, recorded: list[str]) -> None:
