@@ -351,7 +351,7 @@ def measure_rows(
         if STRUCTURE:
             value += 0.5 * structure_term(arrays, sizes, weights, sample, rows, columns, n)
         value += weights.epsilon * (tl.log(tl.where(plan > 0, plan, 1.0)) - 1.0)
-        objective += tl.sum(plan * value)
+        objective += tl.sum(tl.where(plan > 0, plan * value, 0.0))  # Q was never written in all columns of padding
         reached += tl.sum(plan, 1)
         add_sums(sizes, sums, columns, tl.sum(plan, 0), first)
     tl.debug_barrier()  # the next rows add to the same sums
