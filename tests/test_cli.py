@@ -23,7 +23,7 @@ from vasot_lib import __version__
 from vasot_lib.errors import DataError
 
 COMMANDS = (
-    *("run", "sweep", "train", "align", "segment", "features"),
+    *("run", "sweep", "train", "align", "segment", "key-steps", "features"),
     *("data", "methods", "bench", "new", "tutorial", "book"),
 )
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,10 @@ import click
 from click.shell_completion import shell_complete
 
 from vasot_kit.messages import refused, say_where, show_warning
+from vasot_kit.options import PATH, Pairs, film_options, open_option, out_option, parameter_option
 from vasot_lib import __version__
 from vasot_lib.errors import InputError, VasotError
 
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-Pairs = Iterable[tuple[str, str]]  # NAME and VALUE of every -p
-PATH = click.Path(path_type=Path)
 COMPLETION = "_VASOT_COMPLETE"  # the variable by which click's completion of shells asks
 
 
@@ -112,52 +109,6 @@ def vasot() -> None:
 def command(example: str) -> Callable[[Callable[..., Any]], click.Command]:
     """A subcommand with the name of the decorated function; its help ends with an example of its use."""
     return vasot.command(epilog=f"\b\nExample: {example}")  # \b keeps click from breaking the example
-
-
-def parameter_option(summary: str) -> Decorator:
-    """``-p NAME VALUE``, as often as wanted."""
-    return click.option("-p", "parameters", type=(str, str), multiple=True, metavar="NAME VALUE", help=summary)
-
-
-def out_option(summary: str, **settings: Any) -> Decorator:
-    """``--out DIR``, either with a ``default`` or ``required``; whether it can be written is tested before any work."""
-    return click.option("--out", type=PATH, metavar="DIR", help=summary, callback=_writable, **settings)
-
-
-def _writable(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:
-    place = folder.absolute()
-    try:
-        while not place.exists():
-            place = place.parent
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{folder} is a file; name a folder")
-        with tempfile.TemporaryFile(dir=place):
-            return folder
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror or error}); name another folder") from error
-
-
-def film_options(features: str) -> Decorator:
-    """What all commands on own films take; ``features`` is the default of ``--features``."""
-    options = (
-        out_option("Folder of the results.", required=True),
-        click.option(
-            "--features", default=features, metavar="NAME",
-            help="motion, appearance, network (fetched once), or e.g. timm:vit_small_patch14_dinov2.lvd142m.",
-        ),
-        click.option("--fps", type=float, metavar="R", help="Samples per second. Default: every frame, at most 2000."),
-        click.option("--device", default="cpu", metavar="NAME", help="cpu or cuda."),
-    )  # fmt: skip
-
-    def add(function: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return add
-
-
-open_option = click.option("--open", "shown", is_flag=True, help="Open the report in the browser.")
 
 
 @command("vasot run notebooks/40_train.ipynb -p method vasot -p seed 3 --out outputs")
@@ -295,6 +246,25 @@ def apply(run: Path, out: Path, shown: bool, **options: Any) -> None:
 
     apply_model(run, options.pop("new"), out, **options)
     say_where(out, shown)
+
+
+@command("vasot key-steps mocap6 outputs/vaot outputs/asot --out outputs/key_steps")
+@click.argument("recordings")
+@click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
+@click.option("--steps", type=int, metavar="K", help="How many to look for. Default: as many as the runs looked for.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Of the clustering.")
+@out_option("Folder of the results.", required=True)
+def key_steps(recordings: str, runs: Sequence[Path], out: Path, **options: Any) -> None:
+    """Find the key steps that recordings of one task share.
+
+    RECORDINGS are what `vasot apply` takes, such as the name of a data set. RUN is the folder of a `vasot train`: its
+    embeddings are clustered. Where there are labels, all ways are scored, beside raw features and an equal split.
+    """
+    from vasot_kit.own_films.key_steps import write_key_steps
+
+    if table := write_key_steps(recordings, list(runs), out, **options):
+        print(table)
+    print(f"wrote {out}")
 
 
 @command("vasot features FOLDER --features torchvision:resnet50 --fps 10 --out described")

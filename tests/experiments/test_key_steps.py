@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vasot_kit.experiments.config import build, make_config
-from vasot_kit.experiments.key_steps import key_step_rows, key_steps, memberships, score_key_steps
+from vasot_kit.experiments.key_steps import in_order, key_step_rows, key_steps, memberships, score_key_steps
 from vasot_lib.data import toy
 from vasot_lib.errors import InputError
 from vasot_lib.paths import viterbi
@@ -90,6 +90,11 @@ def test_frames_of_the_background_are_left_out_and_can_be_kept_as_the_release_do
     found = np.repeat([5, 5, 7], 10)
     assert score_key_steps([found], [truth], background=2)["step_f1"] == 1.0
     assert score_key_steps([found], [truth])["step_recall"] == pytest.approx(2 / 3)
+
+
+def test_steps_are_numbered_by_the_mean_relative_time_of_their_frames() -> None:
+    found = in_order([np.array([7, 7, 2, 9]), np.array([2, 7, 9, 9, 9, 9, 9, 9])])
+    assert [rows.tolist() for rows in found] == [[0, 0, 1, 2], [1, 0, 2, 2, 2, 2, 2, 2]]
 
 
 @pytest.mark.parametrize(

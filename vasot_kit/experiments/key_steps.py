@@ -28,6 +28,8 @@ from vasot_lib.evaluation import baseline_embeddings, equal_split, hungarian
 from vasot_lib.methods import Method
 from vasot_lib.paths import viterbi
 
+EQUAL, RAW = "equal_split", "raw"  # what learns nothing
+Ways = dict[tuple[str, str], list[np.ndarray]]  # (embeddings, how) -> (N_v,) key step of each frame of every recording
 RELEASED_RATIO = 5.0 / 0.2  # price of a change over that of a frame, times K [release of EgoProceL]
 
 
@@ -56,28 +58,63 @@ def key_steps(embeddings: Sequence[np.ndarray], k: int, change: float | None = N
 def key_step_rows(dataset: Dataset, methods: Mapping[str, Method], seed: int = 0) -> list[dict[str, Any]]:
     """One row of scores for each way to the key steps of a data set with labels; K is that of the data set.
 
-    The embeddings of each method, and the raw features (standardised per recording, of unit length), are clustered and
-    cut. A method that segments gives its own segmentation as well. ``equal_split`` cuts every recording into K parts.
-
     Args:
         dataset: recordings of one task, with labels.
         methods: trained methods by name.
         seed: of K-means.
     """
-    k = dataset.n_actions
-    truths = [video.labels.numpy() for video in dataset.videos if video.labels is not None]
-    embedded = {"raw": baseline_embeddings(dataset)["raw"]}
-    embedded |= {name: [method.embed(v).cpu().numpy() for v in dataset.videos] for name, method in methods.items()}
-    found = {("equal_split", ""): [equal_split(len(video), k) for video in dataset.videos]}
-    for name, rows in embedded.items():
+    embedded = {name: [method.embed(v).cpu().numpy() for v in dataset.videos] for name, method in methods.items()}
+    own = {
+        name: [method.segment(video).cpu().numpy() for video in dataset.videos]
+        for name, method in methods.items()
+        if "segmentation" in method.tasks
+    }
+    return scored_ways(dataset, all_ways(dataset, embedded, own, dataset.n_actions, seed), seed)
+
+
+def all_ways(
+    dataset: Dataset,
+    embedded: Mapping[str, Sequence[np.ndarray]],
+    own: Mapping[str, Sequence[np.ndarray]],
+    k: int,
+    seed: int = 0,
+) -> Ways:
+    """The key steps by every way, numbered by the mean relative time of their frames.
+
+    ``equal_split`` cuts every recording into K parts. The raw features (standardised per recording, of unit length) and
+    the embeddings of each method are clustered (``clustering``) and cut (``cut``). A method that segments has its own
+    ``segmentation`` as well.
+
+    Args:
+        dataset: V recordings of one task.
+        embedded: name of the method -> (N_v, D) embeddings of each recording.
+        own: name of the method -> (N_v,) actions of each recording, for those that segment.
+        k: number of key steps.
+        seed: of K-means.
+    """
+    found: Ways = {(EQUAL, ""): [equal_split(len(video), k) for video in dataset.videos]}
+    for name, rows in {RAW: baseline_embeddings(dataset)["raw"], **embedded}.items():
         found |= {(name, "clustering"): key_steps(rows, k, 0.0, seed), (name, "cut"): key_steps(rows, k, None, seed)}
-    for name, method in methods.items():
-        if "segmentation" in method.tasks:
-            found[name, "segmentation"] = [method.segment(video).cpu().numpy() for video in dataset.videos]
+    found |= {(name, "segmentation"): list(rows) for name, rows in own.items()}
+    return {way: in_order(rows) for way, rows in found.items()}
+
+
+def in_order(steps: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The same (N_v,) key steps, numbered from 0 by the mean relative time of their frames, without unused numbers."""
+    time = np.concatenate([np.arange(len(rows)) / len(rows) for rows in steps])
+    names, place = np.unique(np.concatenate(steps), return_inverse=True)
+    mean = np.bincount(place, time) / np.bincount(place)
+    renamed = np.argsort(np.argsort(mean, kind="stable"))[place]
+    return np.split(renamed, np.cumsum([len(rows) for rows in steps])[:-1])
+
+
+def scored_ways(dataset: Dataset, ways: Ways, seed: int = 0) -> list[dict[str, Any]]:
+    """A row with the scores of each way, for a data set with labels; ``seed`` is written into the rows."""
+    truths = [video.labels.numpy() for video in dataset.videos if video.labels is not None]
     return [
         {"dataset": dataset.name, "embeddings": name, "steps": how, "seed": seed}
         | score_key_steps(predictions, truths, dataset.background)
-        for (name, how), predictions in found.items()
+        for (name, how), predictions in ways.items()
     ]
 
 

@@ -24,6 +24,7 @@ from vasot_kit.figures.style import (
     despine,
     draw_label_bar,
     draw_legend,
+    legible,
     per_frame,
 )
 from vasot_lib.errors import InputError
@@ -61,6 +62,48 @@ def plot_segmentations(
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set_visible(False)
     draw_legend(figure, np.unique(np.concatenate(list(labels.values()))), classes, background)
+    return figure
+
+
+def plot_key_steps(
+    recordings: Mapping[str, Mapping[str, ArrayLike]], classes: Sequence[str], background: int | None = None
+) -> Figure:
+    """The key steps of several recordings: for each a panel with a bar for the truth and one for every way.
+
+    Args:
+        recordings: name of the recording -> name of the bar -> (N,) class per frame; -1 for a step without a class.
+        classes: class names; the legend shows those that occur.
+        background: number of the background class.
+
+    Raises:
+        InputError: no recordings, recordings with different bars, or bars of different lengths.
+    """
+    names = [tuple(bars) for bars in recordings.values()]
+    if not names or len(set(names)) > 1 or not names[0]:
+        raise InputError(f"the bars of the recordings are {names}; give at least one recording, and all the same bars")
+    columns = min(2, len(recordings))
+    lines = -(-len(recordings) // columns)
+    figure = Figure(figsize=(1.2 + 4.6 * columns, 0.9 + lines * (0.75 + 0.3 * len(names[0]))), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False)
+    seen = set()
+    for panel, (name, bars) in zip(panels.ravel(), recordings.items(), strict=False):
+        length = len(np.asarray(next(iter(bars.values()))))
+        for place, (way, bar) in enumerate(bars.items()):
+            labels = per_frame(f"{way!r} of {name!r}", bar, length)
+            draw_label_bar(panel, labels, place, background, numbered=True)
+            seen |= set(labels.tolist())
+        panel.set(xlim=(-0.5, length - 0.5), ylim=(len(bars) - 0.5, -0.5))
+        panel.set_title(legible(name), fontsize=10)
+        panel.set_yticks(range(len(bars)), list(bars), fontsize=9)
+        panel.tick_params(axis="y", length=0)
+        panel.spines[:].set_visible(False)
+    for column, axes in enumerate(panels.T):
+        for panel in axes:
+            panel.tick_params(axis="y", labelleft=column == 0)
+        axes[-1].set_xlabel("time (frames)")
+    for panel in panels.ravel()[len(recordings) :]:
+        panel.set_visible(False)
+    draw_legend(figure, np.array(sorted(seen)), classes, background)
     return figure
 
 

@@ -1,0 +1,62 @@
+"""Options that several commands of ``vasot`` share."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vasot_lib.errors import InputError
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+Pairs = Iterable[tuple[str, str]]  # NAME and VALUE of every -p
+PATH = click.Path(path_type=Path)
+
+
+def parameter_option(summary: str) -> Decorator:
+    """``-p NAME VALUE``, as often as wanted."""
+    return click.option("-p", "parameters", type=(str, str), multiple=True, metavar="NAME VALUE", help=summary)
+
+
+def out_option(summary: str, **settings: Any) -> Decorator:
+    """``--out DIR``, either with a ``default`` or ``required``; whether it can be written is tested before any work."""
+    return click.option("--out", type=PATH, metavar="DIR", help=summary, callback=_writable, **settings)
+
+
+def _writable(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:
+    place = folder.absolute()
+    try:
+        while not place.exists():
+            place = place.parent
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file; name a folder")
+        with tempfile.TemporaryFile(dir=place):
+            return folder
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror or error}); name another folder") from error
+
+
+def film_options(features: str) -> Decorator:
+    """What all commands on own films take; ``features`` is the default of ``--features``."""
+    options = (
+        out_option("Folder of the results.", required=True),
+        click.option(
+            "--features", default=features, metavar="NAME",
+            help="motion, appearance, network (fetched once), or e.g. timm:vit_small_patch14_dinov2.lvd142m.",
+        ),
+        click.option("--fps", type=float, metavar="R", help="Samples per second. Default: every frame, at most 2000."),
+        click.option("--device", default="cpu", metavar="NAME", help="cpu or cuda."),
+    )  # fmt: skip
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+open_option = click.option("--open", "shown", is_flag=True, help="Open the report in the browser.")
