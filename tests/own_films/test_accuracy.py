@@ -9,7 +9,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from tests.own_films.actors import right_phase
+from tests.own_films.actors import POSE, right_phase
 from tests.own_films.toys import record_toys
 from tests.own_films.walkers import measured
 from vasot_kit.datasets import data_root, pose2sim
@@ -90,6 +90,7 @@ def test_people_who_wait_as_long_as_they_like_are_matched_phase_by_phase() -> No
     rows = right_phase(groups=1, seed=3)
     right = rows.groupby("method").right.mean()
     assert right[OURS] > 0.85 and right[LINE] < 0.65 and right[OURS] > right[DTW] - 0.05
+    assert right[POSE] > 0.85
 
 
 @pytest.mark.slow

@@ -18,8 +18,10 @@ from tests.films.films import cut
 from tests.own_films.toys import SIDE
 from vasot_kit.films.media import probe, stream
 from vasot_kit.own_films.align import align_films
+from vasot_kit.own_films.inputs import feature_extractor
 from vasot_kit.own_films.matching import MatchingSettings
 from vasot_kit.own_films.outputs import GAP
+from vasot_kit.own_films.pretrained import POSE_COMMAND
 from vasot_lib.errors import DataError, InputError
 
 OF_A_PAIR = ["alignment.eaf", "alignment.png", "correspondence.csv", "pieces.vtt", "plan.npz", "side_by_side.mp4"]
@@ -198,8 +200,18 @@ def test_several_features_are_compared_together_and_unknown_ones_refused(films: 
     (both,) = align(films, tmp_path / "both", features="motion + appearance", fps=12.5)
     (one,) = align(films, tmp_path / "one", features="appearance", fps=12.5)
     assert both.plan.shape == one.plan.shape and not torch.equal(both.plan, one.plan)
-    with pytest.raises(InputError, match="features are 'colour'; use motion, appearance, network or library:model"):
+    with pytest.raises(InputError, match="features are 'colour'; use motion, appearance, pose, network or library"):
         align(films, tmp_path / "none", features="motion+colour")
     with pytest.raises(InputError, match="device is 'foo', which this machine does not have"):
         align(films, tmp_path / "none", device="foo")
     assert not (tmp_path / "none").exists()
+
+
+def test_pose_features_of_films_without_a_person_are_refused_in_one_line(films: list[Path], tmp_path: Path) -> None:
+    """Generated shapes are nobody; motion tells their moments apart all the same."""
+    try:
+        feature_extractor("pose")
+    except DataError as error:
+        pytest.skip(f"the networks of poses are not here; bring them with: {POSE_COMMAND} ({error})")
+    with pytest.raises(DataError, match=f"{films[0]}: a person is seen in 0 of 50 frames, .*other --features, such as"):
+        align_films(films, tmp_path / "out", features="pose+motion", progress=False)

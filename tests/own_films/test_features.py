@@ -144,7 +144,7 @@ def test_twins_in_two_activities_are_refused(labelled: Path, tmp_path: Path) -> 
 
 
 def test_unknown_features_are_refused(labelled: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="features are 'clip'; use motion, appearance, network or library:model"):
+    with pytest.raises(InputError, match="features are 'clip'; use motion, appearance, pose, network or library:model"):
         extract(labelled, tmp_path / "out", features="clip")
     assert not (tmp_path / "out").exists()
 

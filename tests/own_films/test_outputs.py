@@ -235,7 +235,7 @@ def test_both_halves_are_as_high_as_the_lower_film(film: Path, tmp_path: Path) -
 
 def test_features_go_by_name() -> None:
     assert isinstance(feature_extractor("motion"), Motion) and isinstance(feature_extractor("appearance"), Appearance)
-    with pytest.raises(InputError, match=r"features are 'resnet50'; use motion, appearance, network or library:model"):
+    with pytest.raises(InputError, match=r"features are 'resnet50'; use motion, appearance, pose, network or library"):
         feature_extractor("resnet50")
 
 

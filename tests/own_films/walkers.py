@@ -143,6 +143,16 @@ def body_film(limbs: list[Limb], camera: Camera, rng: np.random.Generator) -> np
     return np.array(pictures)
 
 
+def seen_joints(limbs: list[Limb], camera: Camera) -> np.ndarray:
+    """(N, 15, 3) the joints that pose features use, in metres: right of the camera, down, and away from it."""
+    left, right = limbs[2:7], limbs[7:]  # each thigh, shank, foot, upper and lower arm
+    pairs = [(part[k].start, part[k].end) for k in (3, 4, 0, 1, 2) for part in (left, right)]
+    shoulders, elbows, hips = ([pair[0] for pair in pairs[k : k + 2]] for k in (0, 2, 4))
+    wrists, knees, ankles, toes = ([pair[1] for pair in pairs[k : k + 2]] for k in (2, 4, 6, 8))
+    joints = np.stack([limbs[1].end, *shoulders, *elbows, *wrists, *hips, *knees, *ankles, *toes], axis=1)
+    return (joints - camera.place) @ camera.axes.T * [1, -1, 1]
+
+
 def measured(takes: int, seed: int = 0) -> pd.DataFrame:
     """Rows of :func:`vasot_kit.own_films.accuracy.warped_pairs` for several takes."""
     rows: list[dict] = []

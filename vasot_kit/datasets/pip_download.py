@@ -8,13 +8,16 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from vasot_lib.errors import DataError
 from vasot_lib.files import whole_file
 
 
-def pip_download(package: str, version: str, folder: Path, *, wheel: bool, command: str) -> Path:
+def pip_download(
+    package: str, version: str, folder: Path, *, wheel: bool, command: str, tags: Sequence[str] = ()
+) -> Path:
     """Download the archive of one release of a package, without its dependencies; returns the path of the archive.
 
     Args:
@@ -22,13 +25,14 @@ def pip_download(package: str, version: str, folder: Path, *, wheel: bool, comma
         folder: where the archive is stored.
         wheel: download the wheel; if False, the source package (``.tar.gz``).
         command: the command with which the user can try again, for messages.
+        tags: options of pip that choose a wheel for another system or Python.
 
     Raises:
         DataError: there is no network, no pip or no such release.
     """
     wanted = f"{package}=={version}"
     kind = "--only-binary" if wheel else "--no-binary"
-    request = [sys.executable, "-m", "pip", "download", "--no-deps", kind, package, wanted, "-d", str(folder)]
+    request = [sys.executable, "-m", "pip", "download", "--no-deps", kind, package, *tags, wanted, "-d", str(folder)]
     try:
         done = subprocess.run(request, capture_output=True, text=True, timeout=300, check=False)
     except subprocess.TimeoutExpired as error:

@@ -65,11 +65,10 @@ def motion_features(maps: np.ndarray, fps: float) -> np.ndarray:
         maps: (N, h, w) of :func:`motion_maps`; padding with rows and columns of zeros changes nothing.
         fps: maps per second.
     """
-    beat = max(fps / RATE, 0.5)  # windows last the same time at any rate, down to a few frames
+    beat = _beat(fps)
     moved = np.sqrt(_smooth(maps.mean((1, 2)), 4.0 * beat))
     mass = moved + REST * moved.mean() + 1e-9
-    parts = [_self_similarity(maps, half, step, sigma, beat) for half, step, sigma in SCALES]
-    parts = [_unit(part) for part in (*parts, _bands(maps, beat))]
+    parts = [*self_similarities(maps, fps), unit(_bands(maps, beat))]
     return np.concatenate([(mass / mass.mean())[:, None], *parts], axis=1).astype(np.float32)
 
 
@@ -118,11 +117,31 @@ def _pooled(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     return blocks.mean((1, 3), dtype=np.float32)
 
 
-def _self_similarity(maps: np.ndarray, half: int, step: int, sigma: float, beat: float) -> np.ndarray:
-    """(N, P): distances between the maps of all pairs of frames in a window around each frame, relative to their mean.
+def self_similarities(values: np.ndarray, fps: float) -> list[np.ndarray]:
+    """Of each frame, at three widths: (N, P) distances between all pairs of frames in a window around it.
 
     Args:
-        maps: (N, h, w).
+        values: (N, ...) what frames are compared by.
+        fps: frames per second.
+    """
+    return [unit(_self_similarity(values, half, step, sigma, _beat(fps))) for half, step, sigma in SCALES]
+
+
+def unit(values: np.ndarray) -> np.ndarray:
+    """Scaled to a total variance of 1, so that groups of features of different width have the same weight."""
+    return values / np.sqrt(values.var(0).sum() + 1e-12)
+
+
+def _beat(fps: float) -> float:
+    """Frames of this film per frame at ``RATE``: windows last the same time at any rate, down to a few frames."""
+    return max(fps / RATE, 0.5)
+
+
+def _self_similarity(maps: np.ndarray, half: int, step: int, sigma: float, beat: float) -> np.ndarray:
+    """(N, P): distances between all pairs of frames in a window around each frame, relative to their mean.
+
+    Args:
+        maps: (N, ...), what frames are compared by.
         half, step: the window reaches from i - half to i + half, in steps, at 60 frames per second.
         sigma: standard deviation of the smoothing in time, in frames.
         beat: factor from frames at 60 per second to frames of this film.
@@ -162,8 +181,3 @@ def _smooth(values: np.ndarray, sigma: float) -> np.ndarray:
 
 def _standard(values: np.ndarray) -> np.ndarray:
     return (values - values.mean(0)) / (values.std(0) + 1e-6)
-
-
-def _unit(values: np.ndarray) -> np.ndarray:
-    """Scaled to a total variance of 1, so that groups of features of different width have the same weight."""
-    return values / np.sqrt(values.var(0).sum() + 1e-12)

@@ -35,6 +35,10 @@ _FORMAT = 2  # of the features in the cache; another number makes the cache of a
 FEW_FILMS = 2  # up to so many are decoded in this process, because FFmpeg uses several cores by itself
 
 
+class NotDescribed(DataError):
+    """An extractor does not find in a film what it describes; the reader puts the film's path before the message."""
+
+
 class FeatureExtractor(Protocol):
     """Makes the features of a film from its pictures.
 
@@ -126,7 +130,10 @@ class _Job:
                 index.append(frame.index)
                 yield frame.picture
 
-        features = self.extractor(pictures(), self.fps or clip.fps)
+        try:
+            features = self.extractor(pictures(), self.fps or clip.fps)
+        except NotDescribed as error:
+            raise NotDescribed(f"{self.path}: {error}") from error
         with whole_file(self.features) as beside, beside.open("wb") as file:
             frames = {"times": np.array(times), "index": np.array(index), "start": np.array(clip.start)}
             np.savez(file, features=features.astype(np.float32), **frames)  # type: ignore[arg-type]

@@ -27,8 +27,9 @@ def feature_extractor(name: str, device: str = "cpu") -> FeatureExtractor:
     Args:
         name: ``motion`` (what moves where, to align films of one take or one movement), ``appearance`` (the colours in
             each part of the picture, to segment films of a fixed camera), ``network`` (a small one with weights from
-            ImageNet, 17 MB that pip brings once), or a frozen network such as
-            ``torchvision:resnet50``, see :class:`vasot_kit.films.backbones.Backbone`.
+            ImageNet, 17 MB that pip brings once), ``pose`` (where the joints of a person are, by networks of MediaPipe,
+            36 MB that pip brings once), or a frozen network such as ``torchvision:resnet50``, see
+            :class:`vasot_kit.films.backbones.Backbone`.
         device: where a network runs.
 
     Raises:
@@ -39,9 +40,14 @@ def feature_extractor(name: str, device: str = "cpu") -> FeatureExtractor:
     own: dict[str, FeatureExtractor] = {"appearance": Appearance(), "motion": Motion()}
     if name in own:
         return own[name]
+    if name == "pose":
+        from vasot_kit.films.pose import Pose
+        from vasot_kit.own_films.pretrained import pose_files
+
+        return Pose(*pose_files())
     if name != PRETRAINED and ":" not in name:
         raise InputError(
-            f"features are {name!r}; use motion, appearance, network or library:model, e.g. torchvision:resnet50"
+            f"features are {name!r}; use motion, appearance, pose, network or library:model, e.g. torchvision:resnet50"
         )
     from vasot_kit.films.backbones import Backbone
 
