@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tests.fuzz.conftest import attempt, inputs, odd_size, usually
 from tests.fuzz.test_solve import costs, embeddings, masks, masses, priors, random, weights
+from vasot_kit.methods.soft_dtw import soft_dtw
 from vasot_kit.own_films import pairing
 from vasot_lib import paths
 from vasot_lib.losses import contrastive_idm, intra_video_contrast, matching_loss
@@ -134,5 +135,5 @@ def test_paths(data: st.DataObject) -> None:
         assert path.position.shape == (n,) and -1e-9 <= path.position.min() <= path.position.max() <= m - 1 + 1e-9
         assert all(0 <= sure.min() <= sure.max() <= 1 for sure in (path.paired_x, path.paired_y))
     cost = draw(costs())
-    value = attempt("paths", lambda: paths.soft_dtw(cost, draw(some)))
+    value = attempt("paths", lambda: soft_dtw(cost, draw(some)))
     assert value is None or (value.shape == cost.shape[:1] and (bool(value.isfinite().all()) or not plain(cost)))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from vasot_kit.methods.soft_dtw import soft_dtw
 from vasot_lib.errors import InputError
-from vasot_lib.paths import soft_dtw
 
 
 def costs(*shape: int, seed: int = 0) -> torch.Tensor:

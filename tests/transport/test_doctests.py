@@ -9,18 +9,19 @@ from collections.abc import Callable
 
 import pytest
 
+from vasot_kit.methods.soft_dtw import soft_dtw
 from vasot_lib import paths, transport
 
 MODULES = [
     *(f"vasot_lib.transport.{name}" for name in ("cost", "structure", "solver", "dummy", "recipes", "long")),
-    "vasot_lib.paths",
+    *("vasot_lib.paths", "vasot_kit.methods.soft_dtw"),
 ]
 SHOWN = [
     *(transport.solve, transport.Plan.potentials, transport.Alignment.match, transport.Segmentation.match),
     *(transport.cosine_cost, transport.temporal_prior),
     *(transport.Near.dense, transport.Far.dense, transport.Distinct.dense),
     *(transport.add_dummy, transport.dummy_marginal, transport.drop_dummy, transport.keep_above, transport.align_long),
-    *(paths.dtw, paths.soft_dtw, paths.viterbi),
+    *(paths.dtw, soft_dtw, paths.viterbi),
 ]
 
 

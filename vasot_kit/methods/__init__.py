@@ -5,6 +5,7 @@ from vasot_kit.methods.cte import CTE
 from vasot_kit.methods.gtcc import GTCC
 from vasot_kit.methods.lav import LAV
 from vasot_kit.methods.peot import PEOT
+from vasot_kit.methods.rgwot import RGWOT
 from vasot_kit.methods.tcc import TCC
 from vasot_kit.methods.tot import TOT
 from vasot_kit.methods.tw_finch import TWFinch
@@ -15,7 +16,8 @@ from vasot_lib.methods import ASOT, VAOT, VASOT, Method
 
 # In the order of result tables: first the joint method, then those for alignment, then those for segmentation.
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (VASOT, VAOT, TCC, LAV, VAVA, GTCC, ASOT, PEOT, CLOT, TOT, UFSA, CTE, TWFinch)
+    method.name: method
+    for method in (VASOT, VAOT, RGWOT, TCC, LAV, VAVA, GTCC, ASOT, PEOT, CLOT, TOT, UFSA, CTE, TWFinch)
 }
 
 
@@ -30,4 +32,18 @@ def find_method(name: str) -> type[Method]:
     return METHODS[name]
 
 
-__all__ = ["CLOT", "CTE", "GTCC", "LAV", "METHODS", "PEOT", "TCC", "TOT", "UFSA", "VAVA", "TWFinch", "find_method"]
+__all__ = [
+    "CLOT",
+    "CTE",
+    "GTCC",
+    "LAV",
+    "METHODS",
+    "PEOT",
+    "RGWOT",
+    "TCC",
+    "TOT",
+    "UFSA",
+    "VAVA",
+    "TWFinch",
+    "find_method",
+]

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vasot_kit.methods.soft_dtw import soft_dtw
 from vasot_lib.checks import NotNegative, Positive, check_fields
 from vasot_lib.data import Batch, Video
 from vasot_lib.losses import idm_per_video, squared_distances
 from vasot_lib.methods.base import Method
-from vasot_lib.paths import dtw, soft_dtw
+from vasot_lib.paths import dtw
 
 
 @dataclass(frozen=True)
