@@ -25,7 +25,9 @@ from vasot_lib.errors import InputError
 from vasot_lib.transport.structure import Operator, Structure
 
 TINY = 1e-30  # put in place of 0 before a logarithm or a division: a normal float32, far below the masses of a plan
-LARGEST_COST = 1e15  # with the smallest epsilon, 1e-12, their quotient is still far from the largest float32
+# With the smallest epsilon, 1e-12, their quotient is still far from the largest float32. It also stands for infinity.
+LARGEST_COST = 1e15
+LEAST_FORBIDDING = 1e4  # least quotient by which the exponential of a forbidden pair is 0 in float64 too
 
 
 class Terms(NamedTuple):
@@ -51,6 +53,7 @@ class Problem:
     epsilon: float  # weight of the entropy
     relax_x: float | None  # lambda_x, or None where the row marginal is a constraint
     relax_y: float | None  # lambda_y, or None where the column marginal is a constraint
+    forbids: bool = False  # whether pairs are forbidden; their cost is LARGEST_COST
 
     @property
     def balanced(self) -> bool:
@@ -123,8 +126,9 @@ def make_problem(
     """Check the arguments, for which see :func:`vasot_lib.transport.solve`, and bind the priors to the lengths.
 
     Raises:
-        InputError: wrong shape or dtype, NaN or infinite cost, a weight out of range, alpha > 0 without structure,
-            a radius that rounds to no frame, a sample that is masked altogether.
+        InputError: wrong shape or dtype, a cost that is NaN or -inf, a row or column whose pairs are all forbidden, a
+            weight out of range, alpha > 0 without structure, a radius that rounds to no frame, a sample that is masked
+            altogether.
     """
     check_tensors(FLOATS, cost=cost)
     if cost.ndim != 3 or 0 in cost.shape:
@@ -146,12 +150,13 @@ def make_problem(
         in_range, lengths_x, lengths_y = _read(cost, x, y)
     if min(lengths_x) < n or min(lengths_y) < m:
         cost = cost.masked_fill(~(x.mask.unsqueeze(2) & y.mask.unsqueeze(1)), 0.0)
+    forbids = False
     if not in_range:
-        _check_range(cost)
+        cost, forbids = _forbid(cost, x.mask, y.mask, (1.0 - alpha) / epsilon)
     bound = None
     if structure is not None and alpha > 0:
         bound = structure[0].bind(lengths_x, 1), structure[1].bind(lengths_y, 2)
-    return Problem(cost, x.mass, y.mass, lengths_x, lengths_y, bound, alpha, epsilon, relax_x, relax_y)
+    return Problem(cost, x.mass, y.mass, lengths_x, lengths_y, bound, alpha, epsilon, relax_x, relax_y, forbids)
 
 
 def _read(cost: Tensor, x: _Marginal, y: _Marginal) -> tuple[bool, tuple[int, ...], tuple[int, ...]]:
@@ -163,12 +168,32 @@ def _read(cost: Tensor, x: _Marginal, y: _Marginal) -> tuple[bool, tuple[int, ..
     return bool(in_range), _lengths("x", x, answers[:split]), _lengths("y", y, answers[split:])
 
 
-def _check_range(cost: Tensor) -> None:
-    if not bool(_in_range(cost)):
-        first = tuple((~(cost.abs() <= LARGEST_COST)).nonzero()[0].tolist())
-        what = f"{cost[first].item():g}" if bool(cost.isfinite().all()) else "NaN or infinity"
+def _forbid(cost: Tensor, mask_x: Tensor, mask_y: Tensor, weight: float) -> tuple[Tensor, bool]:
+    """The cost with ``LARGEST_COST`` in the place of infinity, and whether there is any; no other cost may be larger.
+
+    ``weight`` is (1 - alpha) / epsilon, by which costs are multiplied in exponents.
+    """
+    forbidden = cost == torch.inf
+    if bool((wrong := ~((cost.abs() <= LARGEST_COST) | forbidden)).any()):
+        first = tuple(wrong.nonzero()[0].tolist())
+        what = f"{cost[first].item():g}" if bool(cost[first].isfinite()) else "NaN or -infinity"
         at = "sample {}, row {}, column {}".format(*first)
-        raise InputError(f"cost holds {what}, first at {at}; it must be a number of at most {LARGEST_COST:g} in size")
+        raise InputError(
+            f"cost holds {what}, first at {at}; it must be a number of at most {LARGEST_COST:g} in size, or inf, which "
+            "forbids a pair"
+        )
+    if not bool(forbidden.any()):
+        return cost, False
+    if weight * LARGEST_COST < LEAST_FORBIDDING:
+        raise InputError(
+            f"cost forbids pairs, but (1 - alpha) / epsilon is {weight:g}; it must be larger to have an effect"
+        )
+    unusable = forbidden | ~(mask_x.unsqueeze(2) & mask_y.unsqueeze(1))
+    for side, mask, empty in (("row", mask_x, unusable.all(2)), ("column", mask_y, unusable.all(1))):
+        if bool((mask & empty).any()):
+            sample, place = (mask & empty).nonzero()[0].tolist()
+            raise InputError(f"cost forbids all pairs of {side} {place} of sample {sample}; allow one, or leave it out")
+    return cost.masked_fill(forbidden, LARGEST_COST), True
 
 
 _HOST_READS_NOTHING: ContextVar[bool] = ContextVar("host_reads_nothing", default=False)

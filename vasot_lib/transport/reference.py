@@ -31,7 +31,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vasot_lib.transport.problem import TINY, Problem, check_memory
+from vasot_lib.transport.problem import LARGEST_COST, TINY, Problem, check_memory
 
 Scheme = Literal["mirror", "sinkhorn"]
 
@@ -235,7 +235,8 @@ def mirror_step(problem: Problem) -> Tensor:
     if problem.structure is not None:
         first, second = problem.structure
         gradient.add_(first(p) * second(q), alpha=problem.alpha)  # p q' is of rank one, and so is Cx p q' Cy
-    largest = gradient.masked_fill_(~((p > 0) & (q > 0)), -torch.inf).amax((1, 2), keepdim=True)
+    unused = ~((p > 0) & (q > 0) & (problem.cost < LARGEST_COST))
+    largest = gradient.masked_fill_(unused, -torch.inf).amax((1, 2), keepdim=True)
     curvature = problem.epsilon + relaxation
     return torch.where(largest > 2.0 * curvature, 4.0 / largest, 1.0 / curvature)
 

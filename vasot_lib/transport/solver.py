@@ -21,6 +21,7 @@ from vasot_lib.errors import InputError
 from vasot_lib.transport import reference
 from vasot_lib.transport.potentials import Potentials, dual_potentials
 from vasot_lib.transport.problem import (
+    LARGEST_COST,
     NeedsHost,
     Problem,
     ProblemOptions,
@@ -83,7 +84,7 @@ def solve(
 
     Args:
         cost: (B, N, M) linear cost, the temporal prior included; float32 or float64, on any device (half precision is
-            computed in float32). No gradient flows through the plan.
+            computed in float32). An infinite cost forbids a pair: it gets no mass. No gradient flows through the plan.
         structure: the structural priors of rows and columns, e.g. ``(Near(r), Far(r))``; needed where alpha > 0.
         alpha: weight of the structure term, 0 to 1; the linear cost gets 1 - alpha.
         epsilon: weight of the entropy; larger is softer.
@@ -131,6 +132,8 @@ def solve(
     run, buffers = _implementation(problem, schedule)
     check_memory(problem.cost, buffers)
     solution = run(problem, schedule)
+    if problem.forbids:  # kernels round exponentials up to the least float
+        solution.matrix.masked_fill_(problem.cost == LARGEST_COST, 0.0)
     if problem.relax_x is not None and problem.relax_y is not None and not bool(solution.objective.isfinite().all()):
         raise InputError(
             f"the plan's mass exceeds {problem.cost.dtype}, since both sides are relaxed and the least cost is "
