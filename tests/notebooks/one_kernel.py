@@ -4,8 +4,8 @@ nbval starts a kernel for every notebook, and to import torch and the kit takes 
 next notebook gets the kernel of the last one: without its variables, in its own folder, and with the settings of torch
 that a new process has. Modules stay imported.
 
-Cells that train or time for long, whose outputs are not compared in any case, do less here: trainings have one epoch and
-the first seed only, and the solver is timed by a single call.
+Cells that train or time for long, whose outputs are not compared in any case, do less here: trainings have one epoch
+and the first seed only, and the solver is timed by a single call.
 """
 
 from __future__ import annotations
