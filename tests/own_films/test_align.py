@@ -24,7 +24,15 @@ from vasot_kit.own_films.outputs import GAP
 from vasot_kit.own_films.pretrained import POSE_COMMAND
 from vasot_lib.errors import DataError, InputError
 
-OF_A_PAIR = ["alignment.eaf", "alignment.png", "correspondence.csv", "pieces.vtt", "plan.npz", "side_by_side.mp4"]
+OF_A_PAIR = [
+    "alignment.eaf",
+    "alignment.png",
+    "correspondence.csv",
+    "pieces.csv",
+    "pieces.vtt",
+    "plan.npz",
+    "side_by_side.mp4",
+]
 OF_A_CALL = ["config.json", "report.html", "result.json"]
 FILES = sorted([*OF_A_PAIR, *OF_A_CALL])
 N, M = 50, 57  # frames of the two films

@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vasot_kit.films.motion import REST, motion_features, time_warped
-from vasot_kit.own_films.pairing import PathPrices, paired_path
+from vasot_kit.own_films.blocks import Block, Span, blocks_of, price_of
+from vasot_kit.own_films.pairing import PathPrices, gains_of, paired_path
 from vasot_lib.checks import NotNegativeWeight, Positive, Radius, Share, Weight, check_fields
 from vasot_lib.transport import Far, Near, solve
 
@@ -29,6 +30,8 @@ CLOSE = 5.0  # percentile of the distances of all pairs of moments that stands f
 # A pair of films is called a match from the first value of `closeness` on, and no match below the second; see
 # docs/own_recordings.md for how often that is right.
 MATCH, NO_MATCH = 1.1, 0.6
+SELF = 0.1  # of a film's moments; those nearer to each other are not compared where a film is compared with itself
+NOT_ITSELF = 5.0  # their distance, in multiples of the mean
 SHORTEST = 3  # frames; a shorter run without partners belongs to its neighbours
 
 
@@ -85,6 +88,9 @@ class FilmAlignment(NamedTuple):
             that of the nearest twentieth; above 1 for films of one event.
         kind: ``match`` where both films show the same from start to end, ``part`` where parts of them do, ``unclear``,
             or ``none``.
+        disorder: how much more the best reading in free order gains than the best that keeps the order, in multiples
+            of what it has to gain more; None where motion was compared, and the order is kept.
+        in_order: whether the plan was read as one path that keeps the order, or as blocks.
     """
 
     plan: Tensor
@@ -94,6 +100,8 @@ class FilmAlignment(NamedTuple):
     pieces: Sequence[FilmPiece]
     closeness: float
     kind: str
+    disorder: float | None = None
+    in_order: bool = True
 
     @property
     def paired(self) -> np.ndarray:
@@ -171,7 +179,7 @@ def _at(features: Tensor, moments: np.ndarray) -> Tensor:
 
 
 def match_films(x: FilmDescription, y: FilmDescription, settings: MatchingSettings | None = None) -> FilmAlignment:
-    """Match the frames of two films that show the same thing, or parts of it, in the same order.
+    """Match the frames of two films that show the same thing, or parts of it, in the same order or in another.
 
     Args:
         x: of N frames and K moments.
@@ -179,29 +187,116 @@ def match_films(x: FilmDescription, y: FilmDescription, settings: MatchingSettin
         settings: the weights.
     """
     settings = settings or MatchingSettings()
-    cost = _distances(x.tables, y.tables)
+    plan = _plan(_distances(x.tables, y.tables), settings)
+    blocks, disorder = _blocks(plan, x, y, settings)
+    read = [_read_block(plan, block, x, y, settings.path) for block in blocks]
+    plan /= plan.sum()
+    n, m, (k, width) = len(x.mass), len(y.mass), plan.shape
+    matches, sure, pairs = np.full(n, np.nan), np.zeros(n), np.zeros((k, width))
+    for block, part in zip(blocks, read, strict=True):
+        open_rows = part.frames.start + np.flatnonzero(np.isnan(matches[part.frames]))  # a later block is a repetition
+        matches[open_rows], sure[open_rows] = (
+            each[open_rows - part.frames.start] for each in (part.matches, part.sure)
+        )
+        pairs[slice(*block.x), slice(*block.y)] += part.pairs
+    known = np.flatnonzero(~np.isnan(matches))
+    matches = np.interp(np.arange(n), known, matches[known])
+    framed = _on_frames(_on_frames(plan, y.moments, m).T, x.moments, n).T
+    closeness = _closeness(_distances(x.motion, y.motion).double().numpy(), pairs)
+    pieces = read[0].pieces if len(read) == 1 else _joined([piece for part in read for piece in part.pieces], n, m)
+    return FilmAlignment(
+        torch.from_numpy(framed).float(), torch.from_numpy(framed / np.outer(x.mass, y.mass)).float(), matches,
+        sure * np.clip((closeness - NO_MATCH) / (MATCH - NO_MATCH), 0, 1), pieces, closeness,
+        _kind(closeness, pieces), disorder, len(read) == 1,
+    )  # fmt: skip
+
+
+def _plan(cost: Tensor, settings: MatchingSettings) -> np.ndarray:
+    """(K, L) the transport plan of that cost between moments."""
     k, width = cost.shape
     windows = Near(max(settings.radius, 1 / k)), Far(max(settings.radius, 1 / width))
     solved = solve(
         cost[None], windows if settings.alpha else None, alpha=settings.alpha, epsilon=settings.epsilon,
         relax_x=settings.relax, relax_y=settings.relax,
     )  # fmt: skip
-    plan = solved.matrix[0].double().numpy()
-    path = paired_path(plan, prices=settings.path)
-    plan /= plan.sum()
-    n, m = len(x.mass), len(y.mass)
-    at_x, at_y = np.interp(np.arange(n), x.moments, np.arange(k)), np.interp(np.arange(m), y.moments, np.arange(width))
-    matches = np.interp(np.interp(at_x, np.arange(k), path.position), np.arange(width), y.moments)
-    sure_x = np.interp(at_x, np.arange(k), path.paired_x)
-    sure_y = np.interp(at_y, np.arange(width), path.paired_y)
-    framed = _on_frames(_on_frames(plan, y.moments, m).T, x.moments, n).T
-    closeness = _closeness(_distances(x.motion, y.motion).double().numpy(), path.pairs)
-    pieces = _pieces(matches, sure_x, sure_y)
-    kind = _kind(closeness, pieces)
-    return FilmAlignment(
-        torch.from_numpy(framed).float(), torch.from_numpy(framed / np.outer(x.mass, y.mass)).float(), matches,
-        sure_x * np.clip((closeness - NO_MATCH) / (MATCH - NO_MATCH), 0, 1), pieces, closeness, kind,
-    )  # fmt: skip
+    return solved.matrix[0].double().numpy()
+
+
+def _blocks(
+    plan: np.ndarray, x: FilmDescription, y: FilmDescription, settings: MatchingSettings
+) -> tuple[list[Block], float | None]:
+    """The blocks of a plan, see :func:`vasot_kit.own_films.blocks.blocks_of`.
+
+    Films whose motion is compared keep their order, because one step often moves as another does: of people who do the
+    same, one pair in four would be read in another order.
+    """
+    k, width = plan.shape
+    if any(table is x.motion[0] for table in x.tables):
+        return [Block((0, k), (0, width))], None
+    within = []
+    for film in (x, y):
+        places = torch.arange(len(film.moments))
+        near = (places[:, None] - places).abs() < SELF * len(places)
+        cost = _distances(film.tables, film.tables).masked_fill(near, NOT_ITSELF)
+        within.append(gains_of(_plan(cost, settings), settings.path))
+    return blocks_of(gains_of(plan, settings.path), price_of(within, settings.path), settings.path)
+
+
+class _Part(NamedTuple):
+    """What a block of moments shows: the frames of X there, their matches and how sure they have partners, the pairs of
+    moments, and the pieces."""
+
+    frames: slice
+    matches: np.ndarray
+    sure: np.ndarray
+    pairs: np.ndarray
+    pieces: list[FilmPiece]
+
+
+def _read_block(plan: np.ndarray, block: Block, x: FilmDescription, y: FilmDescription, prices: PathPrices) -> _Part:
+    """Read a block of a plan between moments as a path that keeps the order."""
+    inside = plan[slice(*block.x), slice(*block.y)]
+    path = paired_path(inside * (plan.size / inside.size), prices)
+    (start, end), (first, last) = _frames(block.x, x), _frames(block.y, y)
+    at_x, at_y = _moments_at(block.x, x)[start:end], _moments_at(block.y, y)[first:last]
+    rows, columns = np.arange(len(inside)), np.arange(inside.shape[1])
+    matches = np.interp(np.interp(at_x, rows, path.position), columns, y.moments[slice(*block.y)])
+    sure_x, sure_y = np.interp(at_x, rows, path.paired_x), np.interp(at_y, columns, path.paired_y)
+    pieces = [_moved(piece, start, first) for piece in _pieces(matches - first, sure_x, sure_y)]
+    return _Part(slice(start, end), matches, sure_x, path.pairs, pieces)
+
+
+def _moments_at(span: Span, film: FilmDescription) -> np.ndarray:
+    """(N,) the fractional moment of each frame, counted from the first of a span of moments."""
+    return np.interp(np.arange(len(film.mass)), film.moments[slice(*span)], np.arange(span[1] - span[0]))
+
+
+def _frames(span: Span, film: FilmDescription) -> Span:
+    """The frames that are nearer to a span of moments than to those before and after it."""
+    middles = np.ceil((film.moments[1:] + film.moments[:-1]) / 2).astype(int)
+    edges = np.concatenate([[0], middles, [len(film.mass)]])
+    return int(edges[span[0]]), int(edges[span[1]])
+
+
+def _moved(piece: FilmPiece, start: int, first: int) -> FilmPiece:
+    """A piece whose frames are counted from others than 0."""
+    x, y = (
+        (None if span is None else (span[0] + by, span[1] + by)) for span, by in ((piece.x, start), (piece.y, first))
+    )
+    return FilmPiece(x, y, piece.share)
+
+
+def _joined(pieces: Sequence[FilmPiece], n: int, m: int) -> list[FilmPiece]:
+    """The pieces that both films show, by their place in X, with what only X shows between, then what only Y does."""
+    both = [piece for piece in pieces if piece.x is not None and piece.y is not None]
+    alone = []
+    for side, count in enumerate((n, m)):
+        covered = np.zeros(count, bool)
+        for piece in both:
+            covered[slice(*piece[side])] = True  # type: ignore[misc]
+        alone.append(_runs(~covered))
+    of_x = [*both, *(FilmPiece(run, None, None) for run in alone[0])]
+    return sorted(of_x, key=lambda piece: piece.x or (0, 0)) + [FilmPiece(None, run, None) for run in alone[1]]
 
 
 def _distances(x: Sequence[Tensor], y: Sequence[Tensor]) -> Tensor:

@@ -43,6 +43,9 @@ class PathPrices:
         most: largest logarithm of a pair that counts.
         gap, gap_frame: opening a gap between two pairs, and each further frame in it.
         end, end_frame: leaving frames of one recording before the first or after the last pair, and each of them.
+        block, pair: the least price of a block, and what each of its pairs has to gain, where the order is free; see
+            :mod:`vasot_kit.own_films.blocks`.
+        order: by how much blocks in free order have to gain more than in order, in multiples of the price of a block.
     """
 
     weight: Weight = 0.1
@@ -51,6 +54,9 @@ class PathPrices:
     gap_frame: NotNegativeWeight = 0.15
     end: NotNegativeWeight = 2.0
     end_frame: NotNegativeWeight = 0.02
+    block: Weight = 2.5
+    pair: NotNegativeWeight = 0.06
+    order: Weight = 0.3
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -96,8 +102,7 @@ def paired_path(plan: ArrayLike, prices: PathPrices | None = None) -> PairedPath
     """Pair the frames of two recordings in order, with frames that have no partner between, before and after.
 
     Args:
-        plan: (N, M) transport plan whose rows, and whose columns, have equal masses; with relaxed marginals it gives
-            frames without a partner little mass.
+        plan: see :func:`gains_of`.
         prices: what gaps and ends cost.
 
     Raises:
@@ -108,15 +113,29 @@ def paired_path(plan: ArrayLike, prices: PathPrices | None = None) -> PairedPath
     >>> found.position[[0, 10, 20]].round(1).tolist(), found.paired_y[[0, 20, 40, 59]].round(1).tolist()
     ([0.0, 10.0, 20.0], [1.0, 1.0, 0.0, 0.0])
     """
-    matrix, prices = table("the plan", plan), prices or PathPrices()
+    prices = prices or PathPrices()
+    gains, given = gains_of(plan, prices), np.array([prices.gap, prices.gap_frame, prices.end, prices.end_frame])
+    sums, total = _forward(gains, given)
+    return _means(Visits(*_backward(gains, given, sums, total)))
+
+
+def gains_of(plan: ArrayLike, prices: PathPrices) -> np.ndarray:
+    """(N, M) what a path gains by each pair: ``weight * min(log(N M T_ij), most)``.
+
+    Args:
+        plan: (N, M) transport plan T whose rows, and whose columns, have equal masses; with relaxed marginals it gives
+            frames without a partner little mass.
+        prices: the weights.
+
+    Raises:
+        InputError: not a matrix of at least 2 x 2 finite entries >= 0, or all of them 0.
+    """
+    matrix = table("the plan", plan)
     if matrix.ndim != 2 or min(matrix.shape) < 2 or not np.isfinite(matrix).all() or matrix.min() < 0:
         raise InputError(f"the plan has shape {matrix.shape}; expected (N, M), at least 2 x 2, finite and not negative")
     if not matrix.any():
         raise InputError("the plan is 0 everywhere; check the transport that it came from")
-    gains = np.minimum(np.log(matrix.size * matrix + FLOOR), prices.most)
-    given = np.array([prices.gap, prices.gap_frame, prices.end, prices.end_frame])
-    sums, total = _forward(prices.weight * gains, given)
-    return _means(Visits(*_backward(prices.weight * gains, given, sums, total)))
+    return prices.weight * np.minimum(np.log(matrix.size * matrix + FLOOR), prices.most)
 
 
 def _means(visits: Visits) -> PairedPath:

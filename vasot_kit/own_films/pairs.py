@@ -33,6 +33,7 @@ class Pair(NamedTuple):
         closeness: how near matched samples are, see :class:`vasot_kit.own_films.matching.FilmAlignment`.
         verdict: one sentence.
         kind: ``match``, ``part``, ``unclear`` or ``none``.
+        in_order, disorder: how the plan was read and why, see the same class.
     """
 
     x: Recording
@@ -49,6 +50,18 @@ class Pair(NamedTuple):
     closeness: float
     verdict: str
     kind: str
+    in_order: bool
+    disorder: float | None
+
+    @property
+    def reading(self) -> str:
+        """How the plan was read and why, in one sentence."""
+        if self.disorder is None:
+            return "Read in one order; where steps may change places, try --features appearance without motion."
+        needed = f"{self.disorder:.1f} times what it takes"
+        if self.in_order:
+            return f"Read in one order: pieces in any order would gain {needed}."
+        return f"Read as pieces in any order, which gains {needed}."
 
     @property
     def seconds(self) -> np.ndarray:
@@ -80,12 +93,18 @@ def pair_of(x: Recording, y: Recording, alignment: FilmAlignment) -> Pair:
     piece = np.full(len(matches), -1)
     for number, each in enumerate(pieces):
         if each.x is not None and each.y is not None:
-            piece[slice(*each.x)] = number
+            middle = partner[sum(each.x) // 2]
+            if each.y[0] <= middle < each.y[1]:  # else Y shows it a second time
+                piece[slice(*each.x)] = number
     piece[~there] = -1
     back = backwards(partner, piece, len(y.times))
+    for each in pieces:  # what Y shows a second time
+        if each.x is not None and each.y is not None and (back[slice(*each.y)] < 0).all():
+            back[slice(*each.y)] = np.linspace(each.x[0], each.x[1] - 1, each.y[1] - each.y[0]).round()
     return Pair(
         x, y, alignment.plan.numpy(), alignment.share.numpy(), matches, partner, back, piece, pieces,
         alignment.matches, alignment.confidence, alignment.closeness, _verdict(x, y, alignment), alignment.kind,
+        alignment.in_order, alignment.disorder,
     )  # fmt: skip
 
 
@@ -94,7 +113,7 @@ def _verdict(x: Recording, y: Recording, alignment: FilmAlignment) -> str:
     if alignment.kind == "none":
         return f"{x.name} and {y.name} do not seem to show the same thing."
     both = [piece for piece in alignment.pieces if piece.x is not None and piece.y is not None]
-    if len(both) in (0, len(alignment.pieces)):
+    if not both or (alignment.in_order and len(both) == len(alignment.pieces)):
         where = ""
     else:
         parts = [
@@ -105,7 +124,8 @@ def _verdict(x: Recording, y: Recording, alignment: FilmAlignment) -> str:
         where = ": " + ", ".join(parts)
     if alignment.kind == "unclear":
         return f"From motion alone it is not clear whether {x.name} and {y.name} show the same thing{where}."
-    return f"{x.name} and {y.name} match{' in parts' if where else ''}{where}."
+    how = "" if alignment.in_order else " in another order"
+    return f"{x.name} and {y.name} match{' in parts' if alignment.kind == 'part' else ''}{how}{where}."
 
 
 def backwards(partner: np.ndarray, piece: np.ndarray, m: int) -> np.ndarray:
@@ -123,7 +143,7 @@ def backwards(partner: np.ndarray, piece: np.ndarray, m: int) -> np.ndarray:
 
 
 def write_pair(outputs: Outputs, pair: Pair, pictures: tuple[Pictures, Pictures], prefix: str) -> None:
-    """Write a table of frames, the plan, a figure, and a film with both films side by side; names begin with prefix."""
+    """Write tables of frames and pieces, the plan, a figure, and both films side by side; names begin with prefix."""
     x, y = pair.x, pair.y
     spread = _spread(pair.plan, y.times)
     rows = []
@@ -134,6 +154,12 @@ def write_pair(outputs: Outputs, pair: Pair, pictures: tuple[Pictures, Pictures]
     columns = ["frame_x", "seconds_x", "frame_y", "seconds_y", "spread_seconds", "partner", "confidence"]
     outputs.table(f"{prefix}correspondence.csv", columns, rows)
     outputs.arrays(f"{prefix}plan.npz", plan=pair.plan, matches=pair.matches)
+    pieces = []
+    for number, each in enumerate(pair.pieces):
+        spans = ((film, getattr(each, side)) for film, side in ((x, "x"), (y, "y")))
+        seconds = ["" if span is None else f"{at:.4f}" for film, span in spans for at in within(film, span or (0, 0))]
+        pieces.append((number + 1, *seconds, "" if each.share is None else f"{each.share:.4f}"))
+    outputs.table(f"{prefix}pieces.csv", ["piece", "start_x", "end_x", "start_y", "end_y", "share"], pieces)
     figure = plot_alignment(pair.share, pair.matches, *pictures, names=(x.name, y.name))
     outputs.figure(f"{prefix}alignment.png", figure)
     outputs.side_by_side(f"{prefix}side_by_side.mp4", x, y, pair.partner)
@@ -190,6 +216,9 @@ def result(pair: Pair) -> dict[str, Any]:
         "y": pair.y.path.name,
         "verdict": pair.verdict,
         "kind": pair.kind,
+        "reading": pair.reading,
+        "in_order": pair.in_order,
+        "disorder": None if pair.disorder is None else round(pair.disorder, 3),
         "closeness": round(pair.closeness, 3),
         "mean_confidence": pair.sure,
         "offset_seconds": pair.offset,

@@ -10,6 +10,10 @@ const paint = (number) => {
   return pair().pieces.length > 1 ? PAINTS[before % PAINTS.length] : colour("accent");
 };
 
+// The pieces that the second film shows once more: frames of the first belong to another piece.
+const again = (each) => each.pieces.map((piece, k) => ({...piece, k}))
+  .filter(({x, y, k}) => x && y && each.piece[(x[0] + x[1]) >> 1] !== k);
+
 // The sample of film k that belongs to the one that leads; -1 where there is none.
 function where(k) {
   if (k === state.lead) return state.at;
@@ -84,6 +88,15 @@ const plan = new Drawing(element("plan"), (pen, width, height) => {
       pen.lineTo(across(after), down(i));
       pen.stroke();
     }
+  }
+  for (const {x: [a, b], y: [c, d], k} of again(pair())) {
+    pen.strokeStyle = paint(k);
+    pen.setLineDash([5, 4]);
+    pen.beginPath();
+    pen.moveTo(across(c), down(a));
+    pen.lineTo(across(d - 1), down(b - 1));
+    pen.stroke();
+    pen.setLineDash([]);
   }
   pen.strokeStyle = colour("line");
   pen.lineWidth = 1;
@@ -181,6 +194,16 @@ const strips = new Drawing(element("strips"), (pen, width, height) => {
     pen.moveTo(a, top); pen.bezierCurveTo(a, middle, c, middle, c, bottom);
     pen.stroke();
   }
+  const until = (film, sample) => at.place(sample < film.length ? film.times[sample] : film.end);
+  for (const {x: [i, j], y: [k, l], k: number} of again(pair())) {
+    const [a, b, c, d] = [until(x, i), until(x, j), until(y, k), until(y, l)], middle = (top + bottom) / 2;
+    pen.globalAlpha = 0.2;
+    pen.fillStyle = paint(number);
+    pen.beginPath();
+    pen.moveTo(a, top); pen.lineTo(b, top); pen.bezierCurveTo(b, middle, d, middle, d, bottom);
+    pen.lineTo(c, bottom); pen.bezierCurveTo(c, middle, a, middle, a, top);
+    pen.fill();
+  }
   pen.globalAlpha = 1;
   text(pen, y.name, SIDE, height - 22, {ink: "ink", weight: "600", size: 12});
   for (const [time, words] of ticks(at.longest, width / 90)) {
@@ -237,12 +260,14 @@ function choosePair(number) {
   element("verdict").hidden = !verdict || data.pairs.length > 1;  // of several films the table says it
   element("verdict").textContent = verdict;
   element("verdict").dataset.kind = kind;
+  element("reading").textContent = pair().reading;
   planImage.src = `data:image/png;base64,${pair().plan}`;
   element("plan").setAttribute("aria-label", `Transport plan between the frames of ${x.name} (down) and ${y.name} (across), with the path that was read from it`);
   element("strips").setAttribute("aria-label", `Timelines of ${x.name} (above) and ${y.name} (below) with bands between moments that match`);
   document.querySelectorAll("#overview tbody tr").forEach((line, k) => line.classList.toggle("now", k === number));
   const found = piecesOf(pair()), table = element("pieces");
   table.hidden = !found;
+  const twice = new Set(again(pair()).map(({k}) => k));
   const span = (reel, range) => range ? `${told(reel.times[range[0]])} – ${told(range[1] < reel.length ? reel.times[range[1]] : reel.end)}` : "–";
   table.querySelector("thead").replaceChildren();
   const head = table.querySelector("thead").insertRow();
@@ -252,9 +277,9 @@ function choosePair(number) {
     cell.textContent = words;
   }
   table.querySelector("tbody").replaceChildren(...(found || []).map((each, k) => row([
-    [each.x && each.y ? `in both` : `only in ${each.x ? x.name : y.name}`, "", each.x && each.y ? paint(k) : colour("void")],
+    [twice.has(k) ? `once more in ${y.name}` : each.x && each.y ? `in both` : `only in ${each.x ? x.name : y.name}`, "", each.x && each.y ? paint(k) : colour("void")],
     [span(x, each.x)], [span(y, each.y)], [each.share === null ? "–" : `${Math.round(100 * each.share)} %`, "number"],
-  ], () => { clock.stop(); if (each.x) seek(each.x[0], 0); else seek(each.y[0], number + 1); })));
+  ], () => { clock.stop(); if (each.x && !twice.has(k)) seek(each.x[0], 0); else seek(each.y[0], number + 1); })));
   plan.redraw();
   strips.redraw();
 }
