@@ -79,10 +79,13 @@ def check(plan: Plan, shape: tuple[int, ...], finish: bool) -> None:
         (matrix.sum(1), problem.q, plan.marginal_error_y),
     ):
         assert (sums[mass == 0] == 0).all()
-        error = ((sums - mass).abs() / mass.clamp_min(1e-30)).masked_fill(mass == 0, 0.0).amax(1)
+        off = (sums - mass).abs() if problem.total_mass is None else (sums - mass).clamp_min(0.0)
+        error = (off / mass.clamp_min(1e-30)).masked_fill(mass == 0, 0.0).amax(1)
         torch.testing.assert_close(reported, error, rtol=1e-3, atol=1e-4)
     if problem.relax_x is None or problem.relax_y is None:
-        torch.testing.assert_close(matrix.sum((1, 2)), torch.ones(len(matrix), dtype=matrix.dtype), rtol=0, atol=1e-4)
+        total = torch.full((len(matrix),), problem.total_mass or 1.0, dtype=matrix.dtype)
+        torch.testing.assert_close(matrix.sum((1, 2)), total, rtol=0, atol=1e-4)
+    if problem.total_mass is None and (problem.relax_x is None or problem.relax_y is None):
         rows_last = finish if problem.balanced else problem.relax_x is None
         assert (plan.marginal_error_x if rows_last else plan.marginal_error_y).max() < 1e-3
 
@@ -99,6 +102,7 @@ def test_solve(data: st.DataObject) -> None:
         epsilon=draw(weights), relax_x=draw(st.none() | st.none() | relaxations), relax_y=draw(relaxations),
         mask_x=mask_x, mask_y=mask_y, mass_x=draw(masses(mask_x, shape[0], max(shape[1], 1))),
         mass_y=draw(masses(mask_y, shape[0], shape[2])), tolerance=draw(usually(st.just(1e-3))),
+        total_mass=draw(st.none() | st.none() | usually(st.sampled_from([0.3, 0.9, 1.0]))),
         trace=draw(usually(st.just(False))), alpha=draw(usually(st.sampled_from([0.0, 0.3, 0.7, 1.0]))),
     )  # fmt: skip
     structured, first, second = draw(st.booleans()), draw(priors), draw(priors)

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vasot_lib.errors import InputError
 from vasot_lib.transport.problem import TINY, Problem
 from vasot_lib.transport.reference import log_ratio
 
@@ -37,7 +38,13 @@ class Potentials(NamedTuple):
 
 @torch.no_grad()
 def dual_potentials(problem: Problem, plan: Tensor) -> Potentials:
-    """The potentials of a (B, N, M) plan that solves the problem, in the plan's dtype; see the module for formulas."""
+    """The potentials of a (B, N, M) plan that solves the problem, in the plan's dtype; see the module for formulas.
+
+    Raises:
+        InputError: a problem of partial transport.
+    """
+    if problem.total_mass is not None:
+        raise InputError(f"total_mass is {problem.total_mass}; potentials are for plans without it")
     plan64, epsilon = plan.double(), problem.epsilon
     gradient, p, q = problem.gradient(plan64).double(), problem.p.double(), problem.q.double()
     # A relaxed side first: its potential follows from its masses alone.

@@ -3,9 +3,10 @@ r"""The fused Gromov-Wasserstein problem: objective and gradient.
     J(T) = (1 - alpha) <C, T> + (alpha / 2) <Cx T Cy, T> - eps H(T) + lambda_x KL(T 1 || p) + lambda_y KL(T' 1 || q)
 
 with ``H(T) = -sum T log T + sum T`` and ``KL(m || q) = sum m log(m / q) - m + q``. A KL term is there only where its
-side is relaxed; where it is fixed, the marginal is a constraint, ``T 1 = p`` or ``T' 1 = q``. **alpha is the weight of
-the structure term**, not of the linear cost. Cx and Cy are symmetric, so the gradient of the first two terms is
-``G(T) = (1 - alpha) C + alpha Cx T Cy``. Source: SPEC section 2.
+side is relaxed; where it is fixed, the marginal is a constraint, ``T 1 = p`` or ``T' 1 = q``. With a total mass
+(partial transport) both masses are bounds: ``T 1 <= p``, ``T' 1 <= q`` and ``sum T`` is the total. **alpha is the
+weight of the structure term**, not of the linear cost. Cx and Cy are symmetric, so the gradient of the first two terms
+is ``G(T) = (1 - alpha) C + alpha Cx T Cy``. Source: SPEC section 2.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import NamedTuple, TypedDict
+from typing import Annotated, NamedTuple, TypedDict
 
 import psutil
 import torch
 from torch import Tensor
 
-from vasot_lib.checks import FLOATS, Share, Weight, check_tensors, check_value
+from vasot_lib.checks import FLOATS, Range, Share, Weight, check_tensors, check_value
 from vasot_lib.errors import InputError
 from vasot_lib.transport.structure import Operator, Structure
 
@@ -53,11 +54,12 @@ class Problem:
     epsilon: float  # weight of the entropy
     relax_x: float | None  # lambda_x, or None where the row marginal is a constraint
     relax_y: float | None  # lambda_y, or None where the column marginal is a constraint
+    total_mass: float | None = None  # of the plan, where p and q are bounds
     forbids: bool = False  # whether pairs are forbidden; their cost is LARGEST_COST
 
     @property
     def balanced(self) -> bool:
-        """Both marginals are constraints."""
+        """Both marginals are constraints or bounds."""
         return self.relax_x is None and self.relax_y is None
 
     def product(self, plan: Tensor) -> Tensor:
@@ -108,6 +110,7 @@ class ProblemOptions(TypedDict, total=False):
     mask_y: Tensor | None
     mass_x: Tensor | None
     mass_y: Tensor | None
+    total_mass: float | None
 
 
 def make_problem(
@@ -122,6 +125,7 @@ def make_problem(
     mask_y: Tensor | None = None,
     mass_x: Tensor | None = None,
     mass_y: Tensor | None = None,
+    total_mass: float | None = None,
 ) -> Problem:
     """Check the arguments, for which see :func:`vasot_lib.transport.solve`, and bind the priors to the lengths.
 
@@ -139,6 +143,9 @@ def make_problem(
     check_value("epsilon", epsilon, Weight)
     check_value("relax_x", relax_x, Weight | None)
     check_value("relax_y", relax_y, Weight | None)
+    check_value("total_mass", total_mass, Annotated[float, Range(above=0, most=1)] | None)
+    if total_mass is not None and (relax_x is not None or relax_y is not None):
+        raise InputError(f"total_mass is {total_mass} and a side is relaxed; give total_mass, or relax_x and relax_y")
     if alpha > 0 and not (isinstance(structure, tuple) and len(structure) == 2):
         given = "no structure is given" if structure is None else f"structure is {structure!r}"
         raise InputError(f"alpha is {alpha} but {given}; pass structure=(Near(r), Far(r)) or alpha=0")
@@ -156,7 +163,8 @@ def make_problem(
     bound = None
     if structure is not None and alpha > 0:
         bound = structure[0].bind(lengths_x, 1), structure[1].bind(lengths_y, 2)
-    return Problem(cost, x.mass, y.mass, lengths_x, lengths_y, bound, alpha, epsilon, relax_x, relax_y, forbids)
+    sides = x.mass, y.mass, lengths_x, lengths_y
+    return Problem(cost, *sides, bound, alpha, epsilon, relax_x, relax_y, total_mass, forbids)
 
 
 def _read(cost: Tensor, x: _Marginal, y: _Marginal) -> tuple[bool, tuple[int, ...], tuple[int, ...]]:

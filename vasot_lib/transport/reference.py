@@ -11,10 +11,12 @@ sweeps. Entropy and proximal term together weigh ``2 eps``. With the log-kernel 
     u <- phi_x (log p - log sum_j exp(v_j + S_ij)),     v <- phi_y (log q - log sum_i exp(u_i + S_ij))
 
 and the new plan is ``exp(u_i + v_j + S_ij)``. This one formula covers balanced, semi-relaxed and relaxed transport. The
-sweeps start from the v of the last iteration. The proximal term halves the step in log T. Without it the iteration can
-jump between two plans for ever where the structure term, which is not convex, outweighs the entropy. With it, the mass
-that moves per iteration fell below 2 % in all cases of the tests (alpha .6, epsilon .04, 100 iterations); it need not
-fall to zero, and which of the two schemes ends at the lower objective depends on the case.
+sweeps start from the v of the last iteration. With a total mass s, where p and q are bounds, u and v are at most 0 and
+a third potential w, the same for all entries, follows them: ``w <- log s - log sum_ij exp(u_i + v_j + S_ij)``; this is
+Dykstra's algorithm (Benamou et al., SIAM J. Sci. Comput. 2015). The proximal term halves the step in log T. Without it
+the iteration can jump between two plans for ever where the structure term, which is not convex, outweighs the entropy.
+With it, the mass that moves per iteration fell below 2 % in all cases of the tests (alpha .6, epsilon .04, 100
+iterations); it need not fall to zero, and which of the two schemes ends at the lower objective depends on the case.
 
 ``mirror`` [published]: where a side is relaxed, each iteration is one explicit step of mirror descent,
 ``log T <- log T - step (G + eps log T + lambda log(marginal / mass))``, with mass q (or p) of the relaxed side, after
@@ -25,6 +27,7 @@ starts it afresh. Source: SPEC section 3.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,18 +75,20 @@ def run(problem: Problem, schedule: Schedule) -> Solution:
         state = Sinkhorn(problem, schedule.sweeps, proximal=schedule.scheme == "sinkhorn")
     else:
         state = Mirror(problem)
-    matrix = problem.p.unsqueeze(2) * problem.q.unsqueeze(1)
+    matrix = problem.p.unsqueeze(2) * problem.q.unsqueeze(1) * (problem.total_mass or 1.0)
     objectives = [problem.objective(matrix)] if schedule.trace else []
     for _ in range(schedule.iterations):
         previous, matrix = matrix, state.step(matrix)
         if schedule.trace:
             objectives.append(problem.objective(matrix))
     residual = (matrix - previous).abs().sum((1, 2))
+    bounded = problem.total_mass is not None
     if isinstance(state, Sinkhorn) and problem.balanced and schedule.finish:
-        matrix = _project(state.log_plan, problem, schedule.tolerance)
-    errors = marginal_error(matrix.sum(2), problem.p), marginal_error(matrix.sum(1), problem.q)
+        matrix = (_project_below if bounded else _project)(state.log_plan, problem, schedule.tolerance)
+    error_x = marginal_error(matrix.sum(2), problem.p, bounded)
+    error_y = marginal_error(matrix.sum(1), problem.q, bounded)
     trace = torch.stack(objectives) if schedule.trace else None
-    return Solution(matrix, problem.objective(matrix), *errors, residual, trace)
+    return Solution(matrix, problem.objective(matrix), error_x, error_y, residual, trace)
 
 
 def with_exact_masses(solution: Solution, problem: Problem, schedule: Schedule) -> Solution:
@@ -156,6 +161,7 @@ class Sinkhorn:
         self.real_column = problem.q > 0
         self.v = torch.where(self.real_column, 0.0, self.log_q)
         self.log_plan = self.log_p.unsqueeze(2) + self.log_q.unsqueeze(1)
+        self.w = torch.zeros_like(self.v[:, :1])
 
     def step(self, plan: Tensor) -> Tensor:
         """One linearisation and its sweeps: the (B, N, M) plan T_k to T_(k+1)."""
@@ -169,6 +175,8 @@ class Sinkhorn:
         self.log_plan = kernel.log.add_(log_a.unsqueeze(2)).add_(log_b.unsqueeze(1))
         if self.proximal:
             self.v = torch.where(self.real_column, self.v + log_b, self.v)
+        if self.problem.total_mass is not None:
+            return self.log_plan.exp()
         if self.problem.relax_y is None:
             return _with_masses(self.log_plan, self.problem.q, 1)
         return _with_masses(self.log_plan, self.problem.p, 2) if self.end_on_rows else self.log_plan.exp()
@@ -176,6 +184,12 @@ class Sinkhorn:
     def _sweep(self, kernel: Kernel, row_max: Tensor) -> tuple[Tensor, Tensor]:
         """Logarithms of the scalings a, (B, N), and b, (B, M), such that ``a_i kernel_ij b_j`` is the plan."""
         log_b = torch.zeros_like(self.v)
+        if self.problem.total_mass is not None:
+            w = self.w if self.proximal else torch.zeros_like(self.w)
+            for _ in range(self.sweeps):
+                log_a, log_b, w = _sweep_below(kernel, self.problem, log_b, w, row_max, -self.v)
+            self.w = w
+            return log_a, log_b
         for _ in range(self.sweeps):
             log_a = self._scale_rows(kernel, log_b, row_max)
             # b scales the kernel, which holds exp(v) already: the potential is v + log b, and the update of a relaxed
@@ -266,6 +280,39 @@ def _project(log_plan: Tensor, problem: Problem, tolerance: float) -> Tensor:
     return _with_masses(kernel.log + log_b.unsqueeze(1), problem.p, 2)
 
 
+def _sweep_below(
+    kernel: Kernel, problem: Problem, log_b: Tensor, w: Tensor, most_x: Tensor | float, most_y: Tensor | float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One sweep with a total mass: the new log a, (B, N), which contains w, log b, (B, M), and w, (B, 1).
+
+    ``most_x`` and ``most_y`` are the values of log a - w and log b at which the potentials u and v are 0.
+    """
+    log_a = torch.minimum(problem.p.log() - kernel.log_row_sums(log_b), w + most_x)
+    sums = kernel.log_column_sums(log_a)
+    room = (problem.q.log() - sums).clamp_max(most_y)
+    log_b = torch.where(problem.q > 0, room, -torch.inf)
+    step = math.log(problem.total_mass or 1.0) - (sums + log_b).logsumexp(1, keepdim=True)
+    return log_a + step, log_b, w + step
+
+
+def _project_below(log_plan: Tensor, problem: Problem, tolerance: float) -> Tensor:
+    """Scale a plan with the total mass by sweeps until no row or column exceeds its bound; likewise."""
+    kernel = Kernel(log_plan, problem)
+    log_a, log_b = (torch.zeros_like(m).masked_fill(m == 0, -torch.inf) for m in (problem.p, problem.q))
+    w = torch.zeros_like(log_b[:, :1])
+    for _ in range(MOST_FINISHING_SWEEPS // SWEEPS_BETWEEN_CHECKS):
+        masses = (log_a + kernel.log_row_sums(log_b)).exp(), (log_b + kernel.log_column_sums(log_a)).exp()
+        errors = [marginal_error(m, most, True) for m, most in zip(masses, (problem.p, problem.q), strict=True)]
+        done = (torch.maximum(*errors) <= tolerance / 2).unsqueeze(1)
+        if bool(done.all()):
+            break
+        swept = log_a, log_b, w
+        for _ in range(SWEEPS_BETWEEN_CHECKS):
+            swept = _sweep_below(kernel, problem, swept[1], swept[2], 0.0, 0.0)
+        log_a, log_b, w = (torch.where(done, *pair) for pair in zip((log_a, log_b, w), swept, strict=True))
+    return (kernel.log + log_a.unsqueeze(2) + log_b.unsqueeze(1)).exp()
+
+
 def _with_masses(log_plan: Tensor, mass: Tensor, dim: int) -> Tensor:
     """The plan with exactly these row (dim 2) or column (dim 1) masses, however large its logarithms are."""
     return torch.nan_to_num(log_plan.softmax(dim)) * mass.unsqueeze(dim)
@@ -280,6 +327,7 @@ def log_ratio(marginal: Tensor, mass: Tensor) -> Tensor:
     return torch.where(mass > 0, _log(marginal) - _log(mass), 0.0)
 
 
-def marginal_error(marginal: Tensor, mass: Tensor) -> Tensor:
-    """(B,) the largest ``|marginal - mass| / mass`` over the entries that have mass."""
-    return ((marginal - mass).abs() / mass.clamp_min(TINY)).masked_fill(mass == 0, 0.0).amax(1)
+def marginal_error(marginal: Tensor, mass: Tensor, bounded: bool = False) -> Tensor:
+    """(B,) the largest ``|marginal - mass| / mass`` where there is mass; with bounds, of what exceeds them."""
+    off = (marginal - mass).clamp_min(0.0) if bounded else (marginal - mass).abs()
+    return (off / mass.clamp_min(TINY)).masked_fill(mass == 0, 0.0).amax(1)

@@ -38,9 +38,10 @@ class Plan(Solution):
     """A solved batch. Objective, errors and convergence are measured on the plan itself.
 
     Attributes:
-        matrix: (B, N, M) transport plan, zero on padding; total mass 1 where a side is fixed.
+        matrix: (B, N, M) transport plan, zero on padding; total mass 1 where a side is fixed, or ``total_mass``.
         objective: (B,) J of the plan.
-        marginal_error_x: (B,) largest ``|row mass - p| / p``; on a relaxed side it says how far the masses left p.
+        marginal_error_x: (B,) largest ``|row mass - p| / p``; on a relaxed side it says how far the masses left p, and
+            with a total mass by how much they exceed it.
         marginal_error_y: (B,) the same for the columns.
         residual: (B,) mass that the last iteration moved, ``sum |T_k - T_(k-1)|``, before the finishing sweeps.
         iterations: number of linearisations.
@@ -94,6 +95,8 @@ def solve(
         mask_y: (B, M) bool.
         mass_x: (B, N) row masses p, sum 1; uniform over real rows where None.
         mass_y: (B, M) column masses q.
+        total_mass: mass of the plan, at most 1, for partial transport: row and column masses are at most p and q, and
+            which of them stay below is part of the solution. None for a plan that has all mass.
         scheme: ``sinkhorn`` or ``mirror``, see :mod:`vasot_lib.transport.reference`.
         iterations: number of linearisations.
         sweeps: Sinkhorn sweeps per iteration (not used by ``mirror`` on a relaxed problem).
@@ -163,7 +166,8 @@ def _implementation(problem: Problem, schedule: Schedule) -> tuple[Callable[[Pro
     """
     cost = problem.cost
     near = problem.structure is None or problem.structure[0].ones == 0.0
-    if cost.dtype == torch.float32 and near and problem.relax_x is None and not schedule.trace:
+    every_row = problem.relax_x is None and problem.total_mass is None
+    if cost.dtype == torch.float32 and near and every_row and not schedule.trace:
         # Imported here: compilers take a while to load, and triton is not installed everywhere.
         if cost.device.type == "cpu":
             from vasot_lib.transport.fused import cpu

@@ -69,7 +69,7 @@ def takes(problem: Problem, schedule: Schedule) -> bool:
     on_device = cost.is_cuda or (cost.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1")
     if not on_device or not _has_triton() or cost.dtype != torch.float32:
         return False
-    if problem.relax_x is not None or problem.forbids or schedule.trace:
+    if problem.relax_x is not None or problem.total_mass is not None or problem.forbids or schedule.trace:
         return False
     if cost.shape[1] * cost.shape[2] >= 2**31:  # 32-bit offsets
         return False
