@@ -33,8 +33,8 @@ def test_every_check_is_of_an_exercise_and_the_reverse() -> None:
         ("00.1", "a word", "'a word' is no number"),
         ("00.1", float("nan"), "is no number"),
         ("00.1", True, "is no number"),
-        ("00.2", {"sped": 0.0}, "cannot be checked (TypeError"),
-        ("00.2", 0.5, "cannot be checked"),
+        ("00.2", {"sped": 0.0}, "did you mean 'speed'?"),
+        ("00.2", 0.5, "0.5 is no dictionary of settings"),
         ("05.1", 24, "12 entries and 7 sums"),
         ("10.2", 0.01, "radius 0.01 of 32 frames"),
         ("20.2", 1.5, "is no share"),
@@ -44,6 +44,43 @@ def test_every_check_is_of_an_exercise_and_the_reverse() -> None:
 def test_values_of_a_wrong_kind_are_answered_in_one_line(name: str, answer: Any, words: str) -> None:
     said = check(name, answer)
     assert said.startswith("not yet: ") and words in said and "\n" not in said
+
+
+class Explorer:
+    """Stands for an explorer: gives the same numbers whatever the settings are."""
+
+    def __init__(self, **found: Any) -> None:
+        self.found = found
+
+    def numbers(self, **settings: Any) -> dict[str, Any]:
+        return self.found
+
+
+ORDER, DEAR = Explorer(**{"argmax right": 0.7, "mean jump": 2.0}), Explorer(**{"frames dropped": 0, "corner": 0.3})
+FULL = Explorer(**{"frames dropped": 0, "corner": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "things", "words"),
+    [
+        ("00.1", 10 / 36, (), "a share of all mass"),
+        ("00.2", {"imbalance": 0.0, "speed": 0.0, "background": 0.0, "swaps": 0.5}, (), "in one order"),
+        ("00.2", {"background": 0.0}, (), "unequal"),
+        ("10.1", -1, (), "no factor of a charge is negative"),
+        ("10.2", 3, (), "3 is no share of the length"),
+        ("10.3", {"rho": 0.5}, (ORDER,), "its steps in order"),
+        ("10.3", {"rho": 0.0, "alpha": 0.9}, (ORDER,), "do neighbours count too little, or looks"),
+        ("10.3", (0.5, 0.04), (ORDER,), "no dictionary of settings"),
+        ("20.1", -0.12, (), "for a mass of 1"),
+        ("20.3", (0.7, 0.01), (FULL,), "too little room"),
+        ("20.3", (2.0, 0.3), (DEAR,), "make the dummy cheaper"),
+        ("20.3", 0.7, (DEAR,), "a pair of zeta and the dummy mass"),
+        ("30.1", 1, (), "fewer columns than rows"),
+    ],
+)
+def test_a_wrong_value_is_told_what_is_wrong_with_it(name: str, answer: Any, things: Any, words: str) -> None:
+    """Each of these was answered with something that did not help, or that is not so."""
+    assert words in check(name, answer, *things)
 
 
 def test_numbers_of_numpy_and_torch_are_numbers() -> None:

@@ -60,8 +60,8 @@ MISTAKES = {
     "30_transport_plans": [
         ("0.2", "mass of a column of T"),
         ("5.0", "a smaller cost is enough"),
-        ("0.001", "0.01 is already enough"),
-        ("def my_viterbi(scores, switch):\n    return scores.argmax(1)", "look at frame"),
+        ("0.001", "a larger one is enough"),
+        ("def my_viterbi(scores, switch):\n    return scores.argmax(1)", "best actions of single frames"),
         (
             "def my_alignment_loss(targets, x, y, tau):\n"
             "    scores = x @ y.T / tau\n"

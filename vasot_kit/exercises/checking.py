@@ -73,6 +73,16 @@ def number(answer: Any) -> float:
     return found
 
 
+def settings(answer: Any, names: Sequence[str]) -> dict[str, Any]:
+    """The answer as settings; raises :class:`NotYet` where it is no dictionary, InputError where a name is unknown."""
+    if not isinstance(answer, Mapping):
+        raise NotYet(f'{_shown(answer)} is no dictionary of settings, such as {{"name": 0.5}}')
+    for name in answer:
+        if name not in names:
+            raise unknown_name("setting", name, names)
+    return dict(answer)
+
+
 def result(function: Any, arguments: Sequence[Any], shape: tuple[int, ...], case: str) -> np.ndarray:
     """What a function makes of arguments, as an array of the shape that is asked for.
 
@@ -118,6 +128,11 @@ def same(found: np.ndarray, expected: ArrayLike, case: str, tolerance: float = 1
     if np.abs(off).max(initial=0) > tolerance:
         place = np.unravel_index(np.abs(off).argmax(), off.shape)
         raise NotYet(f"{case}: {entry(place)} is too {'large' if off[place] > 0 else 'small'}")
+
+
+def frames(count: int) -> str:
+    """A number of frames in words."""
+    return f"{count} frame" if count == 1 else f"{count} frames"
 
 
 def entry(place: Sequence[Any] | np.ndarray) -> str:

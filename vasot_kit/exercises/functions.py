@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.special import log_softmax, softmax
 
-from vasot_kit.exercises.checking import NotYet, exercise, known_mistakes, result, same
+from vasot_kit.exercises.checking import NotYet, exercise, frames, known_mistakes, result, same
 from vasot_lib.losses import matching_loss
 from vasot_lib.paths import viterbi
 from vasot_lib.transport import Near, solve
@@ -22,11 +22,15 @@ def soft_nearest_neighbour(answer: Any) -> None:
     rng = np.random.default_rng(0)
     for n, m, tau in ((1, 2, 1.0), (4, 3, 0.5), (3, 6, 1e-4)):
         x, y = rng.normal(size=(n, 5)), rng.normal(size=(m, 5))
-        case = f"{n} frames of X, {m} of Y, tau = {tau}"
+        case = f"{frames(n)} of X, {m} of Y, tau = {tau}"
         found = result(answer, (x, y, tau), (n, 5), case)
         distance = ((x[:, None] - y) ** 2).sum(2)
         right = softmax(-distance / tau, axis=1) @ y
+        nearest = distance.min(1, keepdims=True)
         mistakes = {
+            "the weights of a row have to sum to 1; divide them by their sum": np.exp(-distance / tau) @ y,
+            "the weights of a row have to sum to 1, also after the smallest distance is subtracted":
+                np.exp((nearest - distance) / tau) @ y,
             "the weights of row 0 do not sum to 1; along which axis does the softmax run?":
                 softmax(-distance / tau, axis=0) @ y,
             "row 0 lies near the frame of Y that is farthest; which sign has the distance?":
@@ -50,16 +54,25 @@ def sinkhorn(answer: Any) -> None:
             cost += 2 - np.eye(n)  # at the smallest epsilon exp(-cost / epsilon) is 0 everywhere
         case = f"a cost of {n} x {m} with epsilon = {epsilon}"
         plan = result(answer, (cost, p, q, epsilon), (n, m), case)
+        expected = _library_plan(cost, p, q, epsilon)
+        mistakes = {
+            "that is the plan in proportion, which does not look at the cost": np.outer(p, q),
+            "the plan likes what is expensive; which sign has the cost?": _library_plan(-cost, p, q, epsilon),
+        }
+        known_mistakes(plan, expected, mistakes, case)
         for name, sums, masses in (("row", plan.sum(1), p), ("column", plan.sum(0), q)):
             wrong = np.abs(sums - masses) > 1e-4 * masses
             if wrong.any():
                 k = int(wrong.argmax())
                 size = "large" if sums[k] > masses[k] else "small"
                 raise NotYet(f"{case}: the sum of {name} {k} is too {size}; did you sweep often enough?")
-        expected = solve(torch.from_numpy(cost)[None], epsilon=epsilon, iterations=200, sweeps=5,
-                         mass_x=torch.from_numpy(p)[None], mass_y=torch.from_numpy(q)[None],
-                         tolerance=1e-8).matrix[0].numpy()  # fmt: skip
         same(plan, expected, case, 1e-4)
+
+
+def _library_plan(cost: np.ndarray, p: np.ndarray, q: np.ndarray, epsilon: float) -> np.ndarray:
+    cost_, p_, q_ = (torch.from_numpy(value)[None] for value in (cost, p, q))
+    options: dict[str, Any] = {"iterations": 200, "sweeps": 5, "tolerance": 1e-8}
+    return solve(cost_, epsilon=epsilon, mass_x=p_, mass_y=q_, **options).matrix[0].numpy()
 
 
 class Counted(np.ndarray):
@@ -135,12 +148,17 @@ def best_labels(answer: Any) -> None:
     rng = np.random.default_rng(4)
     for n, k, switch in ((1, 3, 1.0), (6, 2, 0.0), (8, 3, 0.7), (40, 4, 2.0), (30, 2, 50.0)):
         scores = rng.normal(size=(n, k))
-        case = f"{n} frames, {k} actions, c = {switch}"
+        case = f"{frames(n)}, {k} actions, c = {switch}"
         found = result(answer, (scores, switch), (n,), case)
         if found.dtype.kind not in "iu" or found.min() < 0 or found.max() >= k:
             wrong = int(np.argmax((found < 0) | (found >= k) | (found != np.round(found))))
             raise NotYet(f"{case}: the label of frame {wrong} has to be a whole number from 0 to {k - 1}")
         best = viterbi(scores, switch)
+        mistakes = {
+            "those are the best actions of single frames; no change has been paid for": scores.argmax(1),
+            "the labels are right from the last frame to the first; turn them round": best[::-1],
+        }
+        known_mistakes(found, best, mistakes, case)
         off = np.flatnonzero(found != best)
         if off.size:
             lost = _score(scores, best, switch) - _score(scores, found, switch)
@@ -160,7 +178,7 @@ def alignment_loss(answer: Any) -> None:
             v / np.linalg.norm(v, axis=1, keepdims=True) for v in (rng.normal(size=(n, 3)), rng.normal(size=(m, 3)))
         )
         targets = softmax(rng.normal(size=(n, m)), axis=1) * np.linspace(1, 0.4, n)[:, None]  # the dummy took a part
-        case = f"{n} frames of X, {m} of Y, tau = {tau}"
+        case = f"{frames(n)} of X, {m} of Y, tau = {tau}"
         found = result(answer, (targets, x, y, tau), (), case)
         scores = x @ y.T / tau
         right = _library_loss(targets, x, y, tau)
