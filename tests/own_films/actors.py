@@ -129,12 +129,12 @@ def _camera(rng: np.random.Generator, around: float) -> Camera:
     return Camera.looking(place, np.array([0, 0, 0.95]) + 0.1 * rng.normal(size=3), roll, rng.uniform(1, 1.35))
 
 
-def guessed_pose(joints: np.ndarray, seed: int | list[int]) -> np.ndarray:
+def guessed_pose(joints: np.ndarray, seed: int | list[int], rate: float = RATE) -> np.ndarray:
     """(N, 324) pose features of joints with errors of two and, in depth, six centimetres; most of them last."""
     noise = np.random.default_rng(seed).normal(size=(2, *joints.shape))
     lasting = gaussian_filter1d(noise[0], 3, axis=0, mode="nearest")
     error = (lasting / lasting.std() + noise[1] / 2) * ERROR
-    return pose_features(joints + error, np.ones(joints.shape[:2]), RATE)
+    return pose_features(joints + error, np.ones(joints.shape[:2]), rate)
 
 
 def right_phase(groups: int, seed: int = 0, kind: Person | None = None) -> pd.DataFrame:
@@ -145,7 +145,7 @@ def right_phase(groups: int, seed: int = 0, kind: Person | None = None) -> pd.Da
         films = [(film_motion(each.pictures, RATE), each.phase) for each in actors]
         poses = [torch.from_numpy(guessed_pose(each.joints, [seed, number, k])) for k, each in enumerate(actors)]
         bodies = [
-            describe_film(film.maps, RATE, [pose], by_motion=False)
+            describe_film(film.maps, RATE, poses=[pose], by_motion=False)
             for (film, _), pose in zip(films, poses, strict=True)
         ]
         for i, j in permutations(range(len(films)), 2):

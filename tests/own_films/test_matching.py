@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vasot_kit.films.copies import power_warp, tempo_warp
-from vasot_kit.films.motion import Motion
+from vasot_kit.films.motion import Motion, motion_maps
 from vasot_kit.own_films.accuracy import film_motion
 from vasot_kit.own_films.matching import (
     FilmAlignment,
@@ -85,6 +85,19 @@ def test_other_features_are_those_of_the_moments() -> None:
     (table,) = film.tables
     assert table.numpy() == pytest.approx((film.moments - 19.5)[:, None] * [1, -2], abs=1e-3)
     assert len(describe_film(maps, 60, [ramp]).tables) == 3
+
+
+def test_poses_are_compared_and_judge_with_motion_whether_films_match() -> None:
+    """Two films that move alike at all times: whether the poses agree decides."""
+    rng = np.random.default_rng(1)
+    film, poses = wandering(), [torch.from_numpy(rng.normal(size=(120, 9)).cumsum(0)) for _ in range(2)]
+    maps = motion_maps(iter(film))
+    mine, other = (describe_film(maps, 60, poses=[pose]) for pose in poses)
+    assert len(mine.tables) == 3 and mine.tables[2] is mine.pose[0] and not describe_film(maps, 60).pose
+    assert len(describe_film(maps, 60, poses=poses, by_motion=False).tables) == 2
+    same, apart, by_motion = match_films(mine, mine), match_films(mine, other), match(film, film)
+    assert same.kind == by_motion.kind == "match" and apart.closeness < by_motion.closeness - 0.2
+    assert apart.confidence.mean() < same.confidence.mean()
 
 
 # ---- matches

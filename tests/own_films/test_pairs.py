@@ -92,7 +92,7 @@ def test_table_and_result_tell_frames_without_a_partner(pair: Pair, tmp_path: Pa
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        ("unclear", f"From motion alone it is not clear whether a and b show the same thing{SAID[SAID.index(':') :]}"),
+        ("unclear", f"It is not clear whether a and b show the same thing{SAID[SAID.index(':') :]}"),
         ("none", "a and b do not seem to show the same thing."),
     ],
 )

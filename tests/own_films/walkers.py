@@ -53,12 +53,19 @@ class Camera(NamedTuple):
 
 def take(seed: int | list[int], cameras: int = 3, frames: int = FRAMES) -> dict[str, np.ndarray]:
     """Name -> (N, H, W, 3) uint8 pictures of one take, synchronous."""
+    return {f"camera {k + 1}": film for k, (film, _) in enumerate(joints_and_films(seed, cameras, frames))}
+
+
+def joints_and_films(
+    seed: int | list[int], cameras: int = 3, frames: int = FRAMES
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The pictures of one take by each camera, and the (N, 15, 3) joints that it sees."""
     rng = np.random.default_rng(seed)
     limbs, around = _body(rng, frames), rng.uniform(0, 2 * np.pi)
-    films = {}
+    films = []
     for number in range(cameras):
         camera = _camera(rng, around + number * rng.uniform(0.6, 1.9))
-        films[f"camera {number + 1}"] = body_film(limbs, camera, rng)
+        films.append((body_film(limbs, camera, rng), seen_joints(limbs, camera)))
     return films
 
 

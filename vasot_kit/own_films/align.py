@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from vasot_kit.films.progress import phase
 from vasot_kit.films.recordings import Recording, read_recordings
 from vasot_kit.own_films.inputs import (
     MAX_FRAMES,
+    POSE,
     check_rate,
     feature_extractor,
     films_by_name,
@@ -89,13 +90,15 @@ def match_all(
 ) -> tuple[list[Recording], list[FilmAlignment]]:
     """Read films and match pairs of them, each given by the places of its X and its Y among the films."""
     extractors = {name.strip(): feature_extractor(name.strip(), device) for name in features.split("+")}
-    by_motion = extractors.pop(Motion.name, None) is not None
     recordings = read_recordings(films, MotionMaps(), fps=fps, progress=progress)
     refuse_still(recordings)
-    looks = [read_recordings(films, extractor, fps=fps, progress=progress) for extractor in extractors.values()]
+    by_motion = extractors.pop(Motion.name, None) is not None
+    looks = {
+        name: read_recordings(films, extractor, fps=fps, progress=progress) for name, extractor in extractors.items()
+    }
     described = [
-        _described(recording, [each.features for each in same], fps, by_motion, settings)
-        for recording, *same in zip(recordings, *looks, strict=True)
+        _described(recording, {name: read[k].features for name, read in looks.items()}, fps, by_motion, settings)
+        for k, recording in enumerate(recordings)
     ]
     alignments = []
     for i, j in pairs:
@@ -105,12 +108,18 @@ def match_all(
 
 
 def _described(
-    recording: Recording, looks: Sequence[Tensor], fps: float | None, by_motion: bool, settings: MatchingSettings
+    recording: Recording,
+    looks: Mapping[str, Tensor],
+    fps: float | None,
+    by_motion: bool,
+    settings: MatchingSettings,
 ) -> FilmDescription:
     """A recording whose features are motion maps, one map per row, and other features of the same frames."""
     maps = recording.features.numpy().reshape(-1, CELLS, CELLS)
     rate = fps or probe(recording.path).fps
-    return describe_film(maps, rate, looks, by_motion=by_motion, settings=settings)
+    poses = [features for name, features in looks.items() if name == POSE]
+    others = [features for name, features in looks.items() if name != POSE]
+    return describe_film(maps, rate, others, poses=poses, by_motion=by_motion, settings=settings)
 
 
 def _write(

@@ -16,7 +16,7 @@ from vasot_kit.films.motion import Motion
 from vasot_kit.films.recordings import FeatureExtractor, Recording
 from vasot_lib.errors import DataError, InputError
 
-PRETRAINED = "network"
+PRETRAINED, POSE = "network", "pose"
 MAX_FRAMES = 2000  # of a film, sampled; a plan between two such films has 4 million entries
 MOST_NAMED = 5  # files that are left out of a folder, in the line that says so
 
@@ -40,7 +40,7 @@ def feature_extractor(name: str, device: str = "cpu") -> FeatureExtractor:
     own: dict[str, FeatureExtractor] = {"appearance": Appearance(), "motion": Motion()}
     if name in own:
         return own[name]
-    if name == "pose":
+    if name == POSE:
         from vasot_kit.films.pose import Pose
         from vasot_kit.own_films.pretrained import pose_files
 

@@ -21,15 +21,11 @@ from torch.nn.functional import normalize
 from vasot_kit.films.motion import REST, motion_features, time_warped
 from vasot_kit.own_films.blocks import Block, Span, blocks_of, price_of
 from vasot_kit.own_films.pairing import PathPrices, gains_of, paired_path
+from vasot_kit.own_films.verdict import BY_MOTION, BY_MOTION_AND_POSE, LEAST, closeness_of
 from vasot_lib.checks import NotNegativeWeight, Positive, Radius, Share, Weight, check_fields
 from vasot_lib.transport import Far, Near, solve
 
 FEWEST = 8  # moments of a film
-LEAST = 1e-3  # mean distance; films whose moments all look the same have no distances to tell
-CLOSE = 5.0  # percentile of the distances of all pairs of moments that stands for a very close pair
-# A pair of films is called a match from the first value of `closeness` on, and no match below the second; see
-# docs/own_recordings.md for how often that is right.
-MATCH, NO_MATCH = 1.1, 0.6
 SELF = 0.1  # of a film's moments; those nearer to each other are not compared where a film is compared with itself
 NOT_ITSELF = 5.0  # their distance, in multiples of the mean
 SHORTEST = 3  # frames; a shorter run without partners belongs to its neighbours
@@ -81,11 +77,11 @@ class FilmAlignment(NamedTuple):
             get if the films had nothing to do with each other.
         matches: (N,) for each frame of X its frame of Y, fractional and increasing. A frame without a partner lies
             between the matches of its neighbours.
-        confidence: (N,) probability that a frame of X has a partner, times how clear it is that the films show the
-            same: 0 where they do not seem to, and 1 where they are called a match.
+        confidence: (N,) probability that a frame of X has a partner, times that of the films showing the same, see
+            :meth:`vasot_kit.own_films.verdict.Scale.certainty`.
         pieces: what both films show and what only one does, in order.
-        closeness: how near the pairs of the path are in their motion: 0 is the mean distance of all pairs of moments, 1
-            that of the nearest twentieth; above 1 for films of one event.
+        closeness: how near the pairs of the path are in their motion, and in their pose where it is compared, see
+            :func:`vasot_kit.own_films.verdict.closeness_of`; about 1 for films of one event.
         kind: ``match`` where both films show the same from start to end, ``part`` where parts of them do, ``unclear``,
             or ``none``.
         disorder: how much more the best reading in free order gains than the best that keeps the order, in multiples
@@ -121,12 +117,14 @@ class FilmDescription(NamedTuple):
         tables: features of the moments that films are matched by, (K, D) each; all tables count the same.
         motion: the tables of motion, by which it is judged whether films match.
         mass: (N,) how much moves in each frame, of sum 1.
+        pose: that of a person, by which it is judged too; empty where poses are not compared.
     """
 
     moments: np.ndarray
     tables: tuple[Tensor, ...]
     motion: tuple[Tensor, ...]
     mass: np.ndarray
+    pose: tuple[Tensor, ...] = ()
 
 
 def describe_film(
@@ -134,6 +132,7 @@ def describe_film(
     fps: float,
     looks: Sequence[Tensor] = (),
     *,
+    poses: Sequence[Tensor] = (),
     by_motion: bool = True,
     settings: MatchingSettings | None = None,
 ) -> FilmDescription:
@@ -146,6 +145,7 @@ def describe_film(
         maps: (N, h, w) how much moves in each cell of the picture, see :mod:`vasot_kit.films.motion`; N >= 2.
         fps: frames per second.
         looks: tables of other features of the frames, (N, D) each; the mean of a film is taken away from each.
+        poses: tables of pose features, if any; they also tell whether films match.
         by_motion: whether motion is compared; otherwise it only says at which moments the features are.
         settings: of which ``still`` is used.
     """
@@ -159,8 +159,11 @@ def describe_film(
         torch.from_numpy(motion_features(time_warped(maps, moments), fps)[:, 1:]),
     )
     # Not scaled: a colour or channel that hardly changes in a film would count as much as what does.
-    others = tuple(_at(features - features.mean(0), moments) for features in looks)
-    return FilmDescription(moments, (*motion, *others) if by_motion else others, motion, mass / mass.sum())
+    others, pose = (
+        tuple(_at(features - features.mean(0), moments) for features in tables) for tables in (looks, poses)
+    )
+    tables = (*(motion if by_motion else ()), *others, *pose)
+    return FilmDescription(moments, tables, motion, mass / mass.sum(), pose)
 
 
 def _moments(mass: np.ndarray) -> np.ndarray:
@@ -202,12 +205,14 @@ def match_films(x: FilmDescription, y: FilmDescription, settings: MatchingSettin
     known = np.flatnonzero(~np.isnan(matches))
     matches = np.interp(np.arange(n), known, matches[known])
     framed = _on_frames(_on_frames(plan, y.moments, m).T, x.moments, n).T
-    closeness = _closeness(_distances(x.motion, y.motion).double().numpy(), pairs)
+    judged = [(x.motion, y.motion), *([(x.pose, y.pose)] if x.pose else [])]
+    closeness = closeness_of([_distances(*tables).double().numpy() for tables in judged], pairs)
+    scale = BY_MOTION_AND_POSE if x.pose else BY_MOTION
     pieces = read[0].pieces if len(read) == 1 else _joined([piece for part in read for piece in part.pieces], n, m)
     return FilmAlignment(
         torch.from_numpy(framed).float(), torch.from_numpy(framed / np.outer(x.mass, y.mass)).float(), matches,
-        sure * np.clip((closeness - NO_MATCH) / (MATCH - NO_MATCH), 0, 1), pieces, closeness,
-        _kind(closeness, pieces), disorder, len(read) == 1,
+        sure * scale.certainty(closeness), pieces, closeness,
+        scale.kind(closeness, all(None not in piece[:2] for piece in pieces)), disorder, len(read) == 1,
     )  # fmt: skip
 
 
@@ -303,19 +308,6 @@ def _distances(x: Sequence[Tensor], y: Sequence[Tensor]) -> Tensor:
     """(K, L) cosine distances of two films, each table in multiples of its mean, and the mean of all tables."""
     apart = [1 - normalize(a, dim=1) @ normalize(b, dim=1).T for a, b in zip(x, y, strict=True)]
     return torch.stack([table / table.mean().clamp_min(LEAST) for table in apart]).mean(0)
-
-
-def _closeness(distance: np.ndarray, pairs: np.ndarray) -> float:
-    """See :class:`FilmAlignment`; ``pairs`` are the (K, L) probabilities that two moments are paired."""
-    near = float((distance * pairs).sum() / pairs.sum())
-    closest = float(np.percentile(distance, CLOSE))
-    return float((distance.mean() - near) / max(distance.mean() - closest, LEAST))
-
-
-def _kind(closeness: float, pieces: Sequence[FilmPiece]) -> str:
-    if closeness < MATCH:
-        return "none" if closeness < NO_MATCH else "unclear"
-    return "match" if all(None not in piece[:2] for piece in pieces) else "part"
 
 
 def _on_frames(plan: np.ndarray, moments: np.ndarray, m: int) -> np.ndarray:

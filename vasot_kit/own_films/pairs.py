@@ -123,7 +123,7 @@ def _verdict(x: Recording, y: Recording, alignment: FilmAlignment) -> str:
         ]
         where = ": " + ", ".join(parts)
     if alignment.kind == "unclear":
-        return f"From motion alone it is not clear whether {x.name} and {y.name} show the same thing{where}."
+        return f"It is not clear whether {x.name} and {y.name} show the same thing{where}."
     how = "" if alignment.in_order else " in another order"
     return f"{x.name} and {y.name} match{' in parts' if alignment.kind == 'part' else ''}{how}{where}."
 

@@ -1,0 +1,61 @@
+"""Whether two films show the same thing: how near the moments that were matched are to each other. [ours]
+
+Motion is always looked at, and the pose of a person where it was compared. All numbers were chosen on generated films
+and cameras, those of poses on joints with errors as a network has them; docs/own_recordings.md says how often they are
+right on others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import expit
+
+CLOSE = 5.0  # percentile of the distances of all pairs of moments that stands for a very close pair
+LEAST = 1e-3  # mean distance; films whose moments all look the same have no distances to tell
+
+
+class Scale(NamedTuple):
+    """What a closeness means.
+
+    Attributes:
+        match, none: films are called a match from the first on, and said not to show the same below the second.
+        even: of as many films that show the same as of films that do not.
+        steepness: of the logarithm of their odds around it.
+    """
+
+    match: float
+    none: float
+    even: float
+    steepness: float
+
+    def certainty(self, closeness: float) -> float:
+        """Share of the films of that closeness that show the same, if half of all films do."""
+        return float(expit(self.steepness * (closeness - self.even)))
+
+    def kind(self, closeness: float, whole: bool) -> str:
+        """``match`` or ``part`` (by whether the films are matched as a whole), ``unclear`` or ``none``."""
+        if closeness < self.match:
+            return "none" if closeness < self.none else "unclear"
+        return "match" if whole else "part"
+
+
+BY_MOTION = Scale(match=1.15, none=0.6, even=0.86, steepness=13)
+BY_MOTION_AND_POSE = Scale(match=1.0, none=0.5, even=0.74, steepness=16)
+
+
+def closeness_of(distances: Sequence[np.ndarray], pairs: np.ndarray) -> float:
+    """How near the pairs of a path are: 0 is the mean distance of all pairs of moments, 1 that of the nearest 5 %.
+
+    Args:
+        distances: (K, L) each, by motion and by whatever else is asked; the mean of what they say is taken.
+        pairs: (K, L) probabilities that two moments are paired.
+    """
+    found = []
+    for distance in distances:
+        near = float((distance * pairs).sum() / pairs.sum())
+        closest = float(np.percentile(distance, CLOSE))
+        found.append(float((distance.mean() - near) / max(distance.mean() - closest, LEAST)))
+    return sum(found) / len(found)
