@@ -29,7 +29,7 @@ def test_the_kind_follows_from_the_closeness(scale: Scale) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("by_pose", [False, True])
 def test_unrelated_films_are_not_called_a_match(by_pose: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer of the pairs of docs/own_recordings.md. Seen there: none of 200; area under the curve .96, with poses .998."""
+    """Fewer pairs than in docs/own_recordings.md; seen there: none of 200, areas under the curve .96 and .998."""
     for name, count in (("GROUPS", 1), ("TAKES", 2), ("UNRELATED", 12)):
         monkeypatch.setattr(verdicts, name, count)
     rows, frames = verdicts.judged(7, by_pose)
