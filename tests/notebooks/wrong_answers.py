@@ -70,6 +70,11 @@ MISTAKES = {
         ),
     ],
     "40_train": [("0.0", "256 scores"), ("1.0", "most frames")],
+    "45_gpu_training": [
+        ("5.0", "three plans"),
+        ("1.2158", "half of the way"),
+        ("[2, 3, 4, 5]", "line 3 gives as many"),
+    ],
     "50_ablations": [("0.125", "all positive or all negative"), ("1 / 128", "one more frame")],
     "55_one_model_or_two": [("3.0", "size of the gradient"), ("0.5", "once in either")],
     "60_methods": [("1 / 32", "all negative"), ("0.5", "three scores")],

@@ -28,6 +28,7 @@ TUTORIAL: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("40_train", {"dataset": "mocap6", "method": "vaot"}),
     ("40_train", {"dataset": "mocap6", "method": "asot"}),
     ("40_train", {"dataset": "mocap6", "method": "vasot"}),
+    ("45_gpu_training", {}),
     ("50_ablations", {}),
     ("55_one_model_or_two", {}),
     ("60_methods", {}),
@@ -36,7 +37,7 @@ TUTORIAL: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("90_beyond_the_paper", {}),
 )
 
-ALONE = ("80_speed_and_scale",)  # notebooks that measure times, and so are run alone
+ALONE = ("45_gpu_training", "80_speed_and_scale")  # notebooks that measure times, and so are run alone
 MOST_AT_A_TIME = 4  # notebooks that run side by side; each takes some 600 MB
 
 

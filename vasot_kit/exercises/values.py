@@ -195,6 +195,30 @@ def one_action(answer: Any, true: Any, background: int | None) -> None:
     is_near(answer, mof, 0.001, {}, "which class has the most frames?")
 
 
+@exercise("45.1")
+def floor_of_a_step(answer: Any) -> None:
+    """Milliseconds that three plans of 25 iterations of 40 operations take at 5 microseconds a launch."""
+    mistakes = {5.0: "there are three plans", 15_000.0: "milliseconds, not microseconds"}
+    is_near(answer, 3 * 25 * 40 * 5e-3, 0.1, mistakes, "plans times iterations times operations times 5 microseconds")
+
+
+@exercise("45.2")
+def rounded_cost(answer: Any) -> None:
+    """Largest factor by which the exponential of a cost in bfloat16 is wrong, epsilon .02."""
+    mistakes = {math.exp(1 / 256 / 0.02): "rounding goes to the nearer of two neighbours, at most half of the way"}
+    is_near(answer, math.exp(1 / 512 / 0.02), 0.002, mistakes, "what is exp(delta / epsilon), and how large is delta?")
+
+
+@exercise("45.3")
+def lines_that_wait(answer: Any) -> None:
+    """Which lines need a number, or how many numbers there are, on the host."""
+    right, given = {2, 4, 5}, {int(number(line)) for line in answer}
+    if given - right:
+        raise NotYet(f"line {min(given - right)} gives as many entries whatever is in x, and Python needs none of them")
+    if missed := len(right - given):
+        raise NotYet(f"{missed} more: which line decides, prints, or has a size that depends on what is in x?")
+
+
 @exercise("50.1")
 def three_of_a_sign(answer: Any) -> None:
     """Chance that three differences have one sign."""
