@@ -200,6 +200,17 @@ def test_runs_of_this_machine_stand_in_the_place_of_what_is_stored(tmp_path: Pat
     assert "12345" not in measured
 
 
+def test_stored_results_of_all_methods_make_a_leaderboard(tmp_path: Path, site: Path) -> None:
+    notebooks = write_chapters(tmp_path)
+    columns = "dataset,method,line,seed,mof,f1,miou,acc_0.1,ap_5,transfer,transfer_dtw"
+    (tmp_path / "results" / "methods.csv").write_text(f"{columns}\ntoy,asot,asot,0,.5,.25,.125,,,,\n")
+    build_book(tmp_path / "book", notebooks)
+    board = page(tmp_path / "book", "leaderboard")
+    assert "<td><b>50.0</b></td>" in board and "<td>57.5</td>" in board and "second-hand" in board
+    assert 'href="leaderboard.html"' in page(tmp_path / "book", "index")
+    assert not (site / "leaderboard.html").exists()
+
+
 def test_a_book_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> None:
     notebooks = write_chapters(tmp_path)
     (tmp_path / "book").mkdir()

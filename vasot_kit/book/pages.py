@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 
 from vasot_kit.book.sources import DOCUMENTS, Sources, find_chapter, read_notebook, write_notebook
 from vasot_kit.runs.notebook import NotebookRun, effective_parameters
 from vasot_kit.runs.records import collect, to_json
+from vasot_kit.tables.leaderboard import measured_boards, published_board, steps_board
 from vasot_kit.tables.results import LEGEND, results_tables
 from vasot_lib.errors import DataError
 
@@ -22,6 +24,7 @@ SYMBOLS = "## Symbols\n"  # the section of a chapter that the glossary shows too
 # The documents under two headings of the list of pages; others follow with their own titles.
 LOOK_UP = {
     "measured.md": "Measured on this machine",
+    "leaderboard.md": "Leaderboard",
     "docs/results.md": "Results",
     "docs/glossary.md": "Glossary and symbols",
     "docs/references.md": "References",
@@ -67,7 +70,7 @@ def write_sources(folder: Path, notebooks: Path, runs: Sequence[NotebookRun] = (
     pages = {f"notebooks/{path.relative_to(notebooks).as_posix()}": path for path in stored}
     of_runs = {page_of(run): run for run in runs}
     pages |= {name: run.folder / run.result for name, run in of_runs.items()}
-    sources.names |= {*pages, *documents, "index.md", "solutions.md", "measured.md"}
+    sources.names |= {*pages, *documents, "index.md", "solutions.md", "measured.md", "leaderboard.md"}
     titles = {name: _title(sources, run) for name, run in of_runs.items()}
     for name, path in pages.items():
         note = "Outputs of a run on this machine.\n" if name in of_runs else ""
@@ -79,7 +82,7 @@ def write_sources(folder: Path, notebooks: Path, runs: Sequence[NotebookRun] = (
         sources.place(name).write_text(sources.linked(text, name))
     if runs:
         _write_measured(sources, of_runs)
-    made = ["solutions.md", "measured.md"][: 1 + bool(runs)]
+    made = ["solutions.md", *(["measured.md"] if runs else []), *_write_leaderboard(sources)]
     _write_start(sources, [*pages, *documents, *made])
 
 
@@ -157,6 +160,21 @@ def _write_measured(sources: Sources, of_runs: Mapping[str, NotebookRun]) -> Non
     runs = [(name, _title(sources, run)) for name, run in of_runs.items()]
     content = {"tables": results_tables(rows, addresses), "legend": LEGEND, "runs": runs}
     sources.place("measured.md").write_text(_render("measured.md", content))
+
+
+def _write_leaderboard(sources: Sources) -> list[str]:
+    """The stored results of all methods beside what was published; no page where there are no such results."""
+    stored, steps = (sources.root / "results" / name for name in ("methods.csv", "key_steps.csv"))
+    if not stored.is_file():
+        return []
+    boards = measured_boards(pd.read_csv(stored).to_dict("records"))
+    content = {
+        "boards": boards,
+        "published": {task: published_board(task) for task in boards},
+        "steps": steps_board(pd.read_csv(steps).to_dict("records")) if steps.is_file() else "",
+    }
+    sources.place("leaderboard.md").write_text(sources.linked(_render("leaderboard.md", content), "leaderboard.md"))
+    return ["leaderboard.md"]
 
 
 def _render(name: str, content: Mapping[str, Any]) -> str:
