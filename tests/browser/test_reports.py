@@ -235,9 +235,12 @@ def test_steps_that_were_carried_over_are_gone_to(opened: Any, tmp_path: Path) -
     steps = [{"name": name, "action": k} for k, name in enumerate(("pour", "stir"))]
     found = [[[0, 0, 8, None], [1, 8, 16, None]], [[1, 0, 6, 0.5], [1, 12, 20, 0.75]]]
     states = [[], ["skipped", "repeated"]]
-    match = [{"kind": "", "verdict": ""}, {"kind": "part", "verdict": "They match in parts."}]
+    match = [
+        {"kind": "", "verdict": "", "extra": []},
+        {"kind": "part", "verdict": "They match in parts.", "reading": "Read in one order.", "extra": [(6, 12)]},
+    ]
     films_shown = [{"states": s, "found": f, **m} for s, f, m in zip(states, found, match, strict=True)]
-    procedure = {"steps": steps, "films": films_shown}
+    procedure = {"steps": steps, "films": films_shown, "table": []}
     outputs = Outputs(tmp_path / "out", {"command": "transfer"}, films)
     write_segments(outputs, recordings, labels, ["pour", "stir", "no step"], background=2, procedure=procedure)
     report = opened(tmp_path / "out" / "report.html")
@@ -246,9 +249,12 @@ def test_steps_that_were_carried_over_are_gone_to(opened: Any, tmp_path: Path) -
     assert [[words.strip() for words in line] for line in rows_shown] == [
         ["1 pour", "0.00 – 0.27 s", "skipped"],
         ["2 stir", "0.27 – 0.53 s", "repeated 0.00 – 0.20 s (0.50)0.40 – 0.67 s (0.75)"],
-        ["verdict", "", "They match in parts."],
+        ["not in a", "", "extra 0.20 – 0.40 s"],
+        ["verdict", "", "They match in parts.\n\nRead in one order."],
     ]
     report.page.locator("#procedure button").last.click()
+    assert report.told() == [(6, 0.2)]
+    report.page.locator("#procedure button").nth(-2).click()
     assert report.told() == [(12, 0.4)] and report.page.locator("figcaption b").inner_text() == "b"
     assert report.page.locator("#step").inner_text() == "stir"
     report.seek(8)

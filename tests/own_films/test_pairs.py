@@ -147,3 +147,14 @@ def test_a_large_plan_becomes_a_small_picture_of_the_same_shares() -> None:
         grey = np.array(image)
     assert grey.shape == (400, 300) and grey.max() == 255
     assert np.abs(grey.argmax(1) - np.arange(400) * 0.75).max() <= 1
+
+
+def test_partners_lie_within_their_piece(films: list[Recording]) -> None:
+    """The place of a gap is not certain, so that the mean of all paths lies in it."""
+    gap = FOUND._replace(
+        matches=np.array([0, 1, 2, 3, 4.5, 5.5, 6, 6.5, 7, 8]),
+        pieces=(FilmPiece((0, 5), (0, 4), 0.9), FilmPiece(None, (4, 7), None), FilmPiece((5, 10), (7, 9), 0.9)),
+    )
+    pair = pair_of(films[0], films[1], gap)
+    assert pair.partner.tolist() == [0, 1, 2, 3, 3, 7, 7, 7, 7, 8]
+    assert pair.piece.tolist() == [0] * 5 + [2] * 5

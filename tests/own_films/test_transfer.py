@@ -185,6 +185,29 @@ def test_steps_of_one_film_are_found_in_others(tmp_path: Path) -> None:
         transfer_steps(films[0], labels, [], out, progress=False)
 
 
+def test_steps_in_another_order_are_found(tmp_path: Path) -> None:
+    """Rendered films of one table: the second shows the steps 2 and 1 swapped, and one that the first does not have."""
+    knobs = dict(n_steps=4, background=0, style=0.2, seed=4)
+    dataset, films = record_toys(tmp_path, 2, procedures=[[0, 1, 2], [1, 0, 3, 2]], **knobs)
+    labels = tmp_path / "labels.txt"
+    truth = [video.labels.numpy() for video in dataset.videos]  # type: ignore[union-attr]
+    labels.write_text("\n".join(dataset.classes[k] for k in truth[0]))
+    out = tmp_path / "out"
+    found = transfer_steps(films[0], labels, films[1:], out, features="appearance", progress=False)["toy_01"]
+    assert [each.step for each in found] == [1, 0, 2]
+    rows = list(csv.DictReader((out / "steps.csv").open()))
+    assert [row["state"] for row in rows] in (
+        ["out of order", "done", "done", "extra"], ["done", "out of order", "done", "extra"]
+    )  # fmt: skip
+    assert rows[-1]["step"] == "" and rows == [
+        {name: str(value) for name, value in row.items()} | {"config": rows[0]["config"]}
+        for row in json.loads((out / "result.json").read_text())["steps"]
+    ]
+    seen = [row["action"] for row in csv.DictReader((out / "toy_01.csv").open())]
+    expected = [dataset.classes[k] if k < 3 else "no step" for k in truth[1]]
+    assert np.mean([a == b for a, b in zip(seen, expected, strict=True)]) > 0.8
+
+
 def test_a_film_of_something_else_has_no_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, films = record_toys(tmp_path, 2, n_steps=2, background=0)
     (tmp_path / "a.csv").write_text("start,end,name\n0,0.5,pour\n0.5,1,stir\n")

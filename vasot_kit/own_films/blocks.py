@@ -23,7 +23,6 @@ from numba import njit
 from vasot_kit.own_films.pairing import LONG_STEP_WEIGHT, PathPrices
 
 Span = tuple[int, int]  # a first place, and the one after the last
-_NEVER = -1e9  # score of pairs that are not allowed
 _BEGINS = 3  # beside the numbers of the three steps
 
 
@@ -57,11 +56,11 @@ def blocks_of(gains: np.ndarray, price: float, prices: PathPrices) -> tuple[list
     more = max(after[1] - before[1] for before, after in zip(kept, free, strict=True)) / need
     if more <= 1:
         return whole, more
-    found = _worth(rows, *free[0], price, need)
+    found = free[0][0]
     shown = np.zeros(m, bool)
     for block in found:
         shown[slice(*block.y)] = True
-    found += [Block(x, y) for y, x in _worth(columns, *free[1], price, need) if shown[slice(*y)].mean() < 0.5]
+    found += [Block(x, y) for y, x in free[1][0] if shown[slice(*y)].mean() < 0.5]
     by_row = sorted(found)
     in_order = all(a.x[1] <= b.x[0] and a.y[1] <= b.y[0] for a, b in pairwise(by_row))
     return (whole if in_order else found), more
@@ -75,17 +74,6 @@ def price_of(within: Sequence[np.ndarray], prices: PathPrices) -> float:
         prices: of which ``pair`` and ``block``, the least price, are used.
     """
     return max(prices.block, min(_best_run(gains - prices.pair) for gains in within))
-
-
-def _worth(gains: np.ndarray, found: list[Block], total: float, price: float, need: float) -> list[Block]:
-    """The blocks without which the best reading would gain less, by what is needed."""
-    kept = []
-    for block in found:
-        without = gains.copy()
-        without[slice(*block.x), slice(*block.y)] = _NEVER
-        if total - _best(without, price, False)[1] > need:
-            kept.append(block)
-    return kept
 
 
 def _best(gains: np.ndarray, price: float, in_order: bool) -> tuple[list[Block], float]:

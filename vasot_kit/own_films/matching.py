@@ -61,11 +61,13 @@ class FilmPiece(NamedTuple):
     Attributes:
         x, y: its first frame and the one after its last, in X and in Y; None in a film that does not show it.
         share: mean probability that its frames have a partner; None where they have none.
+        again: whether Y shows for another time what X shows here; the matches of X lie in another piece.
     """
 
     x: tuple[int, int] | None
     y: tuple[int, int] | None
     share: float | None
+    again: bool = False
 
 
 class FilmAlignment(NamedTuple):
@@ -85,7 +87,7 @@ class FilmAlignment(NamedTuple):
         kind: ``match`` where both films show the same from start to end, ``part`` where parts of them do, ``unclear``,
             or ``none``.
         disorder: how much more the best reading in free order gains than the best that keeps the order, in multiples
-            of what it has to gain more; None where motion was compared, and the order is kept.
+            of what it has to gain more; None where motion or pose was compared: the order is kept.
         in_order: whether the plan was read as one path that keeps the order, or as blocks.
     """
 
@@ -196,19 +198,20 @@ def match_films(x: FilmDescription, y: FilmDescription, settings: MatchingSettin
     plan /= plan.sum()
     n, m, (k, width) = len(x.mass), len(y.mass), plan.shape
     matches, sure, pairs = np.full(n, np.nan), np.zeros(n), np.zeros((k, width))
+    shown: list[FilmPiece] = []
     for block, part in zip(blocks, read, strict=True):
-        open_rows = part.frames.start + np.flatnonzero(np.isnan(matches[part.frames]))  # a later block is a repetition
-        matches[open_rows], sure[open_rows] = (
-            each[open_rows - part.frames.start] for each in (part.matches, part.sure)
-        )
+        first_time = np.isnan(matches[part.frames])  # a later block may show what has its matches already
+        matches[part.frames] = np.where(first_time, part.matches, matches[part.frames])
+        sure[part.frames] = np.where(first_time, part.sure, sure[part.frames])
         pairs[slice(*block.x), slice(*block.y)] += part.pairs
+        shown += [piece._replace(again=not first_time.any()) for piece in part.pieces]
     known = np.flatnonzero(~np.isnan(matches))
     matches = np.interp(np.arange(n), known, matches[known])
     framed = _on_frames(_on_frames(plan, y.moments, m).T, x.moments, n).T
     judged = [(x.motion, y.motion), *([(x.pose, y.pose)] if x.pose else [])]
     closeness = closeness_of([_distances(*tables).double().numpy() for tables in judged], pairs)
     scale = BY_MOTION_AND_POSE if x.pose else BY_MOTION
-    pieces = read[0].pieces if len(read) == 1 else _joined([piece for part in read for piece in part.pieces], n, m)
+    pieces = shown if len(read) == 1 else _joined(shown, n, m)
     return FilmAlignment(
         torch.from_numpy(framed).float(), torch.from_numpy(framed / np.outer(x.mass, y.mass)).float(), matches,
         sure * scale.certainty(closeness), pieces, closeness,
@@ -232,11 +235,11 @@ def _blocks(
 ) -> tuple[list[Block], float | None]:
     """The blocks of a plan, see :func:`vasot_kit.own_films.blocks.blocks_of`.
 
-    Films whose motion is compared keep their order, because one step often moves as another does: of people who do the
-    same, one pair in four would be read in another order.
+    Films whose motion or pose is compared keep their order, because one step often moves as another does: by motion,
+    one pair in four of people who do the same would be read in another order.
     """
     k, width = plan.shape
-    if any(table is x.motion[0] for table in x.tables):
+    if x.pose or any(table is x.motion[0] for table in x.tables):
         return [Block((0, k), (0, width))], None
     within = []
     for film in (x, y):
@@ -288,7 +291,7 @@ def _moved(piece: FilmPiece, start: int, first: int) -> FilmPiece:
     x, y = (
         (None if span is None else (span[0] + by, span[1] + by)) for span, by in ((piece.x, start), (piece.y, first))
     )
-    return FilmPiece(x, y, piece.share)
+    return piece._replace(x=x, y=y)
 
 
 def _joined(pieces: Sequence[FilmPiece], n: int, m: int) -> list[FilmPiece]:

@@ -57,7 +57,7 @@ class Pair(NamedTuple):
     def reading(self) -> str:
         """How the plan was read and why, in one sentence."""
         if self.disorder is None:
-            return "Read in one order; where steps may change places, try --features appearance without motion."
+            return "Read in one order; where steps may change places, try --features appearance alone."
         needed = f"{self.disorder:.1f} times what it takes"
         if self.in_order:
             return f"Read in one order: pieces in any order would gain {needed}."
@@ -87,23 +87,25 @@ class Pair(NamedTuple):
 
 def pair_of(x: Recording, y: Recording, alignment: FilmAlignment) -> Pair:
     """The pair of two films and their alignment."""
-    pieces, there = alignment.pieces, alignment.paired
-    matches = np.where(there, alignment.matches, np.nan)
+    pieces, there, nearest = alignment.pieces, alignment.paired, alignment.matches.copy()
+    for each in pieces:
+        if each.x is not None and each.y is not None and not each.again:
+            # A mean over all paths may lie in a part of Y that the most probable of them leave out.
+            nearest[slice(*each.x)] = nearest[slice(*each.x)].clip(each.y[0], each.y[1] - 1)
+    matches = np.where(there, nearest, np.nan)
     partner = np.where(there, np.clip(np.round(np.nan_to_num(matches)), 0, len(y.times) - 1), -1).astype(int)
     piece = np.full(len(matches), -1)
     for number, each in enumerate(pieces):
-        if each.x is not None and each.y is not None:
-            middle = partner[sum(each.x) // 2]
-            if each.y[0] <= middle < each.y[1]:  # else Y shows it a second time
-                piece[slice(*each.x)] = number
+        if each.x is not None and each.y is not None and not each.again:
+            piece[slice(*each.x)] = number
     piece[~there] = -1
     back = backwards(partner, piece, len(y.times))
-    for each in pieces:  # what Y shows a second time
-        if each.x is not None and each.y is not None and (back[slice(*each.y)] < 0).all():
+    for each in pieces:
+        if each.x is not None and each.y is not None and each.again:
             back[slice(*each.y)] = np.linspace(each.x[0], each.x[1] - 1, each.y[1] - each.y[0]).round()
     return Pair(
         x, y, alignment.plan.numpy(), alignment.share.numpy(), matches, partner, back, piece, pieces,
-        alignment.matches, alignment.confidence, alignment.closeness, _verdict(x, y, alignment), alignment.kind,
+        nearest, alignment.confidence, alignment.closeness, _verdict(x, y, alignment), alignment.kind,
         alignment.in_order, alignment.disorder,
     )  # fmt: skip
 
@@ -208,6 +210,7 @@ def result(pair: Pair) -> dict[str, Any]:
         {
             **{f"seconds_{side}": within(sides[side], span) for side in sides if (span := getattr(piece, side))},
             "share": piece.share,
+            "again": piece.again,
         }
         for piece in pair.pieces
     ]

@@ -15,6 +15,7 @@ from PIL import Image
 
 from vasot_kit.figures.style import COLOURS
 from vasot_kit.films.recordings import Recording
+from vasot_kit.own_films.matching import FilmPiece
 from vasot_kit.own_films.outputs import Outputs, frame_edges
 from vasot_kit.own_films.pairs import Pair, backwards
 from vasot_kit.own_films.pictures import Pictures
@@ -72,7 +73,7 @@ def matched_page(
         "partner": partner.tolist(),
         "back": backwards(partner, piece, len(y.times)).tolist(),
         "piece": piece.tolist(),
-        "pieces": [{"x": (0, len(x.times)), "y": (0, len(y.times)), "share": None}],
+        "pieces": [FilmPiece((0, len(x.times)), (0, len(y.times)), None)._asdict()],
         "confidence": numbers(confidence, 3),
         "plan": base64.b64encode(plan_picture(plan)).decode(),
         "verdict": "",
@@ -108,7 +109,8 @@ def segments_page(
         names: of the actions.
         background: the action that stands for none.
         procedure: for a table of the steps of the first recording: ``steps``, each with its ``name`` and ``action``,
-            and ``films``, each with its steps ``found``, their ``states``, and ``kind`` and ``verdict`` of its match.
+            and ``films``, each with its steps ``found``, their ``states``, spans of samples that are ``extra``, and
+            ``kind``, ``verdict`` and ``reading`` of its match.
         note: what the page says below its title.
     """
     films = []
@@ -173,7 +175,7 @@ def _pair_data(pair: Pair) -> dict[str, Any]:
         "partner": pair.partner.tolist(),
         "back": pair.back.tolist(),
         "piece": pair.piece.tolist(),
-        "pieces": [{"x": piece.x, "y": piece.y, "share": piece.share} for piece in pair.pieces],
+        "pieces": [piece._asdict() for piece in pair.pieces],
         "confidence": numbers(pair.confidence, 3),
         "verdict": pair.verdict,
         "reading": pair.reading,

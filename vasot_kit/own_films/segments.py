@@ -63,7 +63,8 @@ def write_segments(
         {"name": recording.name, "segments": [each._asdict() for each in intervals]}
         for recording, intervals in zip(recordings, found, strict=True)
     ]
-    outputs.json("result.json", {"unit": unit, "actions": names, "recordings": result})
+    steps = {} if procedure is None else {"steps": procedure["table"]}
+    outputs.json("result.json", {"unit": unit, "actions": names, "recordings": result, **steps})
     bars = {each.name: (frame_edges(each), found) for each, found in zip(recordings, labels, strict=True)}
     outputs.figure("timelines.png", plot_timelines(bars, names, "seconds" if in_seconds else "frames", background))
     pictures: list[Pictures] | None = None

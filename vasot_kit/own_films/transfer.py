@@ -23,9 +23,12 @@ from vasot_lib.errors import DataError, InputError
 
 STEPS = "steps"  # name of the table of steps
 NO_STEP = "no step"
+EXTRA = "extra"  # the state of a part that the labelled film does not show
 NO_MATCH = "no match"  # the state of all steps of a film that does not show the same as the labelled one
 
 SHORTEST = 0.2  # of a step's length in the labelled film; what lasts or covers less is not the step
+LONG = 0.5  # of the shortest step, from which on what the labelled film does not show is told
+AGAIN = 0.5  # of the longest time that a film shows a step; a piece may run a little into a step that comes elsewhere
 GRACE = 0.25  # of a step's length, by which it may go back without being done again
 
 
@@ -63,8 +66,9 @@ def transfer_steps(
         labelled: a film or a folder of pictures, whose steps are known.
         labels: its steps, see :func:`vasot_kit.own_films.labels.read_steps`.
         others: films of the same procedure.
-        out: folder for ``steps.csv``, which step is done, skipped, repeated or out of order in each film, and when, or
-            ``no match`` where a film does not show the same; ``report.html``; and the files of ``vasot segment``.
+        out: folder for ``steps.csv``, which step is done, skipped, repeated or out of order in each film, and when,
+            what is extra, or ``no match`` where a film does not show the same; ``report.html``; and the files of
+            ``vasot segment``, of which ``result.json`` has the same table.
         tier: of a file of ELAN.
         background: a name that is no step.
         features, fps, device, progress: as in :func:`vasot_kit.own_films.align.align_films`.
@@ -99,12 +103,16 @@ def transfer_steps(
     if not steps:
         raise DataError(f"{labels} has nothing but {background!r}; label the steps")
     of_labelled = step_of_samples(recordings[0], steps)
-    found, verdicts = {}, {}
+    found, checked = {}, {}
+    shortest = int(np.bincount(of_labelled[of_labelled >= 0]).min()) if (of_labelled >= 0).any() else 0
     for recording, alignment in zip(recordings[1:], alignments, strict=True):
         pair = pair_of(recording, recordings[0], alignment)
         found[recording.name] = [] if pair.kind == "none" else occurrences(pair, of_labelled)
-        verdicts[recording.name] = {"kind": pair.kind, "verdict": pair.verdict}
-    _write(outputs, recordings, steps, of_labelled, found, verdicts, progress)
+        alone = [piece.x for piece in pair.pieces if piece.x is not None and piece.y is None]
+        extra = [span for span in alone if pair.kind != "none" and span[1] - span[0] >= LONG * shortest]
+        about = {"kind": pair.kind, "verdict": pair.verdict, "reading": pair.reading}
+        checked[recording.name] = {**about, "extra": extra}
+    _write(outputs, recordings, steps, of_labelled, found, checked, progress)
     return found
 
 
@@ -114,7 +122,7 @@ def _write(
     steps: Sequence[Interval],
     of_labelled: np.ndarray,
     found: Mapping[str, Sequence[Occurrence]],
-    verdicts: Mapping[str, Mapping[str, str]],
+    checked: Mapping[str, Mapping[str, Any]],
     progress: bool,
 ) -> None:
     rows: list[tuple[object, ...]] = []
@@ -123,16 +131,16 @@ def _write(
     labels = [place[of_labelled]]
     spans = [np.nonzero(of_labelled == k)[0] for k in range(len(steps))]
     shown = [[k, int(each[0]), int(each[-1]) + 1, None] for k, each in enumerate(spans) if len(each)]
-    films: list[dict[str, Any]] = [{"states": [], "found": shown, "kind": "", "verdict": ""}]
+    films: list[dict[str, Any]] = [{"states": [], "found": shown, "extra": [], "kind": "", "verdict": ""}]
     for recording in recordings[1:]:
         here = found[recording.name]
-        unmatched = verdicts[recording.name]["kind"] == "none"
+        unmatched = checked[recording.name]["kind"] == "none"
         state = [NO_MATCH] * len(steps) if unmatched else states(here, len(steps))
         of_samples = np.full(len(recording.times), -1)
         for each in here:
             of_samples[each.start : each.end] = each.step
         labels.append(place[of_samples])
-        films.append({"states": state, "found": [list(each) for each in here], **verdicts[recording.name]})
+        films.append({"states": state, "found": [list(each) for each in here], **checked[recording.name]})
         for k, step in enumerate(steps):
             times = [each for each in here if each.step == k]
             for each in times:
@@ -141,10 +149,14 @@ def _write(
                 rows.append((recording.name, k + 1, step.name, state[k], f"{start:.4f}", f"{end:.4f}", sure))
             if not times:
                 rows.append((recording.name, k + 1, step.name, state[k], "", "", ""))
+        for span in checked[recording.name]["extra"]:
+            start, end = within(recording, span)
+            rows.append((recording.name, "", "", EXTRA, f"{start:.4f}", f"{end:.4f}", ""))
     columns = ("recording", "step", "name", "state", "start_seconds", "end_seconds", "confidence")
     outputs.table(f"{STEPS}.csv", columns, rows)
     known = [{"name": step.name, "action": int(place[k])} for k, step in enumerate(steps)]
-    procedure = {"steps": known, "films": films}
+    table = [dict(zip(columns, row, strict=True)) for row in rows]
+    procedure = {"steps": known, "films": films, "table": table}
     write_segments(outputs, recordings, labels, [*names, NO_STEP], True, progress, len(names), procedure)
 
 
@@ -161,7 +173,8 @@ def occurrences(pair: Pair, of_y: np.ndarray) -> list[Occurrence]:
     """The steps that film X of a pair shows, in its order; Y is the labelled film.
 
     Samples of X whose partners lie in one step are one occurrence of it as long as they go on in it; where they go back
-    by more than a quarter of the step, it is done again. What covers less than a fifth of the step is left out.
+    by more than a quarter of the step, it is done again. What covers less than a fifth of the step is left out, as is
+    what lasts less than half of the longest time that the film shows the step.
 
     Args:
         pair: of N and M samples.
@@ -188,6 +201,8 @@ def occurrences(pair: Pair, of_y: np.ndarray) -> list[Occurrence]:
 
     samples = joined([i] for i in np.nonzero(carried >= 0)[0].tolist())
     samples = joined(filter(is_long, samples))
+    longest = {carried[each[0]]: len(each) for each in sorted(samples, key=len)}
+    samples = [each for each in samples if len(each) >= AGAIN * longest[carried[each[0]]]]
     return [
         Occurrence(
             int(carried[each[0]]), each[0], each[-1] + 1,

@@ -10,9 +10,8 @@ const paint = (number) => {
   return pair().pieces.length > 1 ? PAINTS[before % PAINTS.length] : colour("accent");
 };
 
-// The pieces that the second film shows once more: frames of the first belong to another piece.
-const again = (each) => each.pieces.map((piece, k) => ({...piece, k}))
-  .filter(({x, y, k}) => x && y && each.piece[(x[0] + x[1]) >> 1] !== k);
+// The pieces that the second film shows once more.
+const again = (each) => each.pieces.map((piece, k) => ({...piece, k})).filter((piece) => piece.again);
 
 // The sample of film k that belongs to the one that leads; -1 where there is none.
 function where(k) {
@@ -267,7 +266,6 @@ function choosePair(number) {
   document.querySelectorAll("#overview tbody tr").forEach((line, k) => line.classList.toggle("now", k === number));
   const found = piecesOf(pair()), table = element("pieces");
   table.hidden = !found;
-  const twice = new Set(again(pair()).map(({k}) => k));
   const span = (reel, range) => range ? `${told(reel.times[range[0]])} – ${told(range[1] < reel.length ? reel.times[range[1]] : reel.end)}` : "–";
   table.querySelector("thead").replaceChildren();
   const head = table.querySelector("thead").insertRow();
@@ -277,9 +275,9 @@ function choosePair(number) {
     cell.textContent = words;
   }
   table.querySelector("tbody").replaceChildren(...(found || []).map((each, k) => row([
-    [twice.has(k) ? `once more in ${y.name}` : each.x && each.y ? `in both` : `only in ${each.x ? x.name : y.name}`, "", each.x && each.y ? paint(k) : colour("void")],
+    [each.again ? `once more in ${y.name}` : each.x && each.y ? `in both` : `only in ${each.x ? x.name : y.name}`, "", each.x && each.y ? paint(k) : colour("void")],
     [span(x, each.x)], [span(y, each.y)], [each.share === null ? "–" : `${Math.round(100 * each.share)} %`, "number"],
-  ], () => { clock.stop(); if (each.x && !twice.has(k)) seek(each.x[0], 0); else seek(each.y[0], number + 1); })));
+  ], () => { clock.stop(); if (each.x && !each.again) seek(each.x[0], 0); else seek(each.y[0], number + 1); })));
   plan.redraw();
   strips.redraw();
 }
