@@ -62,6 +62,14 @@ def test_stored_explorers_have_todays_scripts(path: Path) -> None:
                 assert (BROWSER / script).read_text() in page, f"{script}; make notebooks"
 
 
+@pytest.mark.parametrize("path", [path for path in CHAPTERS if path.stem < "40"], ids=lambda path: path.stem)
+def test_pictures_of_the_course_say_what_they_show(path: Path) -> None:
+    """The book takes it from the cell, for those who cannot see the picture."""
+    for cell in read(path).cells:
+        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
+            assert len(cell.metadata.get("alt", "")) > 40, cell.id
+
+
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_solutions_answer_the_exercises_and_say_right(path: Path) -> None:
     asked, answered = exercises(read(path)), exercises(read(NOTEBOOKS / "solutions" / path.name))
