@@ -60,6 +60,7 @@ def test_stored_explorers_have_todays_scripts(path: Path) -> None:
             kind = next(script for script in BROWSER.glob("*.js") if f"new {script.stem.title()}Explorer(" in page)
             for script in (*SHARED, kind.name):
                 assert (BROWSER / script).read_text() in page, f"{script}; make notebooks"
+            assert "const hosts = [...document" in page, "the explorer starts in another way; make notebooks"
 
 
 @pytest.mark.parametrize("path", [path for path in CHAPTERS if path.stem < "40"], ids=lambda path: path.stem)
