@@ -343,7 +343,7 @@ def test_features_hands_on_its_folder_and_options(called: dict[str, Any]) -> Non
         (
             ["align", "one.mp4", "one.mp4", "--features", "clip"],
             2,
-            "features are 'clip'; use motion, appearance, net",
+            "features are 'clip'; use motion, appearance, pose, net",
         ),
         (["align", "one.mp4", "one.mp4", "--fps", "0"], 2, "fps is 0.0; give a positive number"),
         (["align", "one.mp4", "one.mp4", "--device", "foo"], 2, "device is 'foo', which this machine does not have"),
