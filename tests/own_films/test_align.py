@@ -17,6 +17,8 @@ from PIL import Image
 from tests.films.films import cut
 from tests.own_films.toys import SIDE
 from vasot_kit.films.media import probe, stream
+from vasot_kit.films.recordings import FeatureExtractor
+from vasot_kit.own_films import align as align_module
 from vasot_kit.own_films.align import align_films
 from vasot_kit.own_films.inputs import feature_extractor
 from vasot_kit.own_films.matching import MatchingSettings
@@ -223,3 +225,36 @@ def test_pose_features_of_films_without_a_person_are_refused_in_one_line(films: 
         pytest.skip(f"the networks of poses are not here; bring them with: {POSE_COMMAND} ({error})")
     with pytest.raises(DataError, match=f"{films[0]}: a person is seen in 0 of 50 frames, .*other --features, such as"):
         align_films(films, tmp_path / "out", features="pose+motion", progress=False)
+
+
+def test_the_features_that_pair_two_films_most_clearly_are_chosen(
+    films: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What cannot be had is left out, and why is said; the page and the tables name the choice."""
+
+    def only_simple(name: str, device: str) -> FeatureExtractor:
+        if name in ("network", "pose"):
+            raise DataError(f"no {name} here")
+        return feature_extractor(name, device)
+
+    monkeypatch.setattr(align_module, "feature_extractor", only_simple)
+    (found,) = align_films(films, tmp_path / "auto", features="auto", progress=False)
+    gains = {}
+    for choice in ("motion", "appearance", "motion+appearance"):
+        (gains[choice],) = align_films(films, tmp_path / choice, features=choice, progress=False)
+        assert not gains[choice].features
+    assert found.features == max(gains, key=lambda choice: gains[choice].gain)
+    assert np.array_equal(found.matches, gains[found.features].matches)
+    said = capsys.readouterr().err
+    assert "network is left out of the choice of features: no network here" in said and "no pose here" in said
+    (pair,) = json.loads((tmp_path / "auto" / "result.json").read_text())["pairs"]
+    assert pair["features"] == found.features and pair["reading"].startswith(f"Compared by {found.features}, which")
+
+
+def test_what_was_named_is_not_left_out(films: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> FeatureExtractor:
+        raise DataError("not here")
+
+    monkeypatch.setattr(align_module, "feature_extractor", none)
+    with pytest.raises(DataError, match="not here"):
+        align_films(films, tmp_path / "out", features="network", progress=False)

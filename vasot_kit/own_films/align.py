@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -13,6 +16,8 @@ from vasot_kit.films.motion import CELLS, Motion, MotionMaps
 from vasot_kit.films.progress import phase
 from vasot_kit.films.recordings import Recording, read_recordings
 from vasot_kit.own_films.inputs import (
+    AUTO,
+    CHOICES,
     MAX_FRAMES,
     POSE,
     check_rate,
@@ -32,7 +37,9 @@ from vasot_kit.own_films.outputs import Outputs
 from vasot_kit.own_films.pairs import pair_of, result, write_exports, write_pair
 from vasot_kit.own_films.pictures import small_pictures
 from vasot_kit.own_films.report import align_page
-from vasot_lib.errors import InputError
+from vasot_lib.errors import DataError, InputError
+
+T = TypeVar("T")
 
 
 def align_films(
@@ -52,7 +59,8 @@ def align_films(
         out: folder for ``report.html``, ``result.json`` and ``config.json``, and for each pair ``plan.npz``,
             ``correspondence.csv``, ``side_by_side.mp4``, ``alignment.png``, ``alignment.eaf`` (ELAN) and ``pieces.vtt``
             (chapters), with the name of the other film before them where there are more than two.
-        features: see :func:`vasot_kit.own_films.inputs.feature_extractor`; several are joined by +, and count the same.
+        features: see :func:`vasot_kit.own_films.inputs.feature_extractor`; several are joined by +, and count the same;
+            or ``auto``, see :func:`match_all`.
         fps: samples per second; by default every frame, or fewer where a film would give more than 2000.
         device: where a backbone runs.
         settings: the weights of the matching.
@@ -88,30 +96,58 @@ def match_all(
     settings: MatchingSettings,
     progress: bool,
 ) -> tuple[list[Recording], list[FilmAlignment]]:
-    """Read films and match pairs of them, each given by the places of its X and its Y among the films."""
-    extractors = {name.strip(): feature_extractor(name.strip(), device) for name in features.split("+")}
+    """Read films and match pairs of them, each given by the places of its X and its Y among the films.
+
+    Where ``features`` are ``auto``, each pair is matched by all :data:`vasot_kit.own_films.inputs.CHOICES` that can be
+    had, and the match with the largest gain is taken.
+    """
+    chosen = features.strip() == AUTO
+    choices = [tuple(name.strip() for name in choice.split("+")) for choice in (CHOICES if chosen else (features,))]
+    named = dict.fromkeys(name for choice in choices for name in choice)
+    extractors = _had({name: partial(feature_extractor, name, device) for name in named}, chosen)
+    extractors.pop(Motion.name, None)  # its maps are read
     recordings = read_recordings(films, MotionMaps(), fps=fps, progress=progress)
     refuse_still(recordings)
-    by_motion = extractors.pop(Motion.name, None) is not None
-    looks = {
-        name: read_recordings(films, extractor, fps=fps, progress=progress) for name, extractor in extractors.items()
+    reading = partial(read_recordings, films, fps=fps, progress=progress)
+    read = _had({name: partial(reading, extractor) for name, extractor in extractors.items()}, chosen)
+    tables = {name: [each.features for each in same] for name, same in read.items()} | {Motion.name: []}
+    ways = {
+        "+".join(choice): [
+            _described(each, {name: tables[name][k] for name in choice if tables[name]}, fps, choice, settings)
+            for k, each in enumerate(recordings)
+        ]
+        for choice in choices
+        if set(choice) <= set(tables)
     }
-    described = [
-        _described(recording, {name: read[k].features for name, read in looks.items()}, fps, by_motion, settings)
-        for k, recording in enumerate(recordings)
-    ]
     alignments = []
     for i, j in pairs:
         with phase(f"matching {recordings[i].name} with {recordings[j].name}", progress):
-            alignments.append(match_films(described[i], described[j], settings))
+            found = [
+                match_films(described[i], described[j], settings)._replace(features=way if chosen else "")
+                for way, described in ways.items()
+            ]
+        alignments.append(max(found, key=lambda alignment: alignment.gain))
     return recordings, alignments
+
+
+def _had(wanted: Mapping[str, Callable[[], T]], chosen: bool) -> dict[str, T]:
+    """What can be had; where features are chosen among several, those that cannot are left out, with the reason."""
+    found = {}
+    for name, get in wanted.items():
+        try:
+            found[name] = get()
+        except DataError as error:
+            if not chosen:
+                raise
+            print(f"{name} is left out of the choice of features: {error}", file=sys.stderr)
+    return found
 
 
 def _described(
     recording: Recording,
     looks: Mapping[str, Tensor],
     fps: float | None,
-    by_motion: bool,
+    choice: Sequence[str],
     settings: MatchingSettings,
 ) -> FilmDescription:
     """A recording whose features are motion maps, one map per row, and other features of the same frames."""
@@ -119,7 +155,7 @@ def _described(
     rate = fps or probe(recording.path).fps
     poses = [features for name, features in looks.items() if name == POSE]
     others = [features for name, features in looks.items() if name != POSE]
-    return describe_film(maps, rate, others, poses=poses, by_motion=by_motion, settings=settings)
+    return describe_film(maps, rate, others, poses=poses, by_motion=Motion.name in choice, settings=settings)
 
 
 def _write(

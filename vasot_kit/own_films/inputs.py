@@ -17,6 +17,8 @@ from vasot_kit.films.recordings import FeatureExtractor, Recording
 from vasot_lib.errors import DataError, InputError
 
 PRETRAINED, POSE = "network", "pose"
+AUTO = "auto"
+CHOICES = ("motion", "appearance", "network", "pose", "motion+appearance", "motion+network", "motion+pose")  # of auto
 MAX_FRAMES = 2000  # of a film, sampled; a plan between two such films has 4 million entries
 MOST_NAMED = 5  # files that are left out of a folder, in the line that says so
 

@@ -20,12 +20,13 @@ from torch.nn.functional import normalize
 
 from vasot_kit.films.motion import REST, motion_features, time_warped
 from vasot_kit.own_films.blocks import Block, Span, blocks_of, price_of
-from vasot_kit.own_films.pairing import PathPrices, gains_of, paired_path
+from vasot_kit.own_films.pairing import FLOOR, PathPrices, gains_of, paired_path
 from vasot_kit.own_films.verdict import BY_MOTION, BY_MOTION_AND_POSE, LEAST, closeness_of
 from vasot_lib.checks import NotNegativeWeight, Positive, Radius, Share, Weight, check_fields
 from vasot_lib.transport import Far, Near, solve
 
 FEWEST = 8  # moments of a film
+MOST = 5.0  # a logarithm of the plan that is larger, or smaller than minus this, says no more than this one
 SELF = 0.1  # of a film's moments; those nearer to each other are not compared where a film is compared with itself
 NOT_ITSELF = 5.0  # their distance, in multiples of the mean
 SHORTEST = 3  # frames; a shorter run without partners belongs to its neighbours
@@ -89,6 +90,8 @@ class FilmAlignment(NamedTuple):
         disorder: how much more the best reading in free order gains than the best that keeps the order, in multiples
             of what it has to gain more; None where motion or pose was compared: the order is kept.
         in_order: whether the plan was read as one path that keeps the order, or as blocks.
+        gain: mean logarithm of ``share`` over the pairs of the path: by how much the plan prefers them.
+        features: by which the films were compared, where that was chosen for them; empty otherwise.
     """
 
     plan: Tensor
@@ -100,6 +103,8 @@ class FilmAlignment(NamedTuple):
     kind: str
     disorder: float | None = None
     in_order: bool = True
+    gain: float = 0.0
+    features: str = ""
 
     @property
     def paired(self) -> np.ndarray:
@@ -216,6 +221,7 @@ def match_films(x: FilmDescription, y: FilmDescription, settings: MatchingSettin
         torch.from_numpy(framed).float(), torch.from_numpy(framed / np.outer(x.mass, y.mass)).float(), matches,
         sure * scale.certainty(closeness), pieces, closeness,
         scale.kind(closeness, all(None not in piece[:2] for piece in pieces)), disorder, len(read) == 1,
+        float((np.log(plan.size * plan + FLOOR).clip(-MOST, MOST) * pairs).sum() / pairs.sum()),
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ class Pair(NamedTuple):
         verdict: one sentence.
         kind: ``match``, ``part``, ``unclear`` or ``none``.
         in_order, disorder: how the plan was read and why, see the same class.
+        features: by which they were compared, where that was chosen for them; empty otherwise.
     """
 
     x: Recording
@@ -52,16 +53,18 @@ class Pair(NamedTuple):
     kind: str
     in_order: bool
     disorder: float | None
+    features: str
 
     @property
     def reading(self) -> str:
-        """How the plan was read and why, in one sentence."""
+        """What was compared, where that was chosen, and how the plan was read and why."""
+        chosen = f"Compared by {self.features}, which pairs these films most clearly. " if self.features else ""
         if self.disorder is None:
-            return "Read in one order; where steps may change places, try --features appearance alone."
+            return f"{chosen}Read in one order; where steps may change places, try --features appearance alone."
         needed = f"{self.disorder:.1f} times what it takes"
         if self.in_order:
-            return f"Read in one order: pieces in any order would gain {needed}."
-        return f"Read as pieces in any order, which gains {needed}."
+            return f"{chosen}Read in one order: pieces in any order would gain {needed}."
+        return f"{chosen}Read as pieces in any order, which gains {needed}."
 
     @property
     def seconds(self) -> np.ndarray:
@@ -106,7 +109,7 @@ def pair_of(x: Recording, y: Recording, alignment: FilmAlignment) -> Pair:
     return Pair(
         x, y, alignment.plan.numpy(), alignment.share.numpy(), matches, partner, back, piece, pieces,
         nearest, alignment.confidence, alignment.closeness, _verdict(x, y, alignment), alignment.kind,
-        alignment.in_order, alignment.disorder,
+        alignment.in_order, alignment.disorder, alignment.features,
     )  # fmt: skip
 
 
@@ -220,6 +223,7 @@ def result(pair: Pair) -> dict[str, Any]:
         "verdict": pair.verdict,
         "kind": pair.kind,
         "reading": pair.reading,
+        **({"features": pair.features} if pair.features else {}),
         "in_order": pair.in_order,
         "disorder": None if pair.disorder is None else round(pair.disorder, 3),
         "closeness": round(pair.closeness, 3),
