@@ -160,4 +160,4 @@ def test_films_whose_motion_is_compared_keep_their_order() -> None:
     cut = np.concatenate([np.arange(60, 120), np.arange(60), np.arange(120, 180)])
     found = matched(FILM[cut], FILM, by_motion=True)
     assert found.in_order and found.disorder is None and "try --features appearance" in paired(found).reading
-    assert "times what it takes" in paired(matched(FILM[cut], FILM)).reading
+    assert "times the gain that it takes" in paired(matched(FILM[cut], FILM)).reading

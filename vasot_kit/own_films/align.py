@@ -57,8 +57,8 @@ def align_films(
     Args:
         films: two or more files or folders of pictures; every film is aligned with the first.
         out: folder for ``report.html``, ``result.json`` and ``config.json``, and for each pair ``plan.npz``,
-            ``correspondence.csv``, ``side_by_side.mp4``, ``alignment.png``, ``alignment.eaf`` (ELAN) and ``pieces.vtt``
-            (chapters), with the name of the other film before them where there are more than two.
+            ``correspondence.csv``, ``pieces.csv``, ``side_by_side.mp4``, ``alignment.png``, ``alignment.eaf`` (ELAN)
+            and ``pieces.vtt`` (chapters), with the name of the other film before them where there are more than two.
         features: see :func:`vasot_kit.own_films.inputs.feature_extractor`; several are joined by +, and count the same;
             or ``auto``, see :func:`match_all`.
         fps: samples per second; by default every frame, or fewer where a film would give more than 2000.

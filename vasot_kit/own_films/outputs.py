@@ -110,7 +110,7 @@ class Outputs:
             matches: (N,) samples of Y; -1 leaves a grey picture beside a frame.
         """
         rate = (len(x.times) - 1) / float(x.times[-1] - x.times[0])
-        return write_video(self.place(name), _pairs(x, y, matches), rate, f"config {self.mark}", quality=24)
+        return write_video(self.place(name), _pairs(x, y, matches), rate, f"config {self.mark}", quick=True)
 
     def elan(self, name: str, tiers: Sequence[Tier]) -> Path:
         """Write an annotation file of ELAN, see :func:`vasot_kit.own_films.exports.write_elan`."""

@@ -56,7 +56,7 @@ class PathPrices:
     end_frame: NotNegativeWeight = 0.02
     block: Weight = 2.5
     pair: NotNegativeWeight = 0.06
-    order: Weight = 0.3
+    order: Weight = 0.35
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -61,10 +61,10 @@ class Pair(NamedTuple):
         chosen = f"Compared by {self.features}, which pairs these films most clearly. " if self.features else ""
         if self.disorder is None:
             return f"{chosen}Read in one order; where steps may change places, try --features appearance alone."
-        needed = f"{self.disorder:.1f} times what it takes"
+        times = f"{self.disorder:.1f} times the gain that it takes"
         if self.in_order:
-            return f"{chosen}Read in one order: pieces in any order would gain {needed}."
-        return f"{chosen}Read as pieces in any order, which gains {needed}."
+            return f"{chosen}Read in one order: pieces in any order fit hardly better ({times})."
+        return f"{chosen}Read as pieces in any order, which fit better than one path that keeps the order ({times})."
 
     @property
     def seconds(self) -> np.ndarray:

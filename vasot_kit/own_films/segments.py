@@ -91,7 +91,7 @@ def _write_film(
     outputs.chapters(f"{recording.name}.vtt", recording, intervals)
     rate = (len(recording.times) - 1) / float(recording.times[-1] - recording.times[0])
     pictures = captioned(recording, labels, names, background)
-    write_video(outputs.place(f"{recording.name}.mp4"), pictures, rate, f"config {outputs.mark}", quality=24)
+    write_video(outputs.place(f"{recording.name}.mp4"), pictures, rate, f"config {outputs.mark}", quick=True)
 
 
 class _Caption(NamedTuple):
