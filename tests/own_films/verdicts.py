@@ -31,6 +31,7 @@ from vasot_kit.own_films.matching import FilmDescription, describe_film, match_f
 GROUPS, TAKES, UNRELATED = 12, 14, 200
 NEAR = 3  # frames; a match that is no further from the truth counts as right
 BINS = np.linspace(0, 1, 11)
+Right = Callable[[np.ndarray], np.ndarray]  # from (N,) matches to whether they are right
 
 
 class Film(NamedTuple):
@@ -46,7 +47,7 @@ class Pair(NamedTuple):
     kind: str
     x: FilmDescription
     y: FilmDescription
-    right: Callable[[np.ndarray], np.ndarray] | None
+    right: Right | None
 
 
 def described(pictures: np.ndarray, rate: float, pose: np.ndarray | None) -> FilmDescription:
@@ -54,12 +55,12 @@ def described(pictures: np.ndarray, rate: float, pose: np.ndarray | None) -> Fil
     return describe_film(motion_maps(iter(pictures)), rate, poses=poses)
 
 
-def near(truth: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def near(truth: np.ndarray) -> Right:
     """Right is what is near the (N,) true frames, which are NaN where there is no partner."""
     return lambda matches: np.abs(matches - truth) <= NEAR
 
 
-def in_phase(from_x: np.ndarray, from_y: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def in_phase(from_x: np.ndarray, from_y: np.ndarray) -> Right:
     return lambda matches: from_y[np.clip(np.round(matches), 0, len(from_y) - 1).astype(int)] == from_x
 
 
