@@ -18,7 +18,14 @@ FLOORS = [
     *("vasot_lib.methods", "vasot_lib.steps", "vasot_lib.training"),
     *("vasot_kit.methods", "vasot_kit.cache", "vasot_kit.folders", "vasot_kit.films", "vasot_kit.datasets"),
     *("vasot_kit.experiments", "vasot_kit.exercises", "vasot_kit.runs", "vasot_kit.figures"),
-    *("vasot_kit.explorers", "vasot_kit.tables", "vasot_kit.book", "vasot_kit.benchmarks", "vasot_kit.own_films"),
+    *(
+        "vasot_kit.explorers",
+        "vasot_kit.tables",
+        "vasot_kit.book",
+        "vasot_kit.benchmarks",
+        "vasot_kit.film_matching",
+        "vasot_kit.own_films",
+    ),
     *("vasot_kit.listing", "vasot_kit.chapters", "vasot_kit.messages", "vasot_kit.options", "vasot_kit.cli"),
     *("data_scripts.common", "data_scripts"),
 ]

@@ -10,7 +10,7 @@ from which a step leads there. So one pass over the matrix finds the best of all
     :func:`viterbi`  (i - 1, j), or (i - 1, k) at an extra cost     the path of highest score
 
 Both are textbook algorithms. Soft-DTW is in :mod:`vasot_kit.methods.soft_dtw`, paths with frames that have no partner
-are in :mod:`vasot_kit.own_films.pairing`.
+are in :mod:`vasot_kit.film_matching.pairing`.
 """
 
 from __future__ import annotations

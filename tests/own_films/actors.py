@@ -20,9 +20,9 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 
 from tests.own_films.walkers import CAP, DARK, SKIN, Camera, Limb, body_film, seen_joints, turn, wander
+from vasot_kit.film_matching.accuracy import film_motion, ways_to_match
+from vasot_kit.film_matching.matching import describe_film, match_films
 from vasot_kit.films.pose import pose_features
-from vasot_kit.own_films.accuracy import film_motion, ways_to_match
-from vasot_kit.own_films.matching import describe_film, match_films
 from vasot_lib.paths import dtw
 
 RATE, PEOPLE, PHASES = 30, 5, 5

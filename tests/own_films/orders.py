@@ -20,11 +20,11 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from vasot_kit.film_matching.matching import FilmDescription, MatchingSettings, describe_film, match_films
+from vasot_kit.film_matching.pairing import PathPrices
 from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.motion import motion_maps
 from vasot_kit.films.recordings import Recording
-from vasot_kit.own_films.matching import FilmDescription, MatchingSettings, describe_film, match_films
-from vasot_kit.own_films.pairing import PathPrices
 from vasot_kit.own_films.pairs import pair_of
 from vasot_kit.own_films.transfer import occurrences
 from vasot_lib.data import Video, toy

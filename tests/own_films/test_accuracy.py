@@ -13,10 +13,7 @@ from tests.own_films.actors import POSE, right_phase
 from tests.own_films.toys import record_toys
 from tests.own_films.walkers import measured
 from vasot_kit.datasets import data_root, pose2sim
-from vasot_kit.films.copies import power_warp
-from vasot_kit.films.media import probe, stream
-from vasot_kit.films.motion import Motion, motion_maps
-from vasot_kit.own_films.accuracy import (
+from vasot_kit.film_matching.accuracy import (
     ARGMAX,
     BALANCED,
     DTW,
@@ -28,6 +25,9 @@ from vasot_kit.own_films.accuracy import (
     own_copies,
     warped_pairs,
 )
+from vasot_kit.films.copies import power_warp
+from vasot_kit.films.media import probe, stream
+from vasot_kit.films.motion import Motion, motion_maps
 from vasot_lib.errors import DataError
 
 RATE = 60.0
@@ -108,7 +108,7 @@ def test_generated_walkers_are_aligned_better_than_at_even_times_and_by_dtw() ->
 def test_training_on_the_pair_is_measured_where_it_is_asked_for(
     toys: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vasot_kit.own_films import accuracy as measure
+    from vasot_kit.film_matching import accuracy as measure
 
     monkeypatch.setattr(measure, "fit", lambda *_, **__: None)  # training itself is tested elsewhere
     film, warps = toys["toy_00"], {"t^1.35": WARPS["t^1.35"]}

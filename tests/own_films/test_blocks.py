@@ -12,12 +12,12 @@ import torch
 
 from tests.own_films.orders import measured
 from tests.own_films.test_matching import wandering
+from vasot_kit.film_matching import blocks
+from vasot_kit.film_matching.accuracy import film_motion
+from vasot_kit.film_matching.blocks import Block, blocks_of, price_of
+from vasot_kit.film_matching.matching import FilmAlignment, describe_film, match_films
+from vasot_kit.film_matching.pairing import LONG_STEP_WEIGHT, PathPrices
 from vasot_kit.films.recordings import Recording
-from vasot_kit.own_films import blocks
-from vasot_kit.own_films.accuracy import film_motion
-from vasot_kit.own_films.blocks import Block, blocks_of, price_of
-from vasot_kit.own_films.matching import FilmAlignment, describe_film, match_films
-from vasot_kit.own_films.pairing import LONG_STEP_WEIGHT, PathPrices
 from vasot_kit.own_films.pairs import Pair, pair_of
 from vasot_kit.own_films.transfer import occurrences
 

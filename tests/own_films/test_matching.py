@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from vasot_kit.films.copies import power_warp, tempo_warp
-from vasot_kit.films.motion import Motion, motion_maps
-from vasot_kit.own_films.accuracy import film_motion
-from vasot_kit.own_films.matching import (
+from vasot_kit.film_matching.accuracy import film_motion
+from vasot_kit.film_matching.matching import (
     FilmAlignment,
     FilmDescription,
     MatchingSettings,
@@ -17,6 +15,8 @@ from vasot_kit.own_films.matching import (
     describe_film,
     match_films,
 )
+from vasot_kit.films.copies import power_warp, tempo_warp
+from vasot_kit.films.motion import Motion, motion_maps
 from vasot_lib.errors import InputError
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vasot_kit.own_films import pairing
-from vasot_kit.own_films.pairing import LONG_STEP_WEIGHT, PathPrices, paired_path
+from vasot_kit.film_matching import pairing
+from vasot_kit.film_matching.pairing import LONG_STEP_WEIGHT, PathPrices, paired_path
 from vasot_lib.errors import InputError
 
 PAIR, SKIP_X, SKIP_Y = range(3)

@@ -15,9 +15,9 @@ from pympi.Elan import Eaf
 from tqdm.auto import tqdm
 
 from tests.films.films import make_folder, number, record
+from vasot_kit.film_matching.matching import FilmAlignment, FilmPiece
 from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.recordings import Recording, read_recordings
-from vasot_kit.own_films.matching import FilmAlignment, FilmPiece
 from vasot_kit.own_films.outputs import Outputs
 from vasot_kit.own_films.pairs import Pair, pair_of, result, write_exports, write_pair
 from vasot_kit.own_films.pictures import Pictures, small_pictures

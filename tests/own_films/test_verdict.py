@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.own_films import verdicts
-from vasot_kit.own_films.verdict import BY_MOTION, BY_MOTION_AND_POSE, Scale, closeness_of
+from vasot_kit.film_matching.verdict import BY_MOTION, BY_MOTION_AND_POSE, Scale, closeness_of
 
 
 def test_closeness_is_that_of_the_pairs_between_the_mean_and_the_nearest() -> None:

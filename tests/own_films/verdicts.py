@@ -24,9 +24,9 @@ from sklearn.metrics import roc_auc_score
 from tests.own_films.actors import PLAIN, RATE, group, guessed_pose
 from tests.own_films.walkers import FRAMES, joints_and_films
 from tests.own_films.walkers import RATE as WALK
+from vasot_kit.film_matching.matching import FilmDescription, describe_film, match_films
 from vasot_kit.films.copies import altered_copy, tempo_warp
 from vasot_kit.films.motion import motion_maps
-from vasot_kit.own_films.matching import FilmDescription, describe_film, match_films
 
 GROUPS, TAKES, UNRELATED = 12, 14, 200
 NEAR = 3  # frames; a match that is no further from the truth counts as right

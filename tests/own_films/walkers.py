@@ -2,7 +2,7 @@
 
     python -m tests.own_films.walkers [TAKES [SEED]]
 
-prints how far every way to match is off (`vasot_kit.own_films.accuracy`), over all pairs of cameras and two warps.
+prints how far every way to match is off (`vasot_kit.film_matching.accuracy`), over all pairs of cameras and two warps.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
+from vasot_kit.film_matching.accuracy import DTW, warped_pairs
 from vasot_kit.films.copies import power_warp
-from vasot_kit.own_films.accuracy import DTW, warped_pairs
 
 RATE, FRAMES = 60, 100
 HEIGHT, WIDTH, FINER = 128, 72, 3  # drawn at three times the size
@@ -161,7 +161,7 @@ def seen_joints(limbs: list[Limb], camera: Camera) -> np.ndarray:
 
 
 def measured(takes: int, seed: int = 0) -> pd.DataFrame:
-    """Rows of :func:`vasot_kit.own_films.accuracy.warped_pairs` for several takes."""
+    """Rows of :func:`vasot_kit.film_matching.accuracy.warped_pairs` for several takes."""
     rows: list[dict] = []
     for number in range(takes):
         films = take([seed, number])

@@ -10,7 +10,7 @@ is made from the frames before and after it. Two groups of features follow from 
 
 each standardised and of equal weight. The column before them is how much moves. From it follow the moments at which
 films are compared, whose number does not depend on how fast a film is played, see
-:func:`vasot_kit.own_films.matching.describe_film`.
+:func:`vasot_kit.film_matching.matching.describe_film`.
 """
 
 from __future__ import annotations

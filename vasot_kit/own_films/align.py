@@ -11,6 +11,13 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from vasot_kit.film_matching.matching import (
+    FilmAlignment,
+    FilmDescription,
+    MatchingSettings,
+    describe_film,
+    match_films,
+)
 from vasot_kit.films.media import probe
 from vasot_kit.films.motion import CELLS, Motion, MotionMaps
 from vasot_kit.films.progress import phase
@@ -25,13 +32,6 @@ from vasot_kit.own_films.inputs import (
     films_by_name,
     refuse_still,
     sampling_rate,
-)
-from vasot_kit.own_films.matching import (
-    FilmAlignment,
-    FilmDescription,
-    MatchingSettings,
-    describe_film,
-    match_films,
 )
 from vasot_kit.own_films.outputs import Outputs
 from vasot_kit.own_films.pairs import pair_of, result, write_exports, write_pair

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vasot_kit.figures import plot_alignment
+from vasot_kit.film_matching.matching import FilmAlignment, FilmPiece
 from vasot_kit.films.recordings import Recording
 from vasot_kit.folders.files import Interval
 from vasot_kit.own_films.exports import Tier
-from vasot_kit.own_films.matching import FilmAlignment, FilmPiece
 from vasot_kit.own_films.outputs import Outputs, frame_edges
 from vasot_kit.own_films.pictures import Pictures
 
@@ -30,7 +30,7 @@ class Pair(NamedTuple):
         pieces: one or more, in the order in which the alignment has them.
         nearest: (N,) the same as ``matches``; where a sample has no partner, a place between those of its neighbours.
         confidence: (N,) probability that a sample of X has a partner.
-        closeness: how near matched samples are, see :class:`vasot_kit.own_films.matching.FilmAlignment`.
+        closeness: how near matched samples are, see :class:`vasot_kit.film_matching.matching.FilmAlignment`.
         verdict: one sentence.
         kind: ``match``, ``part``, ``unclear`` or ``none``.
         in_order, disorder: how the plan was read and why, see the same class.

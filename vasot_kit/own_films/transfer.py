@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vasot_kit.film_matching.matching import MatchingSettings
 from vasot_kit.films.media import content_hash
 from vasot_kit.films.recordings import Recording
 from vasot_kit.folders.files import Interval
 from vasot_kit.own_films.align import match_all
 from vasot_kit.own_films.inputs import MAX_FRAMES, check_rate, films_by_name, sampling_rate
 from vasot_kit.own_films.labels import read_steps
-from vasot_kit.own_films.matching import MatchingSettings
 from vasot_kit.own_films.outputs import TABLE, Outputs, frame_edges
 from vasot_kit.own_films.pairs import Pair, pair_of, within
 from vasot_kit.own_films.segments import write_segments

@@ -4,7 +4,7 @@ Films of different people differ most where nothing happens: one waits long befo
 So films are compared at *moments* between which equally much moves, as many as there are frames in which something
 moves. Waiting then takes a few moments, however long it is, and no prior on the clock is needed. The marginals are
 relaxed: a movement that only one of the films shows need not go anywhere. From the plan a path is read that may skip
-frames of either film at a price and may begin and end anywhere, see :mod:`vasot_kit.own_films.pairing`.
+frames of either film at a price and may begin and end anywhere, see :mod:`vasot_kit.film_matching.pairing`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from vasot_kit.film_matching.blocks import Block, Span, blocks_of, price_of
+from vasot_kit.film_matching.pairing import FLOOR, PathPrices, gains_of, paired_path
+from vasot_kit.film_matching.verdict import BY_MOTION, BY_MOTION_AND_POSE, LEAST, closeness_of
 from vasot_kit.films.motion import REST, motion_features, time_warped
-from vasot_kit.own_films.blocks import Block, Span, blocks_of, price_of
-from vasot_kit.own_films.pairing import FLOOR, PathPrices, gains_of, paired_path
-from vasot_kit.own_films.verdict import BY_MOTION, BY_MOTION_AND_POSE, LEAST, closeness_of
 from vasot_lib.checks import NotNegativeWeight, Positive, Radius, Share, Weight, check_fields
 from vasot_lib.transport import Far, Near, solve
 
@@ -81,10 +81,10 @@ class FilmAlignment(NamedTuple):
         matches: (N,) for each frame of X its frame of Y, fractional and increasing. A frame without a partner lies
             between the matches of its neighbours.
         confidence: (N,) probability that a frame of X has a partner, times that of the films showing the same, see
-            :meth:`vasot_kit.own_films.verdict.Scale.certainty`.
+            :meth:`vasot_kit.film_matching.verdict.Scale.certainty`.
         pieces: what both films show and what only one does, in order.
         closeness: how near the pairs of the path are in their motion, and in their pose where it is compared, see
-            :func:`vasot_kit.own_films.verdict.closeness_of`; about 1 for films of one event.
+            :func:`vasot_kit.film_matching.verdict.closeness_of`; about 1 for films of one event.
         kind: ``match`` where both films show the same from start to end, ``part`` where parts of them do, ``unclear``,
             or ``none``.
         disorder: how much more the best reading in free order gains than the best that keeps the order, in multiples
@@ -239,7 +239,7 @@ def _plan(cost: Tensor, settings: MatchingSettings) -> np.ndarray:
 def _blocks(
     plan: np.ndarray, x: FilmDescription, y: FilmDescription, settings: MatchingSettings
 ) -> tuple[list[Block], float | None]:
-    """The blocks of a plan, see :func:`vasot_kit.own_films.blocks.blocks_of`.
+    """The blocks of a plan, see :func:`vasot_kit.film_matching.blocks.blocks_of`.
 
     Films whose motion or pose is compared keep their order, because one step often moves as another does: by motion,
     one pair in four of people who do the same would be read in another order.

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from vasot_kit.experiments.config import build, make_config
+from vasot_kit.film_matching.matching import FilmDescription, MatchingSettings, describe_film, match_films
 from vasot_kit.films.copies import TimeWarp, altered_copy, tempo_warp
 from vasot_kit.films.motion import motion_features, motion_maps
-from vasot_kit.own_films.matching import FilmDescription, MatchingSettings, describe_film, match_films
 from vasot_lib.data import Dataset, Video
 from vasot_lib.data.video import standardise
 from vasot_lib.evaluation import straight_line

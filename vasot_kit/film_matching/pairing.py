@@ -44,7 +44,7 @@ class PathPrices:
         gap, gap_frame: opening a gap between two pairs, and each further frame in it.
         end, end_frame: leaving frames of one recording before the first or after the last pair, and each of them.
         block, pair: the least price of a block, and what each of its pairs has to gain, where the order is free; see
-            :mod:`vasot_kit.own_films.blocks`.
+            :mod:`vasot_kit.film_matching.blocks`.
         order: by how much blocks in free order have to gain more than in order, in multiples of the price of a block.
     """
 

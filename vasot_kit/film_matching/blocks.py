@@ -1,6 +1,6 @@
 """Which parts of two recordings belong together where steps are swapped, done again, missing or extra. [ours]
 
-A path of :mod:`vasot_kit.own_films.pairing` keeps the order of both recordings. Here the rows of a plan are read in
+A path of :mod:`vasot_kit.film_matching.pairing` keeps the order of both recordings. Here the rows of a plan are read in
 order as well, but a *block*, a run of pairs by the same steps (1, 1), (1, 2), (2, 1), may begin at any column, at a
 price, whether other rows were paired with it before or not. One pass over the plan finds the best blocks in O(NM).
 
@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from vasot_kit.own_films.pairing import LONG_STEP_WEIGHT, PathPrices
+from vasot_kit.film_matching.pairing import LONG_STEP_WEIGHT, PathPrices
 
 Span = tuple[int, int]  # a first place, and the one after the last
 _BEGINS = 3  # beside the numbers of the three steps
@@ -41,7 +41,7 @@ def blocks_of(gains: np.ndarray, price: float, prices: PathPrices) -> tuple[list
     """The blocks of a plan in whatever order they come, or all of it as one block where the order is kept.
 
     Args:
-        gains: (N, M) what each pair gains, see :func:`vasot_kit.own_films.pairing.gains_of`.
+        gains: (N, M) what each pair gains, see :func:`vasot_kit.film_matching.pairing.gains_of`.
         price: of a block, see :func:`price_of`.
         prices: of which ``pair`` and ``order`` are used.
 
