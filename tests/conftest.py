@@ -48,6 +48,10 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # else Triton's compiler calls what is left at the end a leak
+
+
 # What `make check` leaves out, with the reason why it takes its time; the rest takes about half a minute.
 SLOW = {
     "tests/notebooks": "kernels start and chapters run",

@@ -184,5 +184,5 @@ def test_bad_settings(values: dict, message: str) -> None:
 
 def test_infinite_loss_is_reported_not_trained_on(dataset: Dataset) -> None:
     cfg = make_config("toy", "vaot", "paper", epochs=3, overrides={"training.frames": 48, "training.lr": 1e30})
-    with pytest.raises(InputError, match=r"lower lr|NaN or infinity"):
+    with pytest.raises(InputError, match=r"lower lr|NaN or -infinity"):
         train(cfg, dataset)
