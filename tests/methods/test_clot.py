@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.methods.helpers import unit
 from vasot_kit.experiments.config import make_config
 from vasot_kit.methods.clot import CLOT, ClosedLoop, Dispatch, refine, sorted_projection_cost, time_encoding
 from vasot_lib.data import Dataset, collate, toy
@@ -17,10 +18,6 @@ from vasot_lib.errors import InputError
 from vasot_lib.evaluation import score_segmentation
 from vasot_lib.training import TrainingSettings, fit
 from vasot_lib.transport import Segmentation
-
-
-def unit(*shape: int, seed: int = 0) -> torch.Tensor:
-    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64), dim=-1)
 
 
 def lengths(*real: int) -> torch.Tensor:

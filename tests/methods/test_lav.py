@@ -7,25 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
+from tests.methods.helpers import WIDTH, strided, unit
 from vasot_kit.methods.lav import LAV, TimeWarping
-from vasot_lib.data import Batch, Dataset, collate, toy
+from vasot_lib.data import Dataset, collate, toy
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
-
-WIDTH = 9
-
-
-def batch(lengths: tuple[int, ...], strides: tuple[int, ...]) -> Batch:
-    """Of each video so many frames, one of every stride."""
-    frame = torch.stack([torch.arange(WIDTH).clamp_max(n - 1) * s for n, s in zip(lengths, strides, strict=True)])
-    mask = torch.arange(WIDTH) < torch.tensor(lengths)[:, None]
-    return Batch(torch.zeros(len(lengths), WIDTH, 1), mask, frame, tuple(range(len(lengths))))
-
-
-def unit(*shape: int, seed: int = 0) -> torch.Tensor:
-    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64), dim=-1)
 
 
 def by_loops(x: np.ndarray, y: np.ndarray, frames: tuple[np.ndarray, np.ndarray], hyper: TimeWarping) -> float:
@@ -56,7 +43,7 @@ def method(hyper: TimeWarping) -> LAV:
 
 def test_loss_equals_loops_with_padding() -> None:
     lengths, strides, hyper = (9, 6, 5, 8), (3, 2, 1, 4), TimeWarping(gamma=0.3, alpha=0.2, window=4.0, margin=1.5)
-    given, x = batch(lengths, strides), unit(4, WIDTH, 3)
+    given, x = strided(lengths, strides), unit(4, WIDTH, 3)
     rows = [x[b, :n].numpy() for b, n in enumerate(lengths)]
     frames = [given.index[b, :n].numpy() for b, n in enumerate(lengths)]
     expected = [by_loops(rows[k], rows[k + 1], (frames[k], frames[k + 1]), hyper) for k in (0, 2)]
@@ -66,7 +53,7 @@ def test_loss_equals_loops_with_padding() -> None:
 
 
 def test_padding_learns_nothing_and_changes_nothing() -> None:
-    given, x = batch((9, 6), (1, 1)), unit(2, WIDTH, 3).requires_grad_()
+    given, x = strided((9, 6), (1, 1)), unit(2, WIDTH, 3).requires_grad_()
     loss = method(TimeWarping()).loss_terms(x, given)["loss"]
     loss.backward()
     assert x.grad is not None and x.grad[1, :6].abs().sum() > 0 and x.grad[1, 6:].abs().sum() == 0
@@ -76,7 +63,7 @@ def test_padding_learns_nothing_and_changes_nothing() -> None:
 
 
 def test_equal_videos_cost_less_than_reversed_ones() -> None:
-    given, x = batch((9, 9), (1, 1)), unit(WIDTH, 8)
+    given, x = strided((9, 9), (1, 1)), unit(WIDTH, 8)
     same, turned = (
         method(TimeWarping()).loss_terms(torch.stack((x, y)), given)["alignment"].item() for y in (x, x.flip(0))
     )
@@ -84,7 +71,7 @@ def test_equal_videos_cost_less_than_reversed_ones() -> None:
 
 
 def test_contrast_prefers_spread_to_collapse() -> None:
-    given = batch((9, 9), (20, 20))
+    given = strided((9, 9), (20, 20))
     angle = torch.linspace(0, math.pi, WIDTH, dtype=torch.float64)
     spread = torch.stack((angle.cos(), angle.sin()), 1).expand(2, -1, -1)
     collapsed = torch.ones_like(spread) / 2**0.5

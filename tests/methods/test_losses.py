@@ -6,13 +6,9 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 
+from tests.methods.helpers import unit
 from vasot_lib.losses import contrastive_idm, matching_loss
-
-
-def unit(*shape: int, seed: int = 0) -> torch.Tensor:
-    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64), dim=-1)
 
 
 def test_matching_loss_by_hand() -> None:

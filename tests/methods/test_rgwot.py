@@ -6,27 +6,14 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 
+from tests.methods.helpers import WIDTH, strided, unit
 from vasot_kit.methods.rgwot import RGWOT, RegularisedAlignment
-from vasot_lib.data import Batch
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.methods import AlignmentTerm
 from vasot_lib.transport import Alignment
 
-WIDTH = 9
 PLAN = Alignment(radius=0.2, dummy_mass=0.3)
-
-
-def batch(lengths: tuple[int, ...], strides: tuple[int, ...]) -> Batch:
-    """Of each video so many frames, one of every stride; the rest is padding."""
-    frame = torch.stack([torch.arange(WIDTH).clamp_max(n - 1) * s for n, s in zip(lengths, strides, strict=True)])
-    mask = torch.arange(WIDTH) < torch.tensor(lengths)[:, None]
-    return Batch(torch.zeros(len(lengths), WIDTH, 1), mask, frame, tuple(range(len(lengths))))
-
-
-def unit(*shape: int, seed: int = 0) -> torch.Tensor:
-    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64), dim=-1)
 
 
 def method(**values: object) -> RGWOT:
@@ -59,7 +46,7 @@ def idm(x: list[list[float]], frames: list[int], window: float, margin: float) -
 
 def test_the_loss_equals_loops_with_padding() -> None:
     lengths, strides = (9, 6, 5, 8), (3, 2, 1, 4)
-    given, x = batch(lengths, strides), unit(4, WIDTH, 3)
+    given, x = strided(lengths, strides), unit(4, WIDTH, 3)
     rows = [x[b, :n].tolist() for b, n in enumerate(lengths)]
     frames = [given.index[b, :n].tolist() for b, n in enumerate(lengths)]
     alignment = [cross_entropy(rows[k], rows[k + 1]) for k in (0, 2)]
@@ -71,7 +58,7 @@ def test_the_loss_equals_loops_with_padding() -> None:
 
 
 def test_padding_changes_nothing_and_learns_nothing() -> None:
-    given, x = batch((9, 6), (1, 1)), unit(2, WIDTH, 3).requires_grad_()
+    given, x = strided((9, 6), (1, 1)), unit(2, WIDTH, 3).requires_grad_()
     loss = method().loss_terms(x, given)["loss"]
     loss.backward()
     assert x.grad is not None and x.grad[1, :6].abs().sum() > 0 and x.grad[1, 6:].abs().sum() == 0
@@ -82,7 +69,7 @@ def test_padding_changes_nothing_and_learns_nothing() -> None:
 
 def test_a_collapse_costs_more_than_embeddings_that_follow_time_unlike_without_the_term() -> None:
     """All frames at one point is a minimum of nothing but the alignment; the contrastive term sees it."""
-    given = batch((WIDTH, WIDTH), (1, 1))
+    given = strided((WIDTH, WIDTH), (1, 1))
     angle = torch.linspace(0, math.pi, WIDTH, dtype=torch.float64)
     spread = torch.stack([angle.cos(), angle.sin()], dim=-1).expand(2, -1, -1)
     collapsed = torch.tensor([1.0, 0.0], dtype=torch.float64).expand(2, WIDTH, 2)

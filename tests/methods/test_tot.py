@@ -7,18 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
+from tests.methods.helpers import unit
 from vasot_kit.methods.tot import TOT, OnlineClustering, TemporalTransport, temporal_coherence
 from vasot_lib.data import Dataset, Video, collate, toy
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
 from vasot_lib.evaluation import score_segmentation
 from vasot_lib.training import TrainingSettings, fit
-
-
-def unit(*shape: int, seed: int = 0) -> torch.Tensor:
-    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64), dim=-1)
 
 
 def lengths(*real: int) -> torch.Tensor:

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.methods.helpers import unit
 from vasot_kit.methods.vava import VAVA, PriorTransport
 from vasot_lib.data import Batch, Dataset, toy
 from vasot_lib.encoders import MLPEncoder
@@ -22,10 +23,6 @@ def batch(*lengths: int, width: int = WIDTH) -> Batch:
     mask = torch.arange(width) < torch.tensor(lengths)[:, None]
     index = torch.arange(width).expand(len(lengths), width)
     return Batch(torch.zeros(len(lengths), width, 1), mask, index, tuple(range(len(lengths))))
-
-
-def unit(*shape: int, seed: int = 0) -> torch.Tensor:
-    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64), dim=-1)
 
 
 def squared(x: np.ndarray, y: np.ndarray) -> np.ndarray:
