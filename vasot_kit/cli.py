@@ -176,12 +176,18 @@ def train(
 
 @command("vasot align A.mp4 B.mp4 --out aligned")
 @click.argument("films", nargs=-1, required=True, type=PATH, metavar="FILM...")
+@click.option(
+    "--reference",
+    type=click.Choice(["first", "best"]),
+    default="first",
+    help="What all are aligned with: the first film, or the one that the others match best with.",
+)
 @film_options("motion")
 @open_option
 def align(films: Sequence[Path], out: Path, shown: bool, **options: Any) -> None:
-    """Align films of the same thing with the first of them.
+    """Align films of the same thing with one of them.
 
-    A FILM is a video file or a folder of pictures.
+    A FILM is a video file or a folder of pictures. Of more than two films there is also one table and one page.
     """
     from vasot_kit.own_films.align import align_films
 

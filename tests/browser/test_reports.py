@@ -28,6 +28,7 @@ from vasot_kit.own_films.pairs import pair_of
 from vasot_kit.own_films.pictures import small_pictures
 from vasot_kit.own_films.report import align_page, segments_page
 from vasot_kit.own_films.segments import write_segments
+from vasot_kit.own_films.several import judged, write_verdicts
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -167,6 +168,39 @@ def test_clicks_on_plan_timelines_and_pictures_go_there(opened: Any, made: tuple
     assert int(report.page.locator("#slider").get_attribute("max")) == sum(1 for _ in stream(films[2])) - 1
 
 
+def test_all_films_are_shown_on_the_clock_of_the_reference(opened: Any, made: tuple[list[Path], Path]) -> None:
+    folder = made[1]
+    report = opened(folder / "report.html")
+    table = list(csv.DictReader((folder / "films.csv").open()))
+    assert report.page.locator("#together").is_visible() and report.page.locator("#all-pairs").is_hidden()
+    report.click("#together", 0.4, 0.75)  # the row of the third film
+    here, *others = report.told()
+    assert here is not None and abs(here[0] - 0.4 * len(table)) < 3
+    expected = [int(table[here[0]][f"frame_{film.stem}"]) for film in made[0][1:]]
+    assert [each[0] for each in others if each is not None] == expected
+    assert "now" in report.page.locator("#overview tbody tr").nth(1).get_attribute("class")
+
+
+def test_verdicts_on_all_pairs_stand_in_one_table(opened: Any, tmp_path: Path) -> None:
+    films = [record(tmp_path / f"{name}.mp4", n=n) for name, n in (("a", 10), ("b", 9), ("c", 9))]
+    recordings = read_recordings(films, Appearance(), cache=tmp_path / "cache", progress=False)
+    pairs = [pair_of(recordings[0], other, FOUND) for other in recordings[1:]]
+    outputs = Outputs(tmp_path / "out", {"command": "align"}, films)
+    each = [judged(places, FOUND) for places in ((0, 1), (0, 2), (1, 2))]
+    verdicts = write_verdicts(outputs, recordings, [*each[:2], each[2]._replace(kind="none")])
+    shown = small_pictures(recordings, tqdm(disable=True))
+    report = opened(align_page(outputs, recordings, shown, pairs, verdicts))
+    lines = report.page.locator("#all-pairs tr").all_inner_texts()
+    assert [[words.strip() for words in line.split("\t")] for line in lines] == [
+        ["", "a", "b", "c"],
+        ["a, the reference", "", "in parts (0.52)", "in parts (0.52)"],
+        ["b", "in parts (0.52)", "", "no match (0.52)"],
+        ["c", "in parts (0.52)", "no match (0.52)", ""],
+    ]
+    width = report.page.evaluate("() => document.documentElement.scrollWidth")
+    assert width <= 1440
+
+
 def test_frames_without_a_partner_are_grey_and_pieces_are_gone_to(opened: Any, tmp_path: Path) -> None:
     films = [record(tmp_path / f"{name}.mp4", n=n) for name, n in (("a", 10), ("b", 9))]
     recordings = read_recordings(films, Appearance(), cache=tmp_path / "cache", progress=False)
@@ -237,7 +271,7 @@ def test_steps_that_were_carried_over_are_gone_to(opened: Any, tmp_path: Path) -
     states = [[], ["skipped", "repeated"]]
     match = [
         {"kind": "", "verdict": "", "extra": []},
-        {"kind": "part", "verdict": "They match in parts.", "reading": "Read in one order.", "extra": [(6, 12)]},
+        {"kind": "unclear", "verdict": "They match in parts.", "reading": "Read in one order.", "extra": [(6, 12)]},
     ]
     films_shown = [{"states": s, "found": f, **m} for s, f, m in zip(states, found, match, strict=True)]
     procedure = {"steps": steps, "films": films_shown, "table": []}
@@ -246,6 +280,8 @@ def test_steps_that_were_carried_over_are_gone_to(opened: Any, tmp_path: Path) -
     report = opened(tmp_path / "out" / "report.html")
     assert report.page.locator("h1").inner_text() == "The 2 steps of a in 1 other film"
     rows_shown = [line.inner_text().split("\t") for line in report.page.locator("#procedure tbody tr").all()]
+    heads = report.page.locator("#procedure th").all_inner_texts()
+    assert [words.split("\n") for words in heads] == [["step"], ["a"], ["b", "match not clear"]]
     assert [[words.strip() for words in line] for line in rows_shown] == [
         ["1 pour", "0.00 – 0.27 s", "skipped"],
         ["2 stir", "0.27 – 0.53 s", "repeated 0.00 – 0.20 s (0.50)0.40 – 0.67 s (0.75)"],

@@ -58,7 +58,8 @@ def _labels(video: Video) -> np.ndarray:
     return video.labels.numpy()
 
 
-def _described(video: Video) -> FilmDescription:
+def film_by_looks(video: Video) -> FilmDescription:
+    """A rendered video, described by its appearance alone."""
     assert video.frames is not None
     larger = [picture.repeat(4, 0).repeat(4, 1) for picture in video.frames]
     small = (np.asarray(Image.fromarray(each).resize((Appearance.side, Appearance.side))) for each in larger)
@@ -73,7 +74,7 @@ def measured(pairs: int, seed: int = 0, style: float = STYLE, kinds: Sequence[st
         for number in range(seed, seed + pairs):
             x, y = order_pair(kind, number, style)
             row: dict[str, Any] = {"kind": kind}
-            described = _described(x), _described(y)
+            described = film_by_looks(x), film_by_looks(y)
             for name, settings in (("read", MatchingSettings()), ("kept", KEPT)):
                 found = match_films(*described, settings)
                 right, in_order = judged(found, _labels(x), _labels(y))

@@ -36,6 +36,7 @@ OF_A_PAIR = [
     "side_by_side.mp4",
 ]
 OF_A_CALL = ["config.json", "report.html", "result.json"]
+OF_SEVERAL = ["films.csv", "verdicts.csv"]  # where there are more than two films
 FILES = sorted([*OF_A_PAIR, *OF_A_CALL])
 N, M = 50, 57  # frames of the two films
 
@@ -164,7 +165,7 @@ def test_more_films_are_aligned_with_the_first_and_go_by_name(films: list[Path],
     found = align([*films, third], tmp_path / "out", fps=12.5)
     assert [match.plan.shape for match in found] == [(25, 29), (25, 25)]
     names = (f"{name}-{file}" for name in ("third", "toy_01") for file in OF_A_PAIR)
-    assert listed(tmp_path / "out") == sorted([*OF_A_CALL, *names])
+    assert listed(tmp_path / "out") == sorted([*OF_A_CALL, *OF_SEVERAL, *names])
     with pytest.raises(DataError, match="have one name, and results are named by it"):
         align([films[0], third, twin], tmp_path / "twins")
     align([third, twin], tmp_path / "pair", fps=12.5)  # two need no names

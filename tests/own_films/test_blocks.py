@@ -85,8 +85,9 @@ def test_steps_are_found_in_any_order() -> None:
     swapped = tens((0, 1), (1, 0), (2, 2))
     assert blocks_of(shown((0, 1), (1, 0), (2, 2), size=(3, 3)), 1.0, PRICES)[0] == swapped
     again = shown((0, 0), (1, 1), (2, 0), size=(3, 2))
-    found, more = blocks_of(again, 1.0, PRICES)
-    assert found == [Block((0, 20), (0, 20)), *tens((2, 0))] and more == pytest.approx((4 - 1) / 0.2)
+    found = blocks_of(again, 1.0, PRICES)
+    assert found.blocks == [Block((0, 20), (0, 20)), *tens((2, 0))] and found.disorder == pytest.approx((4 - 1) / 0.2)
+    assert found.gain == pytest.approx(8 - 1 + 4 - 1)  # twenty pairs and ten, less the price of each block
     assert blocks_of(again.T, 1.0, PRICES)[0] == [Block((0, 20), (0, 20)), *tens((0, 2))]
 
 
@@ -101,7 +102,9 @@ def test_steps_are_found_in_any_order() -> None:
 )
 def test_the_order_is_kept_where_it_is_the_same(gains: np.ndarray) -> None:
     n, m = gains.shape
-    assert blocks_of(gains, 1.0, PRICES) == ([Block((0, n), (0, m))], 0.0)
+    found = blocks_of(gains, 1.0, PRICES)
+    assert found[:2] == ([Block((0, n), (0, m))], 0.0)
+    assert found.gain == pytest.approx(0.4 * (gains > 0).sum() - (1 if n == m else 2))
 
 
 def test_a_block_has_to_gain_more_than_other_parts_of_a_film_do() -> None:

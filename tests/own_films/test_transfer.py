@@ -162,7 +162,8 @@ def test_steps_of_one_film_are_found_in_others(tmp_path: Path) -> None:
     truth = [video.labels.numpy() for video in dataset.videos]  # type: ignore[union-attr]
     labels = tmp_path / "labels.txt"
     labels.write_text("\n".join(dataset.classes[k] for k in truth[0]))
-    found = transfer_steps(films[0], labels, films[1:], tmp_path / "out", progress=False)
+    with pytest.warns(UserWarning, match="not clear whether toy_01 shows"):
+        found = transfer_steps(films[0], labels, films[1:], tmp_path / "out", progress=False)
     assert list(found) == ["toy_01", "toy_02"]
     out = tmp_path / "out"
     for name, true in zip(found, truth[1:], strict=True):
@@ -215,9 +216,25 @@ def test_a_film_of_something_else_has_no_steps(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(
         transfer, "pair_of", lambda *given: matched(*given)._replace(kind="none", verdict="They do not match.")
     )
-    found = transfer_steps(films[0], tmp_path / "a.csv", films[1:], tmp_path / "out", progress=False)
+    with pytest.warns(UserWarning, match="toy_01 does not seem to show what the labelled film does; it gets no steps"):
+        found = transfer_steps(films[0], tmp_path / "a.csv", films[1:], tmp_path / "out", progress=False)
     assert found == {"toy_01": []}
     table = list(csv.DictReader((tmp_path / "out" / "steps.csv").open()))
     assert [(row["state"], row["start_seconds"]) for row in table] == [("no match", "")] * 2
     assert {row["action"] for row in csv.DictReader((tmp_path / "out" / "toy_01.csv").open())} == {"no step"}
     assert "They do not match." in (tmp_path / "out" / "report.html").read_text()
+    assert {row["verdict"] for row in table} == {"none"}
+
+
+def test_steps_of_an_unclear_match_are_listed_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, films = record_toys(tmp_path, 2, n_steps=2, background=0)
+    (tmp_path / "a.csv").write_text("start,end,name\n0,1,pour\n1,2,stir\n")
+    matched = transfer.pair_of
+    monkeypatch.setattr(transfer, "pair_of", lambda *given: matched(*given)._replace(kind="unclear"))
+    warned = "It is not clear whether toy_01 shows what the labelled film does; check its steps before you use them."
+    with pytest.warns(UserWarning, match=warned):
+        found = transfer_steps(films[0], tmp_path / "a.csv", films[1:], tmp_path / "out", progress=False)
+    assert [each.step for each in found["toy_01"]] == [0, 1]
+    table = list(csv.DictReader((tmp_path / "out" / "steps.csv").open()))
+    assert {row["verdict"] for row in table} == {"unclear"}
+    assert f">{warned}</p>" in (tmp_path / "out" / "report.html").read_text()

@@ -37,25 +37,37 @@ class Block(NamedTuple):
     y: Span
 
 
-def blocks_of(gains: np.ndarray, price: float, prices: PathPrices) -> tuple[list[Block], float]:
+class Reading(NamedTuple):
+    """A plan read as blocks.
+
+    Attributes:
+        blocks: those of all rows first, by row, and then those of columns that no row belongs to yet; or the whole plan
+            as one block where the order is kept.
+        disorder: by how much the free order gains more than the order kept, in multiples of what it has to.
+        gain: of the best blocks, their price paid.
+    """
+
+    blocks: list[Block]
+    disorder: float
+    gain: float
+
+
+def blocks_of(gains: np.ndarray, price: float, prices: PathPrices) -> Reading:
     """The blocks of a plan in whatever order they come, or all of it as one block where the order is kept.
 
     Args:
         gains: (N, M) what each pair gains, see :func:`vasot_kit.film_matching.pairing.gains_of`.
         price: of a block, see :func:`price_of`.
         prices: of which ``pair`` and ``order`` are used.
-
-    Returns:
-        The blocks, those of all rows first, by row, and then those of columns that no row belongs to yet; and by how
-        much the free order gains more than the order kept, in multiples of what it has to.
     """
     n, m = gains.shape
     whole, need = [Block((0, n), (0, m))], prices.order * price
     rows, columns = gains - prices.pair, np.ascontiguousarray(gains.T) - prices.pair
     kept, free = ([_best(each, price, in_order) for each in (rows, columns)] for in_order in (True, False))
     more = max(after[1] - before[1] for before, after in zip(kept, free, strict=True)) / need
+    gain = max(kept[0][1], free[0][1])
     if more <= 1:
-        return whole, more
+        return Reading(whole, more, gain)
     found = free[0][0]
     shown = np.zeros(m, bool)
     for block in found:
@@ -63,7 +75,7 @@ def blocks_of(gains: np.ndarray, price: float, prices: PathPrices) -> tuple[list
     found += [Block(x, y) for y, x in free[1][0] if shown[slice(*y)].mean() < 0.5]
     by_row = sorted(found)
     in_order = all(a.x[1] <= b.x[0] and a.y[1] <= b.y[0] for a, b in pairwise(by_row))
-    return (whole if in_order else found), more
+    return Reading(whole if in_order else found, more, gain)
 
 
 def price_of(within: Sequence[np.ndarray], prices: PathPrices) -> float:

@@ -18,9 +18,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vasot_kit.film_matching.blocks import Block, Span, blocks_of, price_of
+from vasot_kit.film_matching.blocks import Block, Reading, Span, blocks_of, price_of
 from vasot_kit.film_matching.pairing import FLOOR, PathPrices, gains_of, paired_path
-from vasot_kit.film_matching.verdict import BY_MOTION, BY_MOTION_AND_POSE, LEAST, closeness_of
+from vasot_kit.film_matching.verdict import (
+    BY_LOOKS,
+    BY_MOTION,
+    BY_MOTION_AND_POSE,
+    LEAST,
+    closeness_of,
+    kind_by_looks,
+    recognition_of,
+)
 from vasot_kit.films.motion import REST, motion_features, time_warped
 from vasot_lib.checks import NotNegativeWeight, Positive, Radius, Share, Weight, check_fields
 from vasot_lib.transport import Far, Near, solve
@@ -89,6 +97,8 @@ class FilmAlignment(NamedTuple):
             or ``none``.
         disorder: how much more the best reading in free order gains than the best that keeps the order, in multiples
             of what it has to gain more; None where motion or pose was compared: the order is kept.
+        recognition: how much of one film is seen again in the other by its looks, see
+            :func:`vasot_kit.film_matching.verdict.recognition_of`; None where motion or pose was compared.
         in_order: whether the plan was read as one path that keeps the order, or as blocks.
         gain: mean logarithm of ``share`` over the pairs of the path: by how much the plan prefers them.
         features: by which the films were compared, where that was chosen for them; empty otherwise.
@@ -102,6 +112,7 @@ class FilmAlignment(NamedTuple):
     closeness: float
     kind: str
     disorder: float | None = None
+    recognition: float | None = None
     in_order: bool = True
     gain: float = 0.0
     features: str = ""
@@ -198,7 +209,7 @@ def match_films(x: FilmDescription, y: FilmDescription, settings: MatchingSettin
     """
     settings = settings or MatchingSettings()
     plan = _plan(_distances(x.tables, y.tables), settings)
-    blocks, disorder = _blocks(plan, x, y, settings)
+    (blocks, disorder, _), recognition = _blocks(plan, x, y, settings)
     read = [_read_block(plan, block, x, y, settings.path) for block in blocks]
     plan /= plan.sum()
     n, m, (k, width) = len(x.mass), len(y.mass), plan.shape
@@ -215,12 +226,14 @@ def match_films(x: FilmDescription, y: FilmDescription, settings: MatchingSettin
     framed = _on_frames(_on_frames(plan, y.moments, m).T, x.moments, n).T
     judged = [(x.motion, y.motion), *([(x.pose, y.pose)] if x.pose else [])]
     closeness = closeness_of([_distances(*tables).double().numpy() for tables in judged], pairs)
-    scale = BY_MOTION_AND_POSE if x.pose else BY_MOTION
+    scale = BY_LOOKS if recognition is not None else BY_MOTION_AND_POSE if x.pose else BY_MOTION
     pieces = shown if len(read) == 1 else _joined(shown, n, m)
+    whole = all(None not in piece[:2] for piece in pieces)
+    kind = scale.kind(closeness, whole) if recognition is None else kind_by_looks(closeness, recognition, whole)
     return FilmAlignment(
         torch.from_numpy(framed).float(), torch.from_numpy(framed / np.outer(x.mass, y.mass)).float(), matches,
-        sure * scale.certainty(closeness), pieces, closeness,
-        scale.kind(closeness, all(None not in piece[:2] for piece in pieces)), disorder, len(read) == 1,
+        sure * scale.certainty(closeness), pieces, closeness, kind,
+        None if recognition is None else disorder, recognition, len(read) == 1,
         float((np.log(plan.size * plan + FLOOR).clip(-MOST, MOST) * pairs).sum() / pairs.sum()),
     )  # fmt: skip
 
@@ -238,22 +251,24 @@ def _plan(cost: Tensor, settings: MatchingSettings) -> np.ndarray:
 
 def _blocks(
     plan: np.ndarray, x: FilmDescription, y: FilmDescription, settings: MatchingSettings
-) -> tuple[list[Block], float | None]:
-    """The blocks of a plan, see :func:`vasot_kit.film_matching.blocks.blocks_of`.
+) -> tuple[Reading, float | None]:
+    """The blocks of a plan, see :func:`vasot_kit.film_matching.blocks.blocks_of`, and the recognition.
 
     Films whose motion or pose is compared keep their order, because one step often moves as another does: by motion,
     one pair in four of people who do the same would be read in another order.
     """
     k, width = plan.shape
     if x.pose or any(table is x.motion[0] for table in x.tables):
-        return [Block((0, k), (0, width))], None
+        return Reading([Block((0, k), (0, width))], 0.0, 0.0), None
     within = []
     for film in (x, y):
         places = torch.arange(len(film.moments))
         near = (places[:, None] - places).abs() < SELF * len(places)
         cost = _distances(film.tables, film.tables).masked_fill(near, NOT_ITSELF)
         within.append(gains_of(_plan(cost, settings), settings.path))
-    return blocks_of(gains_of(plan, settings.path), price_of(within, settings.path), settings.path)
+    price = price_of(within, settings.path)
+    reading = blocks_of(gains_of(plan, settings.path), price, settings.path)
+    return reading, recognition_of(reading.gain, price, (k * width) ** 0.5)
 
 
 class _Part(NamedTuple):

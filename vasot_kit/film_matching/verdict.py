@@ -1,8 +1,9 @@
 """Whether two films show the same thing: how near the moments that were matched are to each other. [ours]
 
-Motion is always looked at, and the pose of a person where it was compared. All numbers were chosen on generated films
-and cameras, those of poses on joints with errors as a network has them; docs/own_recordings.md says how often they are
-right on others.
+Motion is always looked at, and the pose of a person where it was compared. Where only the looks of films were compared,
+their motion had no part in the matching and is a second opinion: a lower closeness is as good there, and has to agree
+with how much of one film is seen again in the other. All numbers were chosen on generated films and cameras, those of
+poses on joints with errors as a network has them; docs/own_recordings.md says how often they are right on others.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from scipy.special import expit
 
 CLOSE = 5.0  # percentile of the distances of all pairs of moments that stands for a very close pair
+BY_LENGTH = 0.02  # of the gain of a block per moment; chance finds longer blocks in longer films
 LEAST = 1e-3  # mean distance; films whose moments all look the same have no distances to tell
 
 
@@ -44,6 +46,33 @@ class Scale(NamedTuple):
 
 BY_MOTION = Scale(match=1.15, none=0.6, even=0.86, steepness=13)
 BY_MOTION_AND_POSE = Scale(match=1.0, none=0.5, even=0.74, steepness=16)
+BY_LOOKS = Scale(match=0.75, none=0.2, even=0.5, steepness=12)
+RECOGNISED, STRANGE = 1.2, 0.05  # recognition from which on looks speak for a match, and below which they do not at all
+
+
+def kind_by_looks(closeness: float, recognition: float, whole: bool) -> str:
+    """The kind of a pair that only looks matched: a match and ``none`` need motion and recognition to agree.
+
+    Args:
+        closeness: in motion, see :func:`closeness_of`.
+        recognition: see :func:`recognition_of`.
+        whole: as in :meth:`Scale.kind`.
+    """
+    kind = BY_LOOKS.kind(closeness, whole)
+    if kind == "none":
+        return kind if recognition < STRANGE else "unclear"
+    return kind if recognition >= RECOGNISED or closeness >= BY_MOTION.match else "unclear"
+
+
+def recognition_of(gain: float, price: float, moments: float) -> float:
+    """What the blocks of a plan gain, in multiples of what chance gives them at most.
+
+    Args:
+        gain: of the best blocks, see :class:`vasot_kit.film_matching.blocks.Reading`.
+        price: of a block: what the best one between different parts of one film gains.
+        moments: of a film; the geometric mean of both.
+    """
+    return gain / (price + BY_LENGTH * moments)
 
 
 def closeness_of(distances: Sequence[np.ndarray], pairs: np.ndarray) -> float:

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import combinations
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
 
@@ -37,70 +38,90 @@ from vasot_kit.own_films.outputs import Outputs
 from vasot_kit.own_films.pairs import pair_of, result, write_exports, write_pair
 from vasot_kit.own_films.pictures import small_pictures
 from vasot_kit.own_films.report import align_page
+from vasot_kit.own_films.several import BEST, FIRST, Judged, best_reference, judged, write_table, write_verdicts
 from vasot_lib.errors import DataError, InputError
 
 T = TypeVar("T")
+
+
+class Described(NamedTuple):
+    """Films that were read, described by each choice of features; ``chosen`` where pairs choose among them."""
+
+    recordings: list[Recording]
+    ways: Mapping[str, list[FilmDescription]]
+    chosen: bool
 
 
 def align_films(
     films: Sequence[Path],
     out: Path,
     *,
+    reference: str = FIRST,
     features: str = Motion.name,
     fps: float | None = None,
     device: str = "cpu",
     settings: MatchingSettings | None = None,
     progress: bool = True,
 ) -> list[FilmAlignment]:
-    """Align films with the first one and write the results to a folder.
+    """Align films with one of them and write the results to a folder.
 
     Args:
-        films: two or more files or folders of pictures; every film is aligned with the first.
+        films: two or more files or folders of pictures; every film is aligned with the reference.
         out: folder for ``report.html``, ``result.json`` and ``config.json``, and for each pair ``plan.npz``,
             ``correspondence.csv``, ``pieces.csv``, ``side_by_side.mp4``, ``alignment.png``, ``alignment.eaf`` (ELAN)
-            and ``pieces.vtt`` (chapters), with the name of the other film before them where there are more than two.
+            and ``pieces.vtt`` (chapters), with the name of the other film before them where there are more than two,
+            and then also ``films.csv``, which has all films for every frame of the reference, and ``verdicts.csv``.
+        reference: ``first``, or ``best`` for the film that the others match best with, for which every film is matched
+            with every other.
         features: see :func:`vasot_kit.own_films.inputs.feature_extractor`; several are joined by +, and count the same;
-            or ``auto``, see :func:`match_all`.
+            or ``auto``, see :func:`match_pairs`.
         fps: samples per second; by default every frame, or fewer where a film would give more than 2000.
         device: where a backbone runs.
         settings: the weights of the matching.
         progress: show progress bars.
 
     Returns:
-        The alignment of the first film with each of the others, in their order.
+        The alignment of the reference with each of the others, in their order; ``result.json`` names the reference.
 
     Raises:
-        InputError: fewer than two films, or a rate that is not a positive number.
+        InputError: fewer than two films, no such reference, or a rate that is not a positive number.
         DataError: a film that cannot be read, two of one name beside the first, or ``out`` holds something else.
     """
     if len(films) < 2:
         raise InputError(f"{len(films)} film was given; an alignment takes at least two")
+    if reference not in (FIRST, BEST):
+        raise InputError(f"reference is {reference!r}; use {FIRST} or {BEST}, and name the film that you want first")
     check_rate(fps)
     settings = settings or MatchingSettings()
     if len(films) > 2:
-        films_by_name(films[1:])
+        films_by_name(films if reference == BEST else films[1:])
     fps = sampling_rate(films, MAX_FRAMES) if fps is None else fps
-    outputs = Outputs(out, {"command": "align", "features": features, "fps": fps, "matching": asdict(settings)}, films)
-    pairs = [(0, k) for k in range(1, len(films))]
-    recordings, alignments = match_all(films, pairs, features, fps, device, settings, progress)
-    _write(outputs, recordings, alignments, progress)
+    config = {"command": "align", "reference": reference, "features": features, "fps": fps}
+    outputs = Outputs(out, {**config, "matching": asdict(settings)}, films)
+    read = describe_films(films, features, fps, device, settings, progress)
+    place, verdicts = 0, []
+    if reference == BEST and len(films) > 2:
+        among = list(combinations(range(len(films)), 2))
+        verdicts = [judged(pair, match_pairs(read, [pair], settings, progress)[0]) for pair in among]
+        place = best_reference(verdicts)
+    others = [k for k in range(len(films)) if k != place]
+    alignments = match_pairs(read, [(place, k) for k in others], settings, progress)
+    verdicts = [each for each in verdicts if place not in (each.x, each.y)]
+    verdicts = [judged((place, k), each) for k, each in zip(others, alignments, strict=True)] + verdicts
+    _write(outputs, read.recordings, place, alignments, verdicts, progress)
     return alignments
 
 
-def match_all(
+def describe_films(
     films: Sequence[Path],
-    pairs: Sequence[tuple[int, int]],
     features: str,
     fps: float | None,
     device: str,
     settings: MatchingSettings,
     progress: bool,
-) -> tuple[list[Recording], list[FilmAlignment]]:
-    """Read films and match pairs of them, each given by the places of its X and its Y among the films.
-
-    Where ``features`` are ``auto``, each pair is matched by all :data:`vasot_kit.own_films.inputs.CHOICES` that can be
-    had, and the match with the largest gain is taken.
-    """
+) -> Described:
+    """Read films and describe them by features, or by all :data:`vasot_kit.own_films.inputs.CHOICES` that can be had
+    where ``features`` are ``auto``."""
     chosen = features.strip() == AUTO
     choices = [tuple(name.strip() for name in choice.split("+")) for choice in (CHOICES if chosen else (features,))]
     named = dict.fromkeys(name for choice in choices for name in choice)
@@ -119,15 +140,23 @@ def match_all(
         for choice in choices
         if set(choice) <= set(tables)
     }
+    return Described(recordings, ways, chosen)
+
+
+def match_pairs(
+    films: Described, pairs: Sequence[tuple[int, int]], settings: MatchingSettings, progress: bool
+) -> list[FilmAlignment]:
+    """Match pairs of films, each given by the places of its X and its Y; of several descriptions of a pair, the one
+    whose match has the largest gain is taken."""
     alignments = []
     for i, j in pairs:
-        with phase(f"matching {recordings[i].name} with {recordings[j].name}", progress):
+        with phase(f"matching {films.recordings[i].name} with {films.recordings[j].name}", progress):
             found = [
-                match_films(described[i], described[j], settings)._replace(features=way if chosen else "")
-                for way, described in ways.items()
+                match_films(described[i], described[j], settings)._replace(features=way if films.chosen else "")
+                for way, described in films.ways.items()
             ]
         alignments.append(max(found, key=lambda alignment: alignment.gain))
-    return recordings, alignments
+    return alignments
 
 
 def _had(wanted: Mapping[str, Callable[[], T]], chosen: bool) -> dict[str, T]:
@@ -159,16 +188,27 @@ def _described(
 
 
 def _write(
-    outputs: Outputs, recordings: Sequence[Recording], alignments: Sequence[FilmAlignment], progress: bool
+    outputs: Outputs,
+    recordings: Sequence[Recording],
+    place: int,
+    alignments: Sequence[FilmAlignment],
+    verdicts: Sequence[Judged],
+    progress: bool,
 ) -> None:
+    reference, others = recordings[place], [each for k, each in enumerate(recordings) if k != place]
     with phase("pictures of the report", progress, len(recordings)) as bar:
-        pictures = small_pictures(recordings, bar)
-    reference, *others = recordings
+        pictures = small_pictures([reference, *others], bar)
     pairs = [pair_of(reference, other, alignment) for other, alignment in zip(others, alignments, strict=True)]
     for pair, shown in zip(pairs, pictures[1:], strict=True):
         with phase(f"writing {reference.name} beside {pair.y.name}", progress):
             prefix = f"{pair.y.name}-" if len(pairs) > 1 else ""
             write_pair(outputs, pair, (pictures[0], shown), prefix)
             write_exports(outputs, pair, prefix)
-    outputs.json("result.json", {"rate": outputs.about["fps"], "pairs": [result(pair) for pair in pairs]})
-    align_page(outputs, recordings, pictures, pairs)
+    found = {"rate": outputs.about["fps"], "reference": reference.path.name, "pairs": [result(pair) for pair in pairs]}
+    table: list[dict[str, Any]] = []
+    if len(pairs) > 1:
+        write_table(outputs, pairs)
+        table = write_verdicts(outputs, recordings, verdicts)
+        found["verdicts"] = table
+    outputs.json("result.json", found)
+    align_page(outputs, [reference, *others], pictures, pairs, table)

@@ -33,7 +33,7 @@ class Pair(NamedTuple):
         closeness: how near matched samples are, see :class:`vasot_kit.film_matching.matching.FilmAlignment`.
         verdict: one sentence.
         kind: ``match``, ``part``, ``unclear`` or ``none``.
-        in_order, disorder: how the plan was read and why, see the same class.
+        in_order, disorder, recognition: how the plan was read and why, see the same class.
         features: by which they were compared, where that was chosen for them; empty otherwise.
     """
 
@@ -53,6 +53,7 @@ class Pair(NamedTuple):
     kind: str
     in_order: bool
     disorder: float | None
+    recognition: float | None
     features: str
 
     @property
@@ -61,6 +62,8 @@ class Pair(NamedTuple):
         chosen = f"Compared by {self.features}, which pairs these films most clearly. " if self.features else ""
         if self.disorder is None:
             return f"{chosen}Read in one order; where steps may change places, try --features appearance alone."
+        if self.kind == "none":
+            return f"{chosen}Other clothes, light or places can hide what is the same; try --features motion."
         times = f"{self.disorder:.1f} times the gain that it takes"
         if self.in_order:
             return f"{chosen}Read in one order: pieces in any order fit hardly better ({times})."
@@ -109,7 +112,7 @@ def pair_of(x: Recording, y: Recording, alignment: FilmAlignment) -> Pair:
     return Pair(
         x, y, alignment.plan.numpy(), alignment.share.numpy(), matches, partner, back, piece, pieces,
         nearest, alignment.confidence, alignment.closeness, _verdict(x, y, alignment), alignment.kind,
-        alignment.in_order, alignment.disorder, alignment.features,
+        alignment.in_order, alignment.disorder, alignment.recognition, alignment.features,
     )  # fmt: skip
 
 
@@ -227,6 +230,7 @@ def result(pair: Pair) -> dict[str, Any]:
         "in_order": pair.in_order,
         "disorder": None if pair.disorder is None else round(pair.disorder, 3),
         "closeness": round(pair.closeness, 3),
+        "recognition": None if pair.recognition is None else round(pair.recognition, 3),
         "mean_confidence": pair.sure,
         "offset_seconds": pair.offset,
         "pieces": pieces,

@@ -28,7 +28,11 @@ MOST_CELLS = 400  # rows and columns of a plan in a page
 
 
 def align_page(
-    outputs: Outputs, recordings: Sequence[Recording], pictures: Sequence[Pictures], pairs: Sequence[Pair]
+    outputs: Outputs,
+    recordings: Sequence[Recording],
+    pictures: Sequence[Pictures],
+    pairs: Sequence[Pair],
+    verdicts: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
     """Write the page of films that were aligned with the first of them.
 
@@ -37,11 +41,13 @@ def align_page(
         recordings: the films, the reference first.
         pictures: of each of them.
         pairs: of the reference with each of the others, in their order.
+        verdicts: on pairs of the films, see :func:`vasot_kit.own_films.several.write_verdicts`.
     """
     names = [recording.name for recording in recordings]
     title = f"{names[0]} and {names[1]}" if len(names) == 2 else f"{names[0]} and {len(names) - 1} other films"
     films = [film_data(*each) for each in zip(recordings, pictures, strict=True)]
     data = {"films": films, "pairs": [_pair_data(pair) for pair in pairs], "unit": "seconds"}
+    data |= {"verdicts": list(verdicts), "names": names}
     return write_page(outputs, "align.html.j2", title, data, reference=names[0])
 
 
@@ -84,7 +90,7 @@ def matched_page(
         "offset": float(np.median(apart)) if there.any() else None,
     }
     films = [film_data(*each) for each in zip((x, y), pictures, strict=True)]
-    data = {"films": films, "pairs": [pair], "unit": "seconds"}
+    data = {"films": films, "pairs": [pair], "unit": "seconds", "verdicts": [], "names": [x.name, y.name]}
     name = f"{x.name}-{REPORT}"
     return write_page(outputs, "align.html.j2", f"{x.name} and {y.name}", data, name, reference=x.name)
 

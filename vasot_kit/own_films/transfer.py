@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ from vasot_kit.film_matching.matching import MatchingSettings
 from vasot_kit.films.media import content_hash
 from vasot_kit.films.recordings import Recording
 from vasot_kit.folders.files import Interval
-from vasot_kit.own_films.align import match_all
+from vasot_kit.own_films.align import describe_films, match_pairs
 from vasot_kit.own_films.inputs import MAX_FRAMES, check_rate, films_by_name, sampling_rate
 from vasot_kit.own_films.labels import read_steps
 from vasot_kit.own_films.outputs import TABLE, Outputs, frame_edges
@@ -67,14 +68,15 @@ def transfer_steps(
         labels: its steps, see :func:`vasot_kit.own_films.labels.read_steps`.
         others: films of the same procedure.
         out: folder for ``steps.csv``, which step is done, skipped, repeated or out of order in each film, and when,
-            what is extra, or ``no match`` where a film does not show the same; ``report.html``; and the files of
-            ``vasot segment``, of which ``result.json`` has the same table.
+            what is extra, or ``no match`` where a film does not show the same, with the verdict on the match;
+            ``report.html``; and the files of ``vasot segment``, of which ``result.json`` has the same table.
         tier: of a file of ELAN.
         background: a name that is no step.
         features, fps, device, progress: as in :func:`vasot_kit.own_films.align.align_films`.
 
     Returns:
-        Name of the film -> the steps that it shows, in its order.
+        Name of the film -> the steps that it shows, in its order. A warning names films whose match is not clear, or
+        that do not seem to show the same; the latter have no steps.
 
     Raises:
         InputError: no other film, or a rate that is not a positive number.
@@ -98,12 +100,14 @@ def transfer_steps(
     config |= {"features": features, "fps": fps, "matching": asdict(settings)}
     outputs = Outputs(out, config, films)
     pairs_of_films = [(k, 0) for k in range(1, len(films))]
-    recordings, alignments = match_all(films, pairs_of_films, features, fps, device, settings, progress)
+    read = describe_films(films, features, fps, device, settings, progress)
+    recordings, alignments = read.recordings, match_pairs(read, pairs_of_films, settings, progress)
     steps = [step for step in read_steps(labels, recordings[0], tier) if step.name != background]
     if not steps:
         raise DataError(f"{labels} has nothing but {background!r}; label the steps")
     of_labelled = step_of_samples(recordings[0], steps)
-    found, checked = {}, {}
+    found: dict[str, list[Occurrence]] = {}
+    checked: dict[str, dict[str, Any]] = {}
     shortest = int(np.bincount(of_labelled[of_labelled >= 0]).min()) if (of_labelled >= 0).any() else 0
     for recording, alignment in zip(recordings[1:], alignments, strict=True):
         pair = pair_of(recording, recordings[0], alignment)
@@ -112,8 +116,18 @@ def transfer_steps(
         extra = [span for span in alone if pair.kind != "none" and span[1] - span[0] >= LONG * shortest]
         about = {"kind": pair.kind, "verdict": pair.verdict, "reading": pair.reading}
         checked[recording.name] = {**about, "extra": extra}
-    _write(outputs, recordings, steps, of_labelled, found, checked, progress)
+    note = " ".join(_doubt(recording.name, checked[recording.name]["kind"]) for recording in recordings[1:]).strip()
+    _write(outputs, recordings, steps, of_labelled, found, checked, note, progress)
+    if note:
+        warnings.warn(note, stacklevel=1)
     return found
+
+
+def _doubt(name: str, kind: str) -> str:
+    """What has to be said of the steps of a film because of its verdict; empty where nothing has."""
+    if kind == "unclear":
+        return f"It is not clear whether {name} shows what the labelled film does; check its steps before you use them."
+    return f"{name} does not seem to show what the labelled film does; it gets no steps." if kind == "none" else ""
 
 
 def _write(
@@ -123,6 +137,7 @@ def _write(
     of_labelled: np.ndarray,
     found: Mapping[str, Sequence[Occurrence]],
     checked: Mapping[str, Mapping[str, Any]],
+    note: str,
     progress: bool,
 ) -> None:
     rows: list[tuple[object, ...]] = []
@@ -133,9 +148,8 @@ def _write(
     shown = [[k, int(each[0]), int(each[-1]) + 1, None] for k, each in enumerate(spans) if len(each)]
     films: list[dict[str, Any]] = [{"states": [], "found": shown, "extra": [], "kind": "", "verdict": ""}]
     for recording in recordings[1:]:
-        here = found[recording.name]
-        unmatched = checked[recording.name]["kind"] == "none"
-        state = [NO_MATCH] * len(steps) if unmatched else states(here, len(steps))
+        here, kind = found[recording.name], checked[recording.name]["kind"]
+        state = [NO_MATCH] * len(steps) if kind == "none" else states(here, len(steps))
         of_samples = np.full(len(recording.times), -1)
         for each in here:
             of_samples[each.start : each.end] = each.step
@@ -146,18 +160,18 @@ def _write(
             for each in times:
                 start, end = within(recording, (each.start, each.end))
                 sure = f"{each.confidence:.4f}"
-                rows.append((recording.name, k + 1, step.name, state[k], f"{start:.4f}", f"{end:.4f}", sure))
+                rows.append((recording.name, k + 1, step.name, state[k], f"{start:.4f}", f"{end:.4f}", sure, kind))
             if not times:
-                rows.append((recording.name, k + 1, step.name, state[k], "", "", ""))
+                rows.append((recording.name, k + 1, step.name, state[k], "", "", "", kind))
         for span in checked[recording.name]["extra"]:
             start, end = within(recording, span)
-            rows.append((recording.name, "", "", EXTRA, f"{start:.4f}", f"{end:.4f}", ""))
-    columns = ("recording", "step", "name", "state", "start_seconds", "end_seconds", "confidence")
+            rows.append((recording.name, "", "", EXTRA, f"{start:.4f}", f"{end:.4f}", "", kind))
+    columns = ("recording", "step", "name", "state", "start_seconds", "end_seconds", "confidence", "verdict")
     outputs.table(f"{STEPS}.csv", columns, rows)
     known = [{"name": step.name, "action": int(place[k])} for k, step in enumerate(steps)]
     table = [dict(zip(columns, row, strict=True)) for row in rows]
     procedure = {"steps": known, "films": films, "table": table}
-    write_segments(outputs, recordings, labels, [*names, NO_STEP], True, progress, len(names), procedure)
+    write_segments(outputs, recordings, labels, [*names, NO_STEP], True, progress, len(names), procedure, note)
 
 
 def step_of_samples(recording: Recording, steps: Sequence[Interval]) -> np.ndarray:

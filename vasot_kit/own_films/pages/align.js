@@ -39,6 +39,7 @@ const screens = reels.map((reel, k) => {
   return figure;
 });
 document.querySelector(".films").style.setProperty("--tall", reels.length > 3 ? "13rem" : "21rem");
+if (reels.length > 3) document.querySelector(".films").style.setProperty("--least", "12rem");
 
 function render() {
   reels.forEach((reel, k) => {
@@ -57,6 +58,7 @@ function render() {
   document.querySelectorAll("#pieces tbody tr").forEach((line, k) => line.classList.toggle("now", k === now));
   plan.move();
   strips.move();
+  together.move();
 }
 
 // ---- the transport plan

@@ -1,10 +1,14 @@
 // The steps of the first film, and where the others show them.
 const head = element("procedure").querySelector("thead").insertRow();
-for (const words of ["step", ...reels.map((reel) => reel.name)]) {
-  const cell = head.appendChild(document.createElement("th"));
+const doubts = {unclear: "match not clear", none: "no match"};
+["step", ...reels.map((reel) => reel.name)].forEach((words, k) => {
+  const cell = head.appendChild(document.createElement("th")), doubt = k && doubts[data.procedure.films[k - 1].kind];
   cell.scope = "col";
   cell.textContent = words;
-}
+  if (!doubt) return;
+  const said = cell.appendChild(document.createElement("div"));
+  [said.textContent, said.dataset.kind] = [doubt, data.procedure.films[k - 1].kind];
+});
 const span = (reel, start, end) => `${edgeOf(reel, start).toFixed(2)} – ${edgeOf(reel, end).toFixed(2)} s`;
 // A button that goes to a part of a film.
 function go(cell, film, start, end, sure) {

@@ -1,0 +1,72 @@
+"""More than two films: the reference that is chosen, the table of all, and the verdicts on all pairs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.own_films.test_pairs import FOUND
+from vasot_kit.films.media import probe, stream, write_video
+from vasot_kit.own_films.align import align_films
+from vasot_kit.own_films.several import Judged, best_reference, judged
+from vasot_lib.errors import InputError
+
+
+def test_what_is_kept_of_a_pair_says_how_much_of_each_film_the_other_shows() -> None:
+    found = judged((3, 1), FOUND)
+    assert (found.x, found.y, found.kind, found.closeness) == (3, 1, "part", 1.2)
+    assert found.covered == pytest.approx(((3 * 0.9 + 3 * 0.7) / 10, (3 * 0.9 + 5 * 0.7) / 9))
+    assert found.sure == pytest.approx(0.52)
+
+
+def test_the_best_reference_is_paired_most_clearly_with_the_others() -> None:
+    def verdict(x: int, y: int, gain: float) -> Judged:
+        return Judged(x, y, "unclear", 1.0, gain, 0.5, (1.0, 1.0))
+
+    assert best_reference([verdict(0, 1, 0.5), verdict(0, 2, 1.0), verdict(1, 2, 2.0)]) == 2
+    assert best_reference([verdict(0, 1, -1.0), verdict(0, 2, -1.0), verdict(1, 2, 2.0)]) == 1  # of two, the first
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(file.open()))
+
+
+def test_all_films_stand_in_one_table_and_all_verdicts_in_another(films: list[Path], tmp_path: Path) -> None:
+    """The first film is the first half of the second."""
+    part = tmp_path / "part.mp4"
+    half = (frame.picture for k, frame in enumerate(stream(films[0])) if k < 26)
+    write_video(part, half, probe(films[0]).fps)
+    given = [part, films[0], films[1]]
+    out = tmp_path / "out"
+    found = align_films(given, out, reference="best", progress=False)
+    result = json.loads((out / "result.json").read_text())
+    reference = next(film for film in given if film.name == result["reference"])
+    assert [pair["y"] for pair in result["pairs"]] == [film.name for film in given if film != reference]
+    table = rows(out / "films.csv")
+    assert len(table) == probe(reference).frames == found[0].plan.shape[0]
+    for film in given:
+        if film == reference:
+            continue
+        of_pair = rows(out / f"{film.stem}-correspondence.csv")
+        for one, other in (("frame", "frame_y"), ("seconds", "seconds_y"), ("partner", "partner")):
+            assert [row[f"{one}_{film.stem}"] for row in table] == [row[other] for row in of_pair]
+        assert [row[f"confidence_{film.stem}"] for row in table] == [row["confidence"] for row in of_pair]
+    assert [row["frame"] for row in table] == [str(k) for k in range(len(table))]
+    verdicts = rows(out / "verdicts.csv")
+    assert {frozenset((row["x"], row["y"])) for row in verdicts} == {
+        frozenset(pair) for pair in (("part", "toy_00"), ("part", "toy_01"), ("toy_00", "toy_01"))
+    }
+    assert [row["verdict"] for row in verdicts] == [row["verdict"] for row in result["verdicts"]]
+    own = next(row for row in verdicts if {row["x"], row["y"]} == {"part", "toy_00"})
+    assert float(own["share_of_x" if own["x"] == "part" else "share_of_y"]) > 0.9
+    assert float(own["share_of_y" if own["x"] == "part" else "share_of_x"]) < 0.8
+    with pytest.raises(InputError, match="reference is 'part'; use first or best, and name the film that you want fi"):
+        align_films(given, tmp_path / "none", reference="part", progress=False)
+
+
+def test_plans_of_pairs_without_the_reference_are_not_kept() -> None:
+    assert not any(isinstance(value, torch.Tensor) for value in judged((0, 1), FOUND))
