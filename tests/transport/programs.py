@@ -7,29 +7,73 @@ therefore gives other numbers, and programs that do not all come to a barrier ar
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from greenlet import greenlet
 
 from vasot_lib.transport.fused import gpu
 
 
-def patch_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Patch triton.language once for each module of device functions; doing it at every call takes most of the time."""
+def quicken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the interpreter do once what it does at every operation, which takes most of its time; it checks no less."""
+    from triton.language import core, semantic
     from triton.runtime import interpreter
 
     patched: set[int] = set()
+    numpy_types: dict[str, Any] = {}
+    shapes: dict[tuple[int, ...], tuple[Any, Any]] = {}
+    block_types: dict[tuple[str, tuple[int, ...]], dict[str, Any]] = {}
+    numpy_type, new_block_type = interpreter._get_np_dtype, core.block_type.__init__
+    broadcast = semantic.TritonSemantic.broadcast_impl_value
 
-    def call(self: Any, *given: Any, **named: Any) -> Any:
+    def call(self: Any, *given: Any, **named: Any) -> Any:  # triton.language is patched once for each module
         if id(self.fn.__globals__) not in patched:
             interpreter._patch_lang(self.fn)
             patched.add(id(self.fn.__globals__))
         return self.rewrite()(*given, **named)
 
+    def known_numpy_type(of: Any) -> Any:
+        if of.name not in numpy_types:
+            numpy_types[of.name] = numpy_type(of)
+        return numpy_types[of.name]
+
+    def known_block_type(self: Any, element: Any, shape: Any) -> None:
+        key = (element.name, tuple(core._unwrap_if_constexpr(size) for size in shape))
+        if key not in block_types:
+            new_block_type(self, element, shape)
+            block_types[key] = dict(self.__dict__)
+        self.__dict__.update(block_types[key])
+
+    def new_tensor(self: Any, handle: Any, of: Any) -> None:
+        self.handle, self.type, self.dtype = handle, of, of.scalar
+        sizes = tuple(of.shape) if of.is_block() else ()
+        if sizes not in shapes:
+            shapes[sizes] = core.tuple([core.constexpr(size) for size in sizes]), core.constexpr(math.prod(sizes))
+        self.shape, self.numel = shapes[sizes]
+
+    def broadcast_where_shapes_differ(self: Any, one: Any, other: Any) -> tuple[Any, Any]:
+        return (one, other) if one.shape is other.shape else broadcast(self, one, other)
+
+    def check_overflow(self: Any, one: Any, other: Any, operation: Callable) -> None:
+        scalar = one.type.scalar
+        assert scalar == other.type.scalar and scalar.is_int()
+        if scalar.int_bitwidth < 64:
+            compute = {"add": np.add, "sub": np.subtract, "mul": np.multiply}[operation.__name__]
+            exact = compute(one.handle.data.astype(np.int64), other.handle.data.astype(np.int64))
+            within = (exact >= scalar.get_int_min_value()) & (exact <= scalar.get_int_max_value())
+            assert within.all(), f"int{scalar.int_bitwidth} overflow detected for operation {operation.__name__}"
+
     monkeypatch.setattr(interpreter.InterpretedFunction, "__call__", call)
+    monkeypatch.setattr(interpreter, "_get_np_dtype", known_numpy_type)
+    monkeypatch.setattr(core.block_type, "__init__", known_block_type)
+    monkeypatch.setattr(core.tensor, "__init__", new_tensor)
+    monkeypatch.setattr(semantic.TritonSemantic, "broadcast_impl_value", broadcast_where_shapes_differ)
+    monkeypatch.setattr(semantic.TritonSemantic, "binary_op_sanitize_overflow_impl", check_overflow)
 
 
 def run_together(monkeypatch: pytest.MonkeyPatch, programs: int, seed: int = 0, barriers: bool = True) -> list[int]:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.transport.helpers import random_cost
-from tests.transport.programs import patch_once, run_together
+from tests.transport.programs import quicken, run_together
 from vasot_lib.transport import Distinct, Far, Near, make_problem, reference
 from vasot_lib.transport.fused import gpu
 from vasot_lib.transport.problem import Problem
@@ -44,7 +44,7 @@ schemes = pytest.mark.parametrize(("scheme", "relax"), SCHEMES, ids=["-".join(ma
 def tiling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """With ``tiny``: rows of several tiles, several blocks and chunks even in the smallest problems."""
     if DEVICE == "cpu":
-        patch_once(monkeypatch)
+        quicken(monkeypatch)
     if "extreme" not in request.node.name:  # elsewhere the reference must not take over
         monkeypatch.setattr(gpu, "with_exact_masses", lambda solution, problem, schedule: solution)
     if getattr(request.node, "callspec", None) and request.node.callspec.params.get("tiny"):
