@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.spatial.distance import cdist
 
 from vasot_lib.checks import NotNegative, check_value, whole_numbers
 from vasot_lib.errors import InputError, unknown_name
@@ -57,7 +57,7 @@ def dtw(x: np.ndarray, y: np.ndarray, metric: str = "cosine") -> np.ndarray:
         raise InputError(f"dtw needs sequences (N, D) and (M, D), got {x.shape} and {y.shape}")
     if not max(np.abs(x).max(initial=0), np.abs(y).max(initial=0)) <= LARGEST:  # false for NaN
         raise InputError(f"dtw got NaN, infinite features or some beyond {LARGEST:g}; clean or drop those frames")
-    cost = np.nan_to_num(cdist(x, y, metric), nan=1.0)
+    cost = np.nan_to_num(scipy.spatial.distance.cdist(x, y, metric), nan=1.0)
     n, m = cost.shape
     total = np.empty((n, m))
     total[0] = cost[0].cumsum()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -187,6 +189,13 @@ def test_a_rate_that_is_none_leaves_nothing(films: list[Path], tmp_path: Path, f
     with pytest.raises(InputError, match="fps is .*; give a positive number of frames per second"):
         align(films, tmp_path / "out", fps=fps)
     assert listed(tmp_path) == []
+
+
+def test_what_films_do_not_need_is_not_loaded() -> None:
+    """Each of these takes a quarter to half a second, in a command that takes ten."""
+    heavy = ("sklearn", "pandas", "scipy.stats", "scipy.signal", "vasot_kit.experiments.auto", "timm", "torchvision")
+    code = f"import sys, vasot_kit.own_films.align; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_one_film_is_refused(films: list[Path], tmp_path: Path) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from vasot_kit.figures.style import ACCENT, BACKGROUND, INK, MARKERS, PUBLISHED, SOFT, despine
 from vasot_lib.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LINE_STYLES = ((ACCENT, "-"), ("#CC6677", "--"), ("#117733", "-."), (INK, ":"))
 
@@ -120,6 +122,8 @@ def plot_sensitivity(
     Raises:
         InputError: no row has any of the scores.
     """
+    import pandas as pd
+
     frame = pd.DataFrame(rows)
     shown = [score for score in titles if score in frame and frame[score].notna().any()]
     if not shown:
@@ -170,6 +174,8 @@ def plot_grid(
         first: the setting that varies along the rows of a map.
         second: the setting that varies along its columns.
     """
+    import pandas as pd
+
     frame = pd.DataFrame(rows)
     figure = Figure(figsize=(2.6 * len(titles) + 0.4, 2.7), layout="constrained")
     panels = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]

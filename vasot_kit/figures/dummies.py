@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -23,6 +23,9 @@ from vasot_kit.figures.style import (
 )
 from vasot_lib.errors import InputError
 from vasot_lib.evaluation import segments
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DROPPED = "#D55E00"  # colour of dropped frames
 HALF = 0.5  # a frame that keeps less of its mass on real frames counts as dropped

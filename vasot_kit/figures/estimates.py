@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarFormatter
 
-from vasot_kit.experiments.auto import RADIUS_PER_LENGTH, ActionLength
-from vasot_kit.experiments.n_actions import ActionCount
 from vasot_kit.figures.comparisons import LINE_STYLES
 from vasot_kit.figures.style import ACCENT, BACKGROUND, INK, MARKERS, PUBLISHED, SOFT, despine
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vasot_kit.experiments.auto import ActionLength
+    from vasot_kit.experiments.n_actions import ActionCount
 
 
 def plot_action_length(length: ActionLength, true: float | None = None, title: str = "") -> Figure:
@@ -22,6 +26,8 @@ def plot_action_length(length: ActionLength, true: float | None = None, title: s
         true: mean length of a segment by the labels, as a share of a recording, where it is known.
         title: of the figure.
     """
+    from vasot_kit.experiments.auto import RADIUS_PER_LENGTH  # all methods, which figures of films do without
+
     figure = Figure(figsize=(8.0, 3.2), layout="constrained")
     axes = figure.subplots()
     radius = RADIUS_PER_LENGTH * length.share

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
-from sklearn.decomposition import PCA
 
 from vasot_kit.figures.style import (
     ACCENT,
@@ -28,6 +27,9 @@ from vasot_kit.figures.style import (
     per_frame,
 )
 from vasot_lib.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PANELS = 4  # panels in a row
 CONVERGED = "converged_"  # with the name of the plan behind it, in a history
@@ -118,6 +120,8 @@ def plot_history(history: Sequence[Mapping[str, float]]) -> Figure:
     Raises:
         InputError: no epochs.
     """
+    import pandas as pd
+
     if not history:
         raise InputError("the history is empty; train for at least one epoch")
     table = pd.DataFrame(history).set_index("epoch")
@@ -273,6 +277,8 @@ def plot_embedding_path(
     Raises:
         InputError: labels of another length than the embeddings.
     """
+    from sklearn.decomposition import PCA
+
     rows = [np.asarray(video, dtype=float) for video in embeddings]
     names = [per_frame(f"labels of video {v}", row, len(rows[v])) for v, row in enumerate(labels)]
     pca = PCA(2, svd_solver="full").fit(np.concatenate(rows))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,10 +54,15 @@ def small_pictures(recordings: Sequence[Recording], bar: tqdm, most: int = MOST_
         most: bytes of all pictures together; every film gets the same number for each of its samples.
     """
     samples = sum(len(recording.times) for recording in recordings)
+
+    def encoded(recording: Recording) -> Pictures:
+        return _encode(recording, most * len(recording.times) / samples)
+
     found = []
-    for recording in recordings:
-        found.append(_encode(recording, most * len(recording.times) / samples))
-        bar.update()
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # nearly all of it is done by FFmpeg and by Pillow
+        for pictures in pool.map(encoded, recordings):
+            found.append(pictures)
+            bar.update()
     return found
 
 

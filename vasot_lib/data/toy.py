@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
+import scipy  # its parts are loaded where they are used first
 import torch
-from scipy.stats import ortho_group
 from torch import Tensor
 
 from vasot_lib.checks import Count, NotNegative, Range, Seed, Share, check_value
@@ -56,7 +56,7 @@ class _Procedure:
         n_signal = dim // 3
         centre, sway, turn = rng.normal(size=(3, n_steps, n_signal))
         duration = np.exp(imbalance * rng.normal(size=n_steps))
-        mixing = ortho_group.rvs(dim, random_state=rng)
+        mixing = scipy.stats.ortho_group.rvs(dim, random_state=rng)
         return cls(centre, sway=0.6 * sway, turn=0.4 * turn, mixing=mixing, duration=duration / duration.mean())
 
     def signal(self, step: np.ndarray, progress: np.ndarray) -> np.ndarray:

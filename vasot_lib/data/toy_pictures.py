@@ -11,7 +11,7 @@ from colorsys import hsv_to_rgb
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
+import scipy
 
 SIZE = 32  # pixels
 # y, x of pixel centres in [-1, 1]
@@ -22,7 +22,7 @@ def autoregressive_noise(n: int, channels: int, memory: float, rng: np.random.Ge
     """(n, channels) first-order autoregressive noise of variance 1; ``memory`` is the correlation of neighbours."""
     innovation = rng.normal(size=(n, channels))
     innovation[1:] *= np.sqrt(1 - memory**2)
-    return lfilter([1.0], [1.0, -memory], innovation, axis=0)
+    return scipy.signal.lfilter([1.0], [1.0, -memory], innovation, axis=0)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
-from scipy.stats import kendalltau
-from sklearn.linear_model import LinearRegression
-from sklearn.metrics import pairwise_distances_argmin
-from sklearn.neighbors import NearestNeighbors
-from sklearn.svm import SVC
+import scipy
 
 from vasot_lib.checks import Count, Seed, check_value, whole_numbers
 from vasot_lib.data.video import TRAIN
@@ -243,6 +239,8 @@ def _thinned(videos: Sequence[_ForegroundFrames]) -> tuple[np.ndarray, np.ndarra
 
 
 def _accuracy(fit: list[_ForegroundFrames], test: list[_ForegroundFrames], share: float, seed: int) -> float:
+    from sklearn.svm import SVC  # here and below: half a second, which commands on films do without
+
     count = math.ceil(share * len(fit) - 1e-9)  # .1 * 70 is 7.000000000000001
     rng = np.random.default_rng(seed)
     rows, names = _thinned(test)
@@ -257,6 +255,8 @@ def _accuracy(fit: list[_ForegroundFrames], test: list[_ForegroundFrames], share
 
 
 def _progress(fit: list[_ForegroundFrames], test: list[_ForegroundFrames]) -> float | None:
+    from sklearn.linear_model import LinearRegression
+
     scores = []
     for phase in _phases([*fit, *test])[:-1]:
         (x, y), (x_test, y_test) = (_progress_targets(videos, phase) for videos in (fit, test))
@@ -282,14 +282,18 @@ def _progress_targets(videos: list[_ForegroundFrames], phase: int) -> tuple[np.n
 
 
 def _tau(videos: list[_ForegroundFrames], stride: int) -> float:
+    from sklearn.metrics import pairwise_distances_argmin
+
     scores = []
     for x, y in permutations([video.embeddings[::stride] for video in videos], 2):
-        tau = kendalltau(np.arange(len(x)), pairwise_distances_argmin(x, y)).statistic
+        tau = scipy.stats.kendalltau(np.arange(len(x)), pairwise_distances_argmin(x, y)).statistic
         scores.append(0.0 if np.isnan(tau) else float(tau))
     return float(np.mean(scores))
 
 
 def _retrieval(videos: list[_ForegroundFrames]) -> dict[str, float | None]:
+    from sklearn.neighbors import NearestNeighbors
+
     step = math.ceil(sum(len(video.labels) for video in videos) / MAX_FRAMES)
     same = []
     for number, video in enumerate(videos):

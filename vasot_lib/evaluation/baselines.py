@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.preprocessing import StandardScaler
 
 from vasot_lib.checks import Count, Range, Seed, check_value, whole_numbers
 from vasot_lib.data.video import Dataset
@@ -42,6 +40,8 @@ def kmeans_segmentation(features: Sequence[np.ndarray], k: int, seed: int) -> li
     Returns:
         (N_v,) labels of each video.
     """
+    from sklearn.cluster import KMeans
+
     check_value("seed", seed, Seed)
     check_value("k", k, Annotated[int, Range(least=1, most=sum(map(len, features)))])
     found = KMeans(k, n_init=10, random_state=seed).fit_predict(np.concatenate(features))
@@ -98,6 +98,8 @@ def baseline_segmentations(dataset: Dataset, seed: int) -> dict[str, list[np.nda
         dataset: the videos to segment.
         seed: of K-means.
     """
+    from sklearn.preprocessing import StandardScaler
+
     k = dataset.n_actions
     features = [video.features.numpy() for video in dataset.videos]
     scaler = StandardScaler().fit(np.concatenate(features))

@@ -12,10 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import jensenshannon
-from scipy.stats import binom
-from sklearn.metrics.cluster import contingency_matrix
+import scipy
 
 from vasot_lib.checks import whole_numbers
 from vasot_lib.errors import InputError
@@ -37,10 +34,12 @@ def hungarian(predicted: np.ndarray, truth: np.ndarray) -> dict[int, int]:
     Returns:
         cluster -> class, without pairs that have no frame in common.
     """
+    from sklearn.metrics.cluster import contingency_matrix
+
     predicted, truth = whole_numbers("clusters", predicted), whole_numbers("classes", truth)
     clusters, classes = np.unique(predicted), np.unique(truth)
     together = contingency_matrix(predicted, truth)  # (clusters, classes), both in sorted order
-    rows, columns = linear_sum_assignment(together, maximize=True)
+    rows, columns = scipy.optimize.linear_sum_assignment(together, maximize=True)
     return {int(clusters[k]): int(classes[c]) for k, c in zip(rows, columns, strict=True) if together[k, c] > 0}
 
 
@@ -160,7 +159,7 @@ def _frame_scores(videos: list[LabelPair]) -> dict[str, float]:
         both = int(((predicted == cluster) & (truth == name)).sum())
         right += both
         iou += both / int(((predicted == cluster) | (truth == name)).sum())
-    hits = float(binom.sf(DRAWS // 2, DRAWS, _segment_shares(videos)).sum())
+    hits = float(scipy.stats.binom.sf(DRAWS // 2, DRAWS, _segment_shares(videos)).sum())
     return {"mof": right / len(truth), "f1": _f1(hits, videos), "miou": iou / len(np.unique(truth))}
 
 
@@ -226,4 +225,4 @@ def _length_distance(predicted: np.ndarray, truth: np.ndarray) -> float:
     found, wanted = (
         np.histogram(ends - starts, edges)[0] for _, starts, ends in (segments(predicted), segments(truth))
     )
-    return float(jensenshannon(found, wanted, base=2))
+    return float(scipy.spatial.distance.jensenshannon(found, wanted, base=2))
