@@ -29,7 +29,7 @@ class Entry:
 
     Attributes:
         name: its key.
-        videos: its number of recordings.
+        videos: its number of recordings; None where no one publishes it.
         frames: over all videos; None where no one publishes it.
         n_actions: K; None where it differs between activities.
         dim: width of a feature row; None for pixels.
@@ -44,7 +44,7 @@ class Entry:
     """
 
     name: str
-    videos: int
+    videos: int | None
     frames: int | None
     n_actions: int | None
     dim: int | None
@@ -261,6 +261,12 @@ PENN = {
     "jumping_jacks": 4, "pushups": 2, "pullups": 2, "situp": 2, "squats": 4, "tennis_forehand": 3, "tennis_serve": 4,
 }  # fmt: skip
 YOUTUBE = {"changing_tire": 11, "coffee": 10, "cpr": 7, "jump_car": 12, "repot": 8}
+EGOPROCEL = {  # key steps, of the released code
+    "cmu_brownie": 9, "cmu_eggs": 8, "cmu_pizza": 5, "cmu_salad": 9, "cmu_sandwich": 4,
+    "egtea_bacon_and_eggs": 11, "egtea_cheeseburger": 10, "egtea_continental_breakfast": 10, "egtea_greek_salad": 4,
+    "egtea_pasta_salad": 8, "egtea_pizza": 8, "egtea_turkey_sandwich": 6,
+    "epic_tents": 12, "meccano": 17, "pc_assembly": 9, "pc_disassembly": 9,
+}  # fmt: skip
 
 # One data set per entry: its facts and what loads it, and below them its title and its activities.
 # fmt: off
@@ -302,6 +308,9 @@ _TABLE = (
     Entry("ikea_asm",              90,  None,  16,  None, "MIT",               "by hand",
           partial(_films, ordered=False, background="NA"),
           "assembling a Kallax shelf drawer (Ben-Shabat et al. 2021), 17 classes with NA"),
+    Entry("egoprocel",           None,  None, None, None, "not stated",        "by hand",
+          partial(_films, ordered=False, background="background"),
+          "16 tasks seen by who does them, with key steps and much background (Bansal et al. 2022)", EGOPROCEL),
 )
 # fmt: on
 DATASETS: dict[str, Entry] = {entry.name: entry for entry in _TABLE}

@@ -90,7 +90,7 @@ OWN_ROWS = {
 # `paper` takes the smallest radius that reaches one frame, and `release` has no structural prior, as the released code
 # (section 4).
 PIXEL_ROW = PublishedRow(0.35, 0.10, radius=0.05, lr=1e-5, weight_decay=1e-5, epochs=(200, 200))
-PIXEL_DATASETS = ("ikea_asm", "penn_action", "pouring", "toy_rendered")
+PIXEL_DATASETS = ("egoprocel", "ikea_asm", "penn_action", "pouring", "toy_rendered")
 # Chosen on toy_rendered itself: its pictures of 32 x 32 pixels need only a small network, trained from random weights.
 TOY_RENDERED = {
     "encoder.trunk": "small", "encoder.weights": "", "encoder.hidden": 128, "encoder.flip": False,
