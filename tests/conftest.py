@@ -74,7 +74,6 @@ SLOW = {
     "tests/methods/test_cte.py::test_it_learns": "a method is trained",
     "tests/data/test_mocap6.py::test_the_script_downloads": "a package is downloaded",
     "tests/data_scripts/test_pose2sim.py::test_the_true_films": "a package is downloaded",
-    "tests/figures/test_figures.py::test_the_library_itself": "a process of its own",
     "tests/test_cli.py::test_reader": "a process of its own",
     "tests/test_vision.py": "networks of torchvision are built",
 }

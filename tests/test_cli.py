@@ -252,9 +252,9 @@ def test_what_stops_a_command_is_one_line(
     assert complaint(capsys) in ("vasot: a b", "vasot: interrupted")
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_reader_that_stops_early_is_no_error(unbuffered: str) -> None:
-    call = f"{sys.executable} -m {cli.__name__} methods | true; echo ${{PIPESTATUS[0]}}"
+@pytest.mark.parametrize(("command", "unbuffered"), [("methods", ""), ("--help", ""), ("--help", "1")])
+def test_reader_that_stops_early_is_no_error(command: str, unbuffered: str) -> None:
+    call = f"{sys.executable} -m {cli.__name__} {command} | true; echo ${{PIPESTATUS[0]}}"
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     done = subprocess.run(["bash", "-c", call], capture_output=True, text=True, check=False, env=environment)
     assert (done.stdout, done.stderr) == ("0\n", "")

@@ -122,11 +122,13 @@ for name in sys.argv[1:]:
 def test_who_uses_no_pixels_does_not_wait_for_their_libraries() -> None:
     """In a fresh process; each line has what the rooms so far have loaded."""
     rooms = ["vasot_lib", "vasot_lib.transport", "vasot_lib.data", "vasot_lib.encoders", "vasot_lib.methods"]
+    rooms += ["vasot_lib.training", "vasot_kit.experiments.evaluate"]
     done = subprocess.run(
         [sys.executable, "-c", LOADED, *rooms], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     assert [line.split() for line in done[:4]] == [[], ["torch"], ["torch"], ["torch"]]
     assert not set(done[4].split()) & {"torchvision", "timm", "matplotlib", "ipywidgets", "av"}
+    assert "matplotlib" not in done[-1].split()
 
 
 # ---- networks and weights

@@ -93,11 +93,16 @@ def written(mirrors: dict[str, Explorer], folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def static(browser: Browser, mirrors: dict[str, Explorer], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def file(mirrors: dict[str, Explorer], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(mirrors, tmp_path_factory.mktemp("static"))
+
+
+@pytest.fixture(scope="module")
+def static(browser: Browser, file: Path) -> Iterator[Page]:
     """A page without a kernel; nothing may go wrong in it, and nothing may be asked of a network."""
     problems: list[str] = []
     page = watched(browser.new_page(viewport={"width": 1200, "height": 900}), problems)
-    page.goto(written(mirrors, tmp_path_factory.mktemp("static")).as_uri())
+    page.goto(file.as_uri())
     yield page
     page.close()
     assert problems == []
@@ -248,14 +253,14 @@ def test_click_and_enter_on_the_plan_choose_its_frame(driven: Driven) -> None:
 
 
 def test_a_finger_chooses_a_frame_and_leaves_it_marked(
-    browser: Browser, mirrors: dict[str, Explorer], tmp_path: Path
+    browser: Browser, mirrors: dict[str, Explorer], file: Path
 ) -> None:
     from tests.browser.shown import HOST, ShownExplorer
 
     context = browser.new_context(has_touch=True, viewport={"width": 420, "height": 900})
     page = context.new_page()
-    page.goto(written({"pair": mirrors["pair"]}, tmp_path).as_uri())
-    driven = Driven("pair", page, ShownExplorer(page.locator(HOST)), mirrors["pair"])
+    page.goto(file.as_uri())
+    driven = Driven("pair", page, ShownExplorer(page.locator(HOST).nth(KINDS.index("pair"))), mirrors["pair"])
     driven.agrees()
     driven.shown.host.scroll_into_view_if_needed()
     box = driven.shown.panel("plan").bounding_box()
@@ -295,14 +300,12 @@ def test_two_explorers_of_one_page_do_not_disturb_each_other(driven: Driven) -> 
     driven.agrees()
 
 
-def test_without_scripts_the_still_picture_stays(
-    browser: Browser, mirrors: dict[str, Explorer], tmp_path: Path
-) -> None:
+def test_without_scripts_the_still_picture_stays(browser: Browser, mirrors: dict[str, Explorer], file: Path) -> None:
     from tests.browser.shown import HOST
 
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(written(mirrors, tmp_path).as_uri())
+    page.goto(file.as_uri())
     for k, mirror in enumerate(mirrors.values()):
         image = page.locator(HOST).nth(k).locator("img")
         assert image.is_visible() and image.get_attribute("alt") == mirror.title

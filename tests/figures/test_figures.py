@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -267,14 +264,6 @@ def test_what_does_not_fit_is_refused_in_one_line(call: object, message: str) ->
     with pytest.raises(InputError, match=message) as caught:
         call()  # type: ignore[operator]
     assert "\n" not in str(caught.value)
-
-
-def test_the_library_itself_does_without_matplotlib() -> None:
-    code = (
-        "import sys, vasot_lib, vasot_lib.training, vasot_kit.experiments.evaluate; print('matplotlib' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
 
 
 # Benchmarks

@@ -35,6 +35,14 @@ from timeit import timeit
 from vasot_kit.benchmarks import solver
 solver.interleaved_times = lambda functions, *_: {name: timeit(call, number=1) for name, call in functions.items()}
 """
+SHORTER["80-16"] = """
+from vasot_kit.benchmarks import training
+training.interleaved_times = solver.interleaved_times
+"""
+SHORTER["errors"] = """
+all_pairs = warped_pairs
+warped_pairs = lambda pictures, *others, **more: all_pairs(dict(list(pictures.items())[:3]), *others, **more)
+"""
 SHORTER["60-24"] = """
 measured = step_costs
 step_costs = lambda names, device, seconds: measured(names, device, seconds=0.1)
