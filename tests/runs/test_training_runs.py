@@ -208,6 +208,19 @@ def test_train_records_what_the_library_computes_and_goes_on(
     assert "made by another configuration" in capsys.readouterr().err
 
 
+def test_train_says_that_a_training_collapsed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def collapses(*given: Any, **named: Any) -> list[dict[str, float]]:
+        *before, last = fit(*given, **named)
+        return [*before, {**last, "mean_cosine": 0.999, "effective_rank": 1.29}]
+
+    monkeypatch.setattr(training, "fit", collapses)
+    assert vasot_train(tmp_path / "run", 1, "vaot") == 0
+    said = "vasot: warning: the training collapsed: the embeddings of all frames are nearly equal (mean cosine 1.00, "
+    assert said in capsys.readouterr().err
+
+
 def test_train_reads_a_folder_by_its_options(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vasot_kit.experiments.collapse import warn_of_collapse
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.n_actions import count_actions
 from vasot_kit.figures import plot_action_count
@@ -95,6 +96,7 @@ def segment_films(
     config = make_config("own", "vasot", "auto", recordings=dataset, **settings)
     method = build(config, dataset)
     history = fit(method, dataset, config.training, progress=progress)
+    warn_of_collapse(history)
     labels, order = _segment(method, dataset)
     actions = range(1, dataset.n_actions + 1)
     write_segments(outputs, recordings, labels, actions, progress=progress, note=note)

@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from vasot_kit.datasets import load_dataset
 from vasot_kit.datasets.registry import is_folder
 from vasot_kit.experiments.auto import well_scaled
+from vasot_kit.experiments.collapse import warn_of_collapse
 from vasot_kit.experiments.config import Config, build, make_config
 from vasot_kit.experiments.defects import with_defect
 from vasot_kit.experiments.evaluate import Scores, baseline_rows, by_activity, evaluate
@@ -213,6 +214,7 @@ def _compute(
         )
     if not is_first_process():
         return [], {}
+    warn_of_collapse(history, hasattr(config.hyper, "contrast"))
     parts = by_activity(data)
     row, *others = (
         score_row(evaluate(model, part, protocol) if _labelled(data) else {}, part, config, history, training.changes())
