@@ -29,7 +29,8 @@ STORED := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sani
 # The core, whose lines must all but be covered by its own tests (CORE in tests/conftest.py).
 COVERED := $(addprefix --cov=vasot_lib.,transport paths losses) --cov-report=term-missing --cov-fail-under=95
 # What takes longest comes first, so that both workers end together.
-LONG := notebooks tests/notebooks tests/browser tests/transport tests/runs tests/training tests/benchmarks tests/own_films
+LONG := notebooks tests/notebooks tests/browser tests/transport tests/runs tests/training tests/benchmarks tests/own_films \
+  tests/methods tests/tables tests/book tests/films tests/test_faults.py tests/test_cli.py
 
 check: $(COMPILED)  ## style, types and the fast tests: before every commit, a minute
 	$(BIN)/ruff check .
