@@ -198,6 +198,12 @@ def test_what_films_do_not_need_is_not_loaded() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+def test_it_says_whether_the_films_match(films: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    align_films(films, tmp_path / "out", fps=12.5)
+    verdict = json.loads((tmp_path / "out" / "result.json").read_text())["pairs"][0]["verdict"]
+    assert capsys.readouterr().out == f"{verdict}\n"
+
+
 def test_one_film_is_refused(films: list[Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="1 film was given; an alignment takes at least two"):
         align(films[:1], tmp_path / "out")

@@ -78,7 +78,7 @@ def align_films(
         fps: samples per second; by default every frame, or fewer where a film would give more than 2000.
         device: where a backbone runs.
         settings: the weights of the matching.
-        progress: show progress bars.
+        progress: show progress bars, and say at the end whether the films match.
 
     Returns:
         The alignment of the reference with each of the others, in their order; ``result.json`` names the reference.
@@ -212,3 +212,5 @@ def _write(
         found["verdicts"] = table
     outputs.json("result.json", found)
     align_page(outputs, [reference, *others], pictures, pairs, table)
+    if progress:
+        print("\n".join(pair.verdict for pair in pairs))
