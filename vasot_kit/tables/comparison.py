@@ -178,17 +178,18 @@ def ranks(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> pd.Da
     frame = _scored(rows, titles)
     scores = [score for score in titles if score in frame]
     names = list(frame["line"].unique())
-    table = pd.DataFrame(1, index=names, columns=scores)
+    table = pd.DataFrame(index=names, columns=scores)
     wide = frame.pivot_table(index="seed", columns="line", values=scores, aggfunc="first")
     for score in scores:
-        known = [name for name in names if (score, name) in wide]
-        table.loc[[name for name in names if name not in known], score] = 0
-        pairs = list(combinations(known, 2))
-        gains = [sign_of(score) * (wide[score, one] - wide[score, other]) for one, other in pairs]
-        found = _holm_intervals([gain.dropna().to_numpy(dtype=float) for gain in gains])
+        values = {name: wide[score, name].to_numpy(dtype=float) for name in names if (score, name) in wide}
+        rank = {name: int(name in values) for name in names}
+        pairs = list(combinations(values, 2))
+        gains = [sign_of(score) * (values[one] - values[other]) for one, other in pairs]
+        found = _holm_intervals([gain[~np.isnan(gain)] for gain in gains])
         for (one, other), (low, high) in zip(pairs, found, strict=True):
-            table.loc[other, score] += int(low > 0)
-            table.loc[one, score] += int(high < 0)
+            rank[other] += int(low > 0)
+            rank[one] += int(high < 0)
+        table[score] = rank
     return table.replace(0, "–").rename(columns=dict(titles))
 
 
