@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -40,6 +41,13 @@ def test_workers_of_a_killed_process_end_in_the_middle_of_their_work(tmp_path: P
     parent.wait()
     psutil.wait_procs(workers, timeout=10)
     assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
+
+
+def test_workers_start_in_a_notebook_after_reset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(sys.modules["__main__"], "__spec__")  # as %reset does
+    with tqdm(total=1, disable=True) as bar:
+        ended = list(run_many(os.mkdir, [str(tmp_path / "made")], bar, workers=1))
+    assert ended == [(0, None)] and (tmp_path / "made").is_dir()
 
 
 def test_without_workers_one_that_fails_does_not_stop_the_others() -> None:

@@ -140,6 +140,8 @@ def _own_workers(workers: int, threads: int | None) -> Iterator[LocalCluster]:
     """Worker processes on this machine, each with one item at a time."""
     share = str(threads or max(1, CPU_COUNT // workers))
     before = dict(os.environ)  # dask changes it too, whenever it starts a worker
+    # Python asks for it when it starts a process; in a notebook IPython's %reset removes it.
+    vars(sys.modules["__main__"]).setdefault("__spec__", None)
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), share))
     try:
         with (
