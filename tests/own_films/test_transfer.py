@@ -90,6 +90,8 @@ def test_steps_are_read_from_elan_in_the_time_of_the_picture(tmp_path: Path) -> 
     [
         ("start,end,name\n0,0.5,a\n0.4,0.8,b\n", "has 'b' from 0.4 to 0.8 s, which overlaps another step or lies out"),
         ("start,end,name\n0,5,a\n", "has 'a' from 0 to 5 s, which overlaps another step or lies outside film.mp4"),
+        ("start,end,name\n0,0.5,a\n1.2,1.6,b\n", r"has 'b' from 1.2 to 1.6 s, .* outside film.mp4 \(1.00 s\); correct"),
+        ("start,end,name\n0,0.5,a\n0.5,0.8,\n", "has a step without a name from 0.5 to 0.8 s; name it, or remove it"),
         ("start,end,name\n0,x,a\n", "line 2: could not convert string to float: 'x'; give seconds, as 12.5"),
         ("start,end,name\n0,1\n", "line 2 has 2 values, the first line 3; correct it"),
         ("recording,start,end,name\nother,0,1,a\n", "has 1 names|has 2 names|has no steps of film.mp4"),
@@ -132,6 +134,13 @@ def test_steps_are_found_where_their_samples_are() -> None:
     assert shown((0, 10), (10, 12), (20, 30)) == [(0, 0, 10), (1, 10, 12), (2, 12, 22)]
     assert shown((0, 5), (20, 21), (5, 10), (20, 30)) == [(0, 0, 11), (2, 11, 21)]
     assert shown((0, 10), (10, 11), (20, 30)) == [(0, 0, 10), (2, 11, 21)]  # a single frame is no step
+
+
+def test_a_step_without_a_frame_is_refused_as_no_film_could_show_it() -> None:
+    short = [*STEPS[:2], Interval(0.96, 1.0, "drink")]
+    with pytest.raises(DataError, match=r"'drink' from 0.96 to 1 s has no frame of film.mp4 .* more frames with --fps"):
+        step_of_samples(recording(10), short)
+    assert step_of_samples(recording(50, 50), short)[-2:].tolist() == [2, 2]
 
 
 def test_a_step_that_a_path_only_hurries_through_is_none() -> None:

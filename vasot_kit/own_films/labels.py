@@ -10,11 +10,12 @@ from pympi.Elan import Eaf
 
 from vasot_kit.films.recordings import Recording
 from vasot_kit.folders.files import Interval, read_intervals, read_labels, read_lines
-from vasot_kit.own_films.outputs import segment_times
+from vasot_kit.own_films.outputs import frame_edges, segment_times
 from vasot_lib.errors import DataError, InputError
 
 NAMED = ("name", "label", "step", "action")  # headings of the column with the names
 ROUNDED = 5e-3  # seconds by which an interval may begin before the last one ends
+OVER = 1.0  # seconds by which the last one may end after the film
 
 
 def read_steps(file: Path, recording: Recording, tier: str | None = None) -> list[Interval]:
@@ -28,8 +29,8 @@ def read_steps(file: Path, recording: Recording, tier: str | None = None) -> lis
         tier: of ELAN; needed where several have annotations and none is called ``actions``.
 
     Raises:
-        DataError: none of these, no steps, steps that overlap or lie outside the film, or names for another number of
-            frames.
+        DataError: none of these, no steps, steps that overlap, lie outside the film or have no name, or names for
+            another number of frames.
         InputError: no such tier, or none named where there are several.
     """
     if file.suffix.lower() == ".eaf":
@@ -101,12 +102,14 @@ def _of_lines(file: Path, recording: Recording) -> list[Interval]:
 def _checked(file: Path, recording: Recording, steps: list[Interval]) -> list[Interval]:
     if not steps:
         raise DataError(f"{file} has no steps of {recording.path.name}; label some")
-    before, over = 0.0, float(recording.times[-1]) + 1.0
+    before, length = 0.0, float(frame_edges(recording)[-1])
     for start, end, name in steps:
-        if not (before - ROUNDED <= start < end <= over):
+        if not (before - ROUNDED <= start < min(end, length) and end <= length + OVER):
             raise DataError(
                 f"{file} has {name!r} from {start:g} to {end:g} s, which overlaps another step or lies outside "
-                f"{recording.path.name} ({over - 1:.2f} s); correct it"
+                f"{recording.path.name} ({length:.2f} s); correct it"
             )
+        if not name:
+            raise DataError(f"{file} has a step without a name from {start:g} to {end:g} s; name it, or remove it")
         before = end
     return steps

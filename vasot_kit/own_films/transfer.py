@@ -101,14 +101,15 @@ def transfer_steps(
     outputs = Outputs(out, config, films)
     pairs_of_films = [(k, 0) for k in range(1, len(films))]
     read = describe_films(films, features, fps, device, settings, progress)
-    recordings, alignments = read.recordings, match_pairs(read, pairs_of_films, settings, progress)
+    recordings = read.recordings
     steps = [step for step in read_steps(labels, recordings[0], tier) if step.name != background]
     if not steps:
         raise DataError(f"{labels} has nothing but {background!r}; label the steps")
     of_labelled = step_of_samples(recordings[0], steps)
+    alignments = match_pairs(read, pairs_of_films, settings, progress)
     found: dict[str, list[Occurrence]] = {}
     checked: dict[str, dict[str, Any]] = {}
-    shortest = int(np.bincount(of_labelled[of_labelled >= 0]).min()) if (of_labelled >= 0).any() else 0
+    shortest = int(np.bincount(of_labelled[of_labelled >= 0]).min())
     for recording, alignment in zip(recordings[1:], alignments, strict=True):
         pair = pair_of(recording, recordings[0], alignment)
         found[recording.name] = [] if pair.kind == "none" else occurrences(pair, of_labelled)
@@ -175,12 +176,23 @@ def _write(
 
 
 def step_of_samples(recording: Recording, steps: Sequence[Interval]) -> np.ndarray:
-    """(N,) the number of the step that each sample of a film lies in, by its middle; -1 between steps."""
+    """(N,) the number of the step that each sample of a film lies in, by its middle; -1 between steps.
+
+    Raises:
+        DataError: a step in which no sample lies, which no film could be seen to show.
+    """
     edges = frame_edges(recording)
     middles = (edges[1:] + edges[:-1]) / 2
     found = np.searchsorted([step.start for step in steps], middles, side="right") - 1
     ends = np.array([step.end for step in steps])
-    return np.where((found >= 0) & (middles < ends[found]), found, -1)
+    of_samples = np.where((found >= 0) & (middles < ends[found]), found, -1)
+    for k, (start, end, name) in enumerate(steps):
+        if not (of_samples == k).any():
+            raise DataError(
+                f"the step {name!r} from {start:g} to {end:g} s has no frame of {recording.path.name} at the rate of "
+                "reading; correct its times, or read more frames with --fps"
+            )
+    return of_samples
 
 
 def occurrences(pair: Pair, of_y: np.ndarray) -> list[Occurrence]:
