@@ -223,7 +223,7 @@ def test_what_it_was_not_trained_on_is_refused(
         ),
         (run, "toy_rendered", r"toy_rendered shows pictures but the model was trained on features"),
         (run, "toi", "toi is neither a file or a folder nor the name of a data set"),
-        (segmented, data, r"do not say how they were made, but the model was trained on motion"),
+        (segmented, data, r"do not say how they were made, but the model was trained on motion of every frame; name"),
         (segmented, tmp_path / "empty", "empty holds no films"),
     ):
         with pytest.raises((InputError, DataError), match=message):

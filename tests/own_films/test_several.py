@@ -35,16 +35,19 @@ def rows(file: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(file.open()))
 
 
-def test_all_films_stand_in_one_table_and_all_verdicts_in_another(films: list[Path], tmp_path: Path) -> None:
+def test_all_films_stand_in_one_table_and_all_verdicts_in_another(
+    films: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The first film is the first half of the second."""
     part = tmp_path / "part.mp4"
     half = (frame.picture for k, frame in enumerate(stream(films[0])) if k < 26)
     write_video(part, half, probe(films[0]).fps)
     given = [part, films[0], films[1]]
     out = tmp_path / "out"
-    found = align_films(given, out, reference="best", progress=False)
+    found = align_films(given, out, reference="best")
     result = json.loads((out / "result.json").read_text())
     reference = next(film for film in given if film.name == result["reference"])
+    assert f"{reference.stem} is the reference: it is paired most clearly" in capsys.readouterr().out
     assert [pair["y"] for pair in result["pairs"]] == [film.name for film in given if film != reference]
     table = rows(out / "films.csv")
     assert len(table) == probe(reference).frames == found[0].plan.shape[0]

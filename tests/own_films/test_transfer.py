@@ -18,7 +18,15 @@ from vasot_kit.folders.files import Interval
 from vasot_kit.own_films import transfer
 from vasot_kit.own_films.exports import Tier, write_elan
 from vasot_kit.own_films.labels import read_steps
-from vasot_kit.own_films.transfer import Occurrence, occurrences, states, step_of_samples, transfer_steps
+from vasot_kit.own_films.transfer import (
+    Occurrence,
+    doubts,
+    occurrences,
+    states,
+    step_of_samples,
+    told,
+    transfer_steps,
+)
 from vasot_lib.errors import DataError, InputError
 
 STEPS = [Interval(0.0, 0.5, "pour"), Interval(0.5, 0.8, "stir"), Interval(0.9, 1.0, "drink")]
@@ -171,7 +179,7 @@ def test_steps_of_one_film_are_found_in_others(tmp_path: Path) -> None:
     truth = [video.labels.numpy() for video in dataset.videos]  # type: ignore[union-attr]
     labels = tmp_path / "labels.txt"
     labels.write_text("\n".join(dataset.classes[k] for k in truth[0]))
-    with pytest.warns(UserWarning, match="not clear whether toy_01 shows"):
+    with pytest.warns(UserWarning, match="not clear whether toy_01 and toy_02 show"):
         found = transfer_steps(films[0], labels, films[1:], tmp_path / "out", progress=False)
     assert list(found) == ["toy_01", "toy_02"]
     out = tmp_path / "out"
@@ -233,6 +241,27 @@ def test_a_film_of_something_else_has_no_steps(tmp_path: Path, monkeypatch: pyte
     assert {row["action"] for row in csv.DictReader((tmp_path / "out" / "toy_01.csv").open())} == {"no step"}
     assert "They do not match." in (tmp_path / "out" / "report.html").read_text()
     assert {row["verdict"] for row in table} == {"none"}
+
+
+def test_films_of_one_verdict_share_a_sentence() -> None:
+    said = doubts({"a": "unclear", "b": "match", "c": "none", "d": "unclear", "e": "unclear"})
+    assert said == (
+        "It is not clear whether a, d and e show what the labelled film does; check their steps before you use them. "
+        "c does not seem to show what the labelled film does; it gets no steps."
+    )
+    assert doubts({"a": "none", "b": "none"}).startswith(
+        "a and b do not seem to show what the labelled film does; they "
+    )
+    assert doubts({"a": "match", "b": "part"}) == ""
+
+
+def test_the_command_tells_which_steps_films_show() -> None:
+    names = ["pour", "stir", "drink"]
+    assert told("a", ["done", "done", "done"], names) == "a: 3 of 3 steps"
+    assert told("a", ["out of order", "skipped", "repeated"], names) == (
+        "a: 2 of 3 steps; skipped: 2 stir; repeated: 3 drink; out of order: 1 pour"
+    )
+    assert told("a", ["no match"] * 3, names) == "a: no match"
 
 
 def test_steps_of_an_unclear_match_are_listed_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,4 +213,6 @@ def _write(
     outputs.json("result.json", found)
     align_page(outputs, [reference, *others], pictures, pairs, table)
     if progress:
+        if len(verdicts) > len(pairs):
+            print(f"{reference.name} is the reference: it is paired most clearly with the others.")
         print("\n".join(pair.verdict for pair in pairs))

@@ -72,7 +72,8 @@ def transfer_steps(
             ``report.html``; and the files of ``vasot segment``, of which ``result.json`` has the same table.
         tier: of a file of ELAN.
         background: a name that is no step.
-        features, fps, device, progress: as in :func:`vasot_kit.own_films.align.align_films`.
+        features, fps, device: as in :func:`vasot_kit.own_films.align.align_films`.
+        progress: show progress bars, and say at the end which steps the films show.
 
     Returns:
         Name of the film -> the steps that it shows, in its order. A warning names films whose match is not clear, or
@@ -115,20 +116,58 @@ def transfer_steps(
         found[recording.name] = [] if pair.kind == "none" else occurrences(pair, of_labelled)
         alone = [piece.x for piece in pair.pieces if piece.x is not None and piece.y is None]
         extra = [span for span in alone if pair.kind != "none" and span[1] - span[0] >= LONG * shortest]
+        state = [NO_MATCH] * len(steps) if pair.kind == "none" else states(found[recording.name], len(steps))
         about = {"kind": pair.kind, "verdict": pair.verdict, "reading": pair.reading}
-        checked[recording.name] = {**about, "extra": extra}
-    note = " ".join(_doubt(recording.name, checked[recording.name]["kind"]) for recording in recordings[1:]).strip()
+        checked[recording.name] = {**about, "extra": extra, "states": state}
+    note = doubts({name: each["kind"] for name, each in checked.items()})
     _write(outputs, recordings, steps, of_labelled, found, checked, note, progress)
+    if progress:
+        names = [step.name for step in steps]
+        print("\n".join(told(name, each["states"], names) for name, each in checked.items()))
     if note:
         warnings.warn(note, stacklevel=1)
     return found
 
 
-def _doubt(name: str, kind: str) -> str:
-    """What has to be said of the steps of a film because of its verdict; empty where nothing has."""
-    if kind == "unclear":
-        return f"It is not clear whether {name} shows what the labelled film does; check its steps before you use them."
-    return f"{name} does not seem to show what the labelled film does; it gets no steps." if kind == "none" else ""
+def told(name: str, state: Sequence[str], names: Sequence[str]) -> str:
+    """One line about a film: how many steps it shows, and which are skipped, repeated or out of order.
+
+    Args:
+        name: of the film.
+        state: of each step, see :func:`states`.
+        names: of the steps.
+    """
+    if NO_MATCH in state:
+        return f"{name}: {NO_MATCH}"
+    of_state = {
+        each: ", ".join(f"{k} {names[k - 1]}" for k, found in enumerate(state, start=1) if found == each)
+        for each in ("skipped", "repeated", "out of order")
+    }
+    shown = f"{len(state) - list(state).count('skipped')} of {len(state)} steps"
+    return f"{name}: {'; '.join([shown, *(f'{each}: {those}' for each, those in of_state.items() if those)])}"
+
+
+def doubts(kinds: Mapping[str, str]) -> str:
+    """What has to be said of the steps of films because of their verdicts; empty where nothing has.
+
+    Args:
+        kinds: name of the film -> the kind of its verdict.
+    """
+    said = []
+    if unclear := [name for name, kind in kinds.items() if kind == "unclear"]:
+        show, their = ("shows", "its") if len(unclear) == 1 else ("show", "their")
+        said.append(
+            f"It is not clear whether {_listed(unclear)} {show} what the labelled film does; "
+            f"check {their} steps before you use them."
+        )
+    if none := [name for name, kind in kinds.items() if kind == "none"]:
+        does, gets = ("does", "it gets") if len(none) == 1 else ("do", "they get")
+        said.append(f"{_listed(none)} {does} not seem to show what the labelled film does; {gets} no steps.")
+    return " ".join(said)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _write(
@@ -149,13 +188,12 @@ def _write(
     shown = [[k, int(each[0]), int(each[-1]) + 1, None] for k, each in enumerate(spans) if len(each)]
     films: list[dict[str, Any]] = [{"states": [], "found": shown, "extra": [], "kind": "", "verdict": ""}]
     for recording in recordings[1:]:
-        here, kind = found[recording.name], checked[recording.name]["kind"]
-        state = [NO_MATCH] * len(steps) if kind == "none" else states(here, len(steps))
+        here, kind, state = found[recording.name], *(checked[recording.name][each] for each in ("kind", "states"))
         of_samples = np.full(len(recording.times), -1)
         for each in here:
             of_samples[each.start : each.end] = each.step
         labels.append(place[of_samples])
-        films.append({"states": state, "found": [list(each) for each in here], **checked[recording.name]})
+        films.append({"found": [list(each) for each in here], **checked[recording.name]})
         for k, step in enumerate(steps):
             times = [each for each in here if each.step == k]
             for each in times:

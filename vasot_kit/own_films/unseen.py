@@ -120,10 +120,11 @@ def _features(path: Path, inputs: Inputs, background: str) -> Dataset:
     root = path if labelled else files[0].parent.parent if files[0].parent.name == "features" else files[0].parent
     made_by, fps = how_described(root)
     if inputs.features and (made_by, fps) != (inputs.features, inputs.fps):
-        made = f"are {made_by} at {fps or 'all'} frames a second" if made_by else "do not say how they were made"
+        own, wanted = (f"{each} frames a second" if each else "every frame" for each in (fps, inputs.fps))
+        made = f"are {made_by} of {own}" if made_by else "do not say how they were made"
         raise InputError(
-            f"features in {root} {made}, but the model was trained on {inputs.features} at {inputs.fps or 'all'} "
-            "frames a second; name the film itself"
+            f"features in {root} {made}, but the model was trained on {inputs.features} of {wanted}; "
+            "name the film itself"
         )
     if not labelled:
         stems = [file.stem for file in files]
