@@ -43,6 +43,8 @@ def recording(n: int, fps: float = 10, name: str = "film.mp4", start: float = 0.
     ("name", "text"),
     [
         ("a.csv", "start,end,name\n0,0.5,pour\n.5,0.8,stir\n0.9,1,drink\n"),
+        ("a.csv", "start;end;name\n0;0.5;pour\n.5;0.8;stir\n0.9;1;drink\n"),
+        ("a.txt", "start\tend\tname\n0\t0.5\tpour\n.5\t0.8\tstir\n0.9\t1\tdrink\n"),
         ("a.csv", "0,0.5,pour\n0.5,0.8,stir\n0.9,1,drink\n"),
         ("a.txt", "0.0 0.5 pour\n0.5 0.8 stir\n0.9 1.0 drink\n"),
         (
@@ -101,6 +103,7 @@ def test_steps_are_read_from_elan_in_the_time_of_the_picture(tmp_path: Path) -> 
         ("start,end,name\n0,0.5,a\n1.2,1.6,b\n", r"has 'b' from 1.2 to 1.6 s, .* outside film.mp4 \(1.00 s\); correct"),
         ("start,end,name\n0,0.5,a\n0.5,0.8,\n", "has a step without a name from 0.5 to 0.8 s; name it, or remove it"),
         ("start,end,name\n0,x,a\n", "line 2: could not convert string to float: 'x'; give seconds, as 12.5"),
+        ("start;end;name\n0;0,5;a\n", "line 2: could not convert string to float: '0,5'; give seconds, as 12.5"),
         ("start,end,name\n0,1\n", "line 2 has 2 values, the first line 3; correct it"),
         ("recording,start,end,name\nother,0,1,a\n", "has 1 names|has 2 names|has no steps of film.mp4"),
     ],

@@ -23,8 +23,9 @@ def read_steps(file: Path, recording: Recording, tier: str | None = None) -> lis
 
     Args:
         file: an annotation file of ELAN (``.eaf``); a table with the columns ``start``, ``end`` and ``name`` (``.csv``,
-            in seconds; other columns are not looked at, but of several ``recording`` s only that of this film); lines
-            ``start end name`` in seconds; or one name per line and frame of the film.
+            in seconds, with commas, semicolons or tabs between them; other columns are not looked at, but of several
+            ``recording`` s only that of this film); lines ``start end name`` in seconds; or one name per line and frame
+            of the film.
         recording: the film.
         tier: of ELAN; needed where several have annotations and none is called ``actions``.
 
@@ -63,7 +64,9 @@ def _of_elan(file: Path, recording: Recording, tier: str | None) -> list[Interva
 
 def _of_table(file: Path, recording: Recording) -> list[Interval]:
     """Nothing where the first line names no columns of intervals."""
-    header, *rows = csv.reader(read_lines(file) or [""])
+    lines = read_lines(file) or [""]
+    between = next((each for each in ",;\t" if each in lines[0]), ",")  # spreadsheets of many languages write ;
+    header, *rows = csv.reader(lines, delimiter=between)
     places = {name.strip().lower(): place for place, name in enumerate(header)}
     start, end = (next((p for n, p in places.items() if n.startswith(side)), None) for side in ("start", "end"))
     name = next((places[each] for each in NAMED if each in places), None)
