@@ -52,6 +52,19 @@ def test_the_length_of_a_segment_is_found(share: float, wrong: float) -> None:
     assert segment_length(clusters).share == pytest.approx(share, rel=0.2)
 
 
+@pytest.mark.parametrize("rounds", [2, 4, 6])
+@pytest.mark.parametrize("wrong", [0.0, 0.2])
+def test_actions_that_come_back_in_a_rhythm_do_not_halve_it(rounds: int, wrong: float) -> None:
+    """All segments last about equally long, which the fitted decays take for two thirds of it."""
+    rng = np.random.default_rng(0)
+    clusters = []
+    for _ in range(12):
+        ends = np.exp(0.1 * rng.normal(size=5 * rounds)).cumsum()
+        labels = np.searchsorted(ends, (np.arange(600) + 0.5) / 600 * ends[-1]) % 5
+        clusters.append(np.where(rng.random(600) < wrong, rng.integers(5, size=600), labels))
+    assert 0.62 < segment_length(clusters).share * 5 * rounds < 1.1
+
+
 @pytest.mark.parametrize("share", [0.03, 0.1])
 def test_it_is_found_in_features(share: float) -> None:
     assert action_length(recordings(share)).share == pytest.approx(share, rel=0.25)
