@@ -7,7 +7,7 @@ import pytest
 
 from tests.own_films import verdicts
 from tests.own_films.orders import film_by_looks, order_pair
-from vasot_kit.film_matching.matching import match_films
+from vasot_kit.film_matching.matching import describe_film, match_films
 from vasot_kit.film_matching.verdict import (
     BY_LOOKS,
     BY_MOTION,
@@ -17,6 +17,8 @@ from vasot_kit.film_matching.verdict import (
     kind_by_looks,
     recognition_of,
 )
+from vasot_kit.films.motion import motion_maps
+from vasot_lib.data import toy
 
 
 def test_closeness_is_that_of_the_pairs_between_the_mean_and_the_nearest() -> None:
@@ -43,6 +45,18 @@ def test_the_kind_follows_from_the_closeness(scale: Scale) -> None:
 )
 def test_where_only_looks_are_compared_motion_and_looks_have_to_agree(motion: float, looks: float, kind: str) -> None:
     assert kind_by_looks(motion, looks, whole=False) == kind
+
+
+@pytest.mark.parametrize("frames", [3, 8])
+def test_of_a_film_of_few_frames_nothing_is_ruled_out(frames: int) -> None:
+    """So few frames of a film are not near to that film itself."""
+    pictures = toy(1, 3, render=True, background=0).videos[0].frames
+    assert pictures is not None
+    film = [picture.repeat(4, 0).repeat(4, 1) for picture in np.asarray(pictures)]
+    part, whole = (describe_film(motion_maps(iter(shown)), 25) for shown in (film[:frames], film))
+    found = match_films(part, whole)
+    assert found.closeness < BY_MOTION.none
+    assert found.kind == match_films(whole, part).kind == "unclear"
 
 
 def test_recognition_is_what_blocks_gain_beside_what_chance_does() -> None:

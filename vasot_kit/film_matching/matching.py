@@ -24,6 +24,7 @@ from vasot_kit.film_matching.verdict import (
     BY_LOOKS,
     BY_MOTION,
     BY_MOTION_AND_POSE,
+    FEW,
     LEAST,
     closeness_of,
     kind_by_looks,
@@ -230,6 +231,8 @@ def match_films(x: FilmDescription, y: FilmDescription, settings: MatchingSettin
     pieces = shown if len(read) == 1 else _joined(shown, n, m)
     whole = all(None not in piece[:2] for piece in pieces)
     kind = scale.kind(closeness, whole) if recognition is None else kind_by_looks(closeness, recognition, whole)
+    if kind == "none" and min(n, m) <= FEW:
+        kind = "unclear"
     return FilmAlignment(
         torch.from_numpy(framed).float(), torch.from_numpy(framed / np.outer(x.mass, y.mass)).float(), matches,
         sure * scale.certainty(closeness), pieces, closeness, kind,

@@ -16,6 +16,7 @@ from scipy.special import expit
 
 CLOSE = 5.0  # percentile of the distances of all pairs of moments that stands for a very close pair
 BY_LENGTH = 0.02  # of the gain of a block per moment; chance finds longer blocks in longer films
+FEW = 10  # frames; no film of so few is near to another, not even to one that it is a part of
 LEAST = 1e-3  # mean distance; films whose moments all look the same have no distances to tell
 
 
