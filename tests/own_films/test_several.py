@@ -64,6 +64,9 @@ def test_all_films_stand_in_one_table_and_all_verdicts_in_another(
         frozenset(pair) for pair in (("part", "toy_00"), ("part", "toy_01"), ("toy_00", "toy_01"))
     }
     assert [row["verdict"] for row in verdicts] == [row["verdict"] for row in result["verdicts"]]
+    names = [film.stem for film in given]
+    gains = [sum(float(row["gain"]) for row in verdicts if name in (row["x"], row["y"])) for name in names]
+    assert names[gains.index(max(gains))] == reference.stem
     own = next(row for row in verdicts if {row["x"], row["y"]} == {"part", "toy_00"})
     assert float(own["share_of_x" if own["x"] == "part" else "share_of_y"]) > 0.9
     assert float(own["share_of_y" if own["x"] == "part" else "share_of_x"]) < 0.8

@@ -98,6 +98,7 @@ def write_verdicts(
             "verdict": each.kind,
             "mean_confidence": round(each.sure, 4),
             "closeness": round(each.closeness, 3),
+            "gain": round(each.gain, 4),
             "share_of_x": round(each.covered[0], 4),
             "share_of_y": round(each.covered[1], 4),
         }
