@@ -3,28 +3,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
 
+from tests.data_scripts.film_files import write_film
 from vasot_kit.datasets.registry import EGOPROCEL
 from vasot_lib.errors import DataError
 
 RATE = 4
 BROWNIE, TENT, HEAD = "S07_Brownie_7150991-1431", "01.tent.090617.gopro", "Head_5"
-
-
-def write_film(file: Path, n: int) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(file), "w") as container:
-        stream = container.add_stream("mpeg4", rate=RATE)
-        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
-        for k in range(n):
-            picture = np.full((32, 32, 3), 20 * k, np.uint8)
-            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
 
 
 @pytest.fixture
@@ -43,10 +29,10 @@ def source(tmp_path: Path) -> Path:
         file = root / "EgoProceL" / "annotations" / f"{name}.csv"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    write_film(root / "CMU" / f"{BROWNIE}.avi", 10)
-    write_film(root / "tents" / f"{TENT}.MP4", 10)
-    write_film(root / "PC" / "pc_assembly" / f"{HEAD}.mp4", 6)
-    write_film(root / "PC" / "pc_disassembly" / f"{HEAD}.mp4", 7)
+    write_film(root / "CMU" / f"{BROWNIE}.avi", 10, RATE)
+    write_film(root / "tents" / f"{TENT}.MP4", 10, RATE)
+    write_film(root / "PC" / "pc_assembly" / f"{HEAD}.mp4", 6, RATE)
+    write_film(root / "PC" / "pc_disassembly" / f"{HEAD}.mp4", 7, RATE)
     return root
 
 
@@ -134,7 +120,7 @@ def test_damaged_tables_are_named(convert, source, tmp_path, capsys, text: str, 
 
 
 def test_more_key_steps_than_published_are_noted(convert, source, capsys) -> None:
-    write_film(source / "CMU" / f"{BROWNIE}.avi", 12)
+    write_film(source / "CMU" / f"{BROWNIE}.avi", 12, RATE)
     steps = "".join(f"{k / RATE},{k / RATE},{k} step\n" for k in range(1, 11))
     table(source, "CMU-MMAC").write_text(steps)
     assert convert("--partial") == 0
@@ -146,6 +132,6 @@ def test_what_is_missing_altogether_is_named(script, tmp_path, source, capsys) -
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="holds no annotations/ with the folders CMU-MMAC/Brownie, "):
         module.convert(tmp_path / "none", tmp_path / "data", module.Options())
-    write_film(source / "copy" / "pc_assembly" / f"{HEAD}.mp4", 2)
+    write_film(source / "copy" / "pc_assembly" / f"{HEAD}.mp4", 2, RATE)
     with pytest.raises(DataError, match="may both be the film of .*Head_5.csv; put it into a folder 'pc_assembly'"):
         module.convert(source, tmp_path / "data", module.Options(partial=True))

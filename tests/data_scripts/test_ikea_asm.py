@@ -5,11 +5,11 @@ import re
 from itertools import groupby
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data_scripts.film_files import write_film
 from vasot_lib.errors import DataError
 
 KALLAX = "Kallax_Shelf_Drawer"
@@ -32,19 +32,6 @@ LABELS = {
     "0002_oak_floor": ("testing", [PICK] * 2 + [NA] + [SLIDE] * 5),  # the exporter loses the NA in between
     "0003_oak_floor": ("testing", [SLIDE] * 4 + [NA] * 2),
 }
-
-
-def write_film(file: Path, n: int) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(file), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
-        for k in range(n):
-            picture = np.full((32, 32, 3), 20 * k, np.uint8)
-            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
 
 
 def write_pictures(folder: Path, n: int) -> None:

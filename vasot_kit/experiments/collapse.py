@@ -10,21 +10,19 @@ from collections.abc import Mapping, Sequence
 COSINE, RANK = 0.95, 2.0
 
 
-def warn_of_collapse(history: Sequence[Mapping[str, float]], contrast: bool = False) -> bool:
+def warn_of_collapse(history: Sequence[Mapping[str, float]]) -> bool:
     """Warn where the embeddings after the last epoch are nearly equal, and say whether they are.
 
     Args:
         history: as :func:`vasot_lib.training.fit` returns it.
-        contrast: whether the method has a contrastive term, which then is a remedy.
     """
     last = history[-1] if history else {}
     cosine, rank = last.get("mean_cosine", 0.0), last.get("effective_rank", RANK)
     if cosine < COSINE or rank >= RANK:
         return False
-    remedy = "use another --seed, or the contrastive term: -p hyper.contrast 0.1" if contrast else "use another --seed"
     warnings.warn(
         f"the training collapsed: the embeddings of all frames are nearly equal (mean cosine {cosine:.2f}, effective "
-        f"rank {rank:.1f}), so its results mean nothing; {remedy}",
+        f"rank {rank:.1f}), so its results mean nothing; use another --seed",
         stacklevel=1,
     )
     return True

@@ -214,7 +214,7 @@ def _compute(
         )
     if not is_first_process():
         return [], {}
-    warn_of_collapse(history, hasattr(config.hyper, "contrast"))
+    warn_of_collapse(history)
     parts = by_activity(data)
     row, *others = (
         score_row(evaluate(model, part, protocol) if _labelled(data) else {}, part, config, history, training.changes())
