@@ -29,6 +29,7 @@ from data_scripts.common.script import (
     verify,
     write_folder,
 )
+from data_scripts.common.signals import majority, pool
 from vasot_kit.folders.files import read_features
 from vasot_lib.errors import DataError
 
@@ -39,14 +40,6 @@ CLASSES = [
     *("stand_to_sit", "sit_to_stand", "sit_to_lie", "lie_to_sit", "stand_to_lie", "lie_to_stand"),
 ]
 FACTS = PublishedFacts(videos=61, sources={"videos": "RawData/labels.txt of the archive: experiments 1 to 61"})
-
-
-def pool(signals: np.ndarray) -> np.ndarray:
-    """(T, C) samples -> (T // 25, 3 C): mean, standard deviation, mean absolute difference of neighbouring samples."""
-    n = len(signals) // WINDOW
-    windows = signals[: n * WINDOW].reshape(n, WINDOW, -1)
-    steps = np.abs(np.diff(windows, axis=1)).mean(axis=1)
-    return np.concatenate([windows.mean(axis=1), windows.std(axis=1), steps], axis=1)
 
 
 def read_recording(acceleration: Path, segments: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -60,12 +53,11 @@ def read_recording(acceleration: Path, segments: np.ndarray) -> tuple[np.ndarray
         raise DataError(
             f"{acceleration.name} and its gyro file have shapes {shapes}; expected equal ones with 3 columns"
         )
-    features = pool(np.concatenate(halves, axis=1).astype(np.float64))
+    features = pool(np.concatenate(halves, axis=1).astype(np.float64), WINDOW)
     samples = np.zeros(len(halves[0]), dtype=int)
     for label, first, last in segments:
         samples[first - 1 : last] = label
-    votes = samples[: len(features) * WINDOW].reshape(-1, WINDOW)
-    return features, [CLASSES[np.bincount(window).argmax()] for window in votes]
+    return features, majority(samples, WINDOW, CLASSES)
 
 
 def convert(source: Path, target: Path, options: Options) -> Inventory:

@@ -228,6 +228,10 @@ def _hapt(entry: Entry, root: Path, activity: str) -> Dataset:
     return _features(entry, root, background="unlabelled")
 
 
+def _hugadb(entry: Entry, root: Path, activity: str) -> Dataset:
+    return _features(entry, root).standardised()  # the gyroscopes of some people were amplified tenfold
+
+
 def _coffee(entry: Entry, root: Path, activity: str) -> Dataset:
     # K = 7 is the paper's; the five videos show 5 classes.
     return _features(entry, root, "coffee").standardised(shrink=True)
@@ -284,6 +288,8 @@ _TABLE = (
           "motion capture: 6 recordings, 12 exercises in varying order, 10 Hz joint angles"),
     Entry("hapt",                  61, 44884,  12,    18, "no commercial use", "by hand",   _hapt,
           "waist-worn phone: 61 recordings of one protocol, 12 activities, 2 Hz (Reyes-Ortiz et al. 2015)"),
+    Entry("hugadb",              None,  None,  12,   108, "not stated",        "by hand",   _hugadb,
+          "six motion sensors on the legs: walking, stairs, sitting and more, 2 Hz (Chereshnev, Kertesz-Farkas 2017)"),
     Entry("breakfast_coffee",       5,  3350,   7,    64, "MIT",               "by hand",   _coffee,
           "five Breakfast videos of making coffee, 64-d IDT features, the sample of TOT's repository"),
     Entry("breakfast",           1712,  None, None,   64, "CC BY 4.0",         "script",    _breakfast,

@@ -1,0 +1,35 @@
+"""From samples of sensors to the frames of a recording: windows of equal length, each with a row of features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def pool(signals: np.ndarray, window: int) -> np.ndarray:
+    """What each window of a recording shows; samples after the last whole window are left out.
+
+    Args:
+        signals: (T, C) samples.
+        window: W, number of samples of a window.
+
+    Returns:
+        (T // W, 3 C): mean, standard deviation, mean absolute difference of neighbouring samples.
+    """
+    n = len(signals) // window
+    windows = signals[: n * window].reshape(n, window, -1)
+    steps = np.abs(np.diff(windows, axis=1)).mean(axis=1)
+    return np.concatenate([windows.mean(axis=1), windows.std(axis=1), steps], axis=1)
+
+
+def majority(samples: np.ndarray, window: int, classes: Sequence[str]) -> list[str]:
+    """The class that most samples of each window carry; the first of them where several are as frequent.
+
+    Args:
+        samples: (T,) number of the class of each sample.
+        window: as in :func:`pool`.
+        classes: their names.
+    """
+    n = len(samples) // window
+    return [classes[int(np.bincount(part).argmax())] for part in samples[: n * window].reshape(n, window)]

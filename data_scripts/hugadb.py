@@ -1,0 +1,95 @@
+"""Pool the recordings of HuGaDB, six motion sensors on the legs, to half seconds and write a labelled feature folder.
+
+    python data_scripts/hugadb.py --source FOLDER [--root DATA_ROOT]
+
+FOLDER is the unpacked archive of version 2, with files HuGaDB_v2_various_PERSON_NUMBER.txt of about 60 samples a
+second. Per half second and for each of 36 channels (acceleration and rotation of both feet, shins and thighs): mean,
+standard deviation and mean absolute difference of neighbouring samples (108-d); the label that most of its samples
+carry. The two muscle channels are left out, as in SMQ (arXiv 2508.04513).
+
+The authors list recordings in which gyroscopes were amplified tenfold. All are kept; the registered data set is
+standardised within each recording, so that the amplification does not tell people apart.
+
+Cite Chereshnev and Kertesz-Farkas, AIST 2017 (arXiv 1705.08506).
+
+Example: python data_scripts/hugadb.py --source ~/Downloads/HuGaDB
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from data_scripts.common.script import (
+    FeatureRecording,
+    Inventory,
+    Options,
+    PublishedFacts,
+    Script,
+    run,
+    write_folder,
+)
+from data_scripts.common.signals import majority, pool
+from vasot_kit.folders.files import PROBLEMS
+from vasot_lib.errors import DataError
+
+WINDOW = 30  # samples: half a second
+HEADER = 4  # lines: activities, their numbers, date, names of the columns
+SENSORS, COLUMNS = 36, 39  # the last three columns are both muscles and the activity, counted from 1
+CLASSES = [
+    *("walking", "running", "going_up", "going_down", "sitting", "sitting_down", "standing_up", "standing"),
+    *("bicycling", "up_by_elevator", "down_by_elevator", "sitting_in_car"),
+]
+
+
+def read_recording(file: Path) -> tuple[np.ndarray, list[str]]:
+    """(N, 108) features and N class names of a file.
+
+    Raises:
+        DataError: it is damaged, or not one of HuGaDB.
+    """
+    try:
+        table = np.loadtxt(file, delimiter="\t", skiprows=HEADER, ndmin=2)
+    except PROBLEMS as error:
+        raise DataError(f"{file} is damaged ({str(error).splitlines()[0]}); unpack the archive again") from error
+    if table.shape[1] != COLUMNS or len(table) < WINDOW:
+        raise DataError(
+            f"{file} has {len(table)} samples of {table.shape[1]} columns; expected {WINDOW} or more of {COLUMNS}"
+        )
+    activity = table[:, -1]
+    if unknown := sorted(set(activity.tolist()) - set(range(1, len(CLASSES) + 1))):
+        raise DataError(f"{file} names activities {unknown}; expected whole numbers from 1 to {len(CLASSES)}")
+    return pool(table[:, :SENSORS], WINDOW), majority(activity.astype(int) - 1, WINDOW, CLASSES)
+
+
+def convert(source: Path, target: Path, options: Options) -> Inventory:
+    """Write the folder.
+
+    Raises:
+        DataError: no or damaged recordings, or a target that exists.
+    """
+    files = sorted(source.rglob("HuGaDB_v2_*.txt"))
+    if not files:
+        raise DataError(f"{source} holds no HuGaDB_v2_*.txt; --source must be the unpacked archive of version 2")
+
+    def recordings() -> Iterator[FeatureRecording]:
+        for file in files:
+            yield file.stem.removeprefix("HuGaDB_v2_"), *read_recording(file)
+
+    return write_folder(target, recordings(), CLASSES, PublishedFacts(), options, total=len(files))
+
+
+SCRIPT = Script(
+    name="hugadb",
+    about=__doc__,
+    convert=convert,
+    next_step="download version 2 from the addresses in the README of github.com/romanchereshnev/HuGaDB and unpack it",
+)
+main = partial(run, SCRIPT)
+
+if __name__ == "__main__":
+    sys.exit(main())
