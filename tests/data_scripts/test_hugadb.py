@@ -52,7 +52,7 @@ def test_half_seconds_are_pooled_and_standardised_when_loaded(script, source, tm
     [
         (lambda file: file.rename(file.with_name("HuGaDB_v1_various_07_00.txt")), None),
         (lambda file: file.write_text(HEADER), f"{FILE} has 0 samples"),
-        (lambda file: file.write_text(HEADER + "1\t2\n" * 40), f"{FILE} has 40 samples of 2 columns; expected 30 or more"),
+        (lambda file: file.write_text(HEADER + "1\t2\n" * 40), f"{FILE} has 40 samples of 2 columns"),
         (lambda file: file.write_text(HEADER + "1\ttwo\n"), f"{FILE} is damaged .*unpack the archive again"),
         (lambda file: write(file.parent, FILE, np.full(40, 13)), rf"{FILE} names activities \[13.0\]; .*from 1 to 12"),
     ],
