@@ -18,10 +18,12 @@ from vasot_kit.tables.comparison import (
     linked_table,
     published_table,
     ranks,
+    recording_differences,
     standings,
 )
 from vasot_kit.tables.scores import ALL_SCORES, TASKS, paired_differences, score_table, titles_of, verdicts
 from vasot_lib.errors import InputError
+from vasot_lib.evaluation import score_segmentation
 
 TITLES = {"mof": "MoF", "jsd": "JSD", "f1": "F1"}
 SEEDS = range(5)
@@ -208,3 +210,56 @@ def test_published_figures_stay_apart_and_are_labelled() -> None:
 def test_a_table_of_scores_that_nobody_has_is_refused() -> None:
     with pytest.raises(InputError, match="no row has any of the scores edit"):
         linked_table(ROWS, {"edit": "Edit"}, "runs")
+
+
+def segmented(rng: np.random.Generator, truths: Sequence[np.ndarray], right: float) -> list[np.ndarray]:
+    """Two actions, with this share of the frames right, a little more or less in every recording."""
+    flipped = [rng.random(len(truth)) > right + rng.normal(0, 0.03) for truth in truths]
+    return [np.where(flip, 1 - truth, truth) for flip, truth in zip(flipped, truths, strict=True)]
+
+
+def test_where_a_score_is_a_mean_over_recordings_their_differences_come_back() -> None:
+    rng = np.random.default_rng(0)
+    truths = [np.repeat([0, 1], 50) for _ in range(6)]  # of one length, so that MoF is the mean over recordings
+    first, second = ([segmented(rng, truths, right) for _ in range(2)] for right in (0.9, 0.7))
+    found = recording_differences(first, second, truths)
+    each = [
+        np.mean(
+            [(one[v] == truth).mean() - (other[v] == truth).mean() for one, other in zip(first, second, strict=True)]
+        )
+        for v, truth in enumerate(truths)
+    ]
+    assert found.loc["difference", "mof"].to_numpy() == pytest.approx(np.array(each))
+    assert intervals(found).loc["difference", ("mof", "low")] > 0.1
+
+
+def test_an_interval_over_recordings_lies_around_the_difference_on_all_of_them() -> None:
+    rng = np.random.default_rng(1)
+    truths = [np.repeat([0, 1], length) for length in (20, 50, 90, 30)]
+    first, second = segmented(rng, truths, 0.9), segmented(rng, truths, 0.7)
+    found = intervals(recording_differences([first], [second], truths)).loc["difference"]
+    on_all = [score_segmentation(each, truths) for each in (first, second)]
+    for score in ("mof", "f1", "miou"):
+        assert found[score, "mean"] == pytest.approx(on_all[0][score] - on_all[1][score])
+
+
+def test_an_interval_over_recordings_does_not_take_a_person_twice() -> None:
+    rng = np.random.default_rng(0)
+    truths = [np.repeat([0, 1], 50) for _ in range(6)]
+    first, second = segmented(rng, truths, 0.8), segmented(rng, truths, 0.7)
+    alone = intervals(recording_differences([first], [second], truths))
+    # Every recording a second time, in other frames: with the person named, nothing is known that was not known before.
+    twice = recording_differences([first * 2], [second * 2], truths * 2, groups=[*"abcdef"] * 2)
+    assert [name for _, name in twice.index] == [*"abcdef"]
+    assert intervals(twice)["mof"].to_numpy() == pytest.approx(alone["mof"].to_numpy())
+
+
+def test_an_interval_over_recordings_is_of_recordings_and_methods_that_fit() -> None:
+    truths = [np.array([0, 1])] * 2
+    with pytest.raises(InputError, match="1 of them different, for 2 recordings; give one per recording"):
+        recording_differences([truths], [truths], truths, groups=["a", "a"])
+    with pytest.raises(InputError, match="3 groups"):
+        recording_differences([truths], [truths], truths, groups=[*"abc"])
+    for wrong, lengths in (([], r"\[\]"), ([truths, truths[:1]], r"\[2, 1\]"), ([truths * 2], r"\[4\]")):
+        with pytest.raises(InputError, match=f"predictions of {lengths} recordings by seed, for 2 recordings"):
+            recording_differences([truths], wrong, truths)

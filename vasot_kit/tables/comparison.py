@@ -2,12 +2,13 @@
 
 Differences are paired by seed. A seed decides first weights and sampled frames, but all seeds see the same recordings:
 an interval says what another seed would give on these recordings, not what other recordings would give.
+:func:`recording_differences` gives intervals over recordings instead.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats takes a hun
 
 from vasot_kit.tables.scores import paired_differences, sign_of
 from vasot_lib.errors import InputError
+from vasot_lib.evaluation import score_segmentation
 
 ERROR = 0.05  # most probability that any of the differences in one score seems clear although there is none
 
@@ -211,6 +213,70 @@ def differences_between(
     if not tables:
         raise InputError(f"no data set has both {first!r} and {second!r}; run both on one")
     return intervals(pd.concat(tables, names=["line"]))
+
+
+def recording_differences(
+    first: Sequence[Sequence[np.ndarray]],
+    second: Sequence[Sequence[np.ndarray]],
+    truths: Sequence[np.ndarray],
+    background: int | None = None,
+    groups: Sequence[Hashable] | None = None,
+) -> pd.DataFrame:
+    """Segmentation scores of a method minus those of another, one pseudo-value of the jackknife per recording.
+
+    A score belongs to all R recordings together, because of the matching of actions to classes. With D the difference
+    on all recordings, D_r that without recording r, and D_m the mean of the R numbers D_r, the pseudo-value of
+    recording r is D + (R - 1) (D_m - D_r). Their mean is D; where a score is the mean over recordings, each is the
+    difference on its recording. :func:`intervals` makes an interval over recordings of them. Nothing is trained again:
+    the interval says what other recordings would change in the scores of these trained methods.
+
+    Args:
+        first, second: S lists, one per seed, of the (N_v,) actions that a trained method gives to each of the R
+            recordings. The score of a method is its mean over seeds.
+        truths: (N_v,) classes of each recording.
+        background: class whose frames are left out, or None.
+        groups: what each recording belongs to, such as a person: recordings of one group are left out together, because
+            they are alike, and R is the number of groups. Every recording is its own group where None.
+
+    Returns:
+        Differences of ``mof``, ``f1`` and ``miou``, indexed by (line, group) with the one line ``difference``.
+
+    Raises:
+        InputError: fewer than two groups, or not one group, or not one prediction, for every recording.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 11.
+    """
+    groups = list(range(len(truths)) if groups is None else groups)
+    names = list(dict.fromkeys(groups))
+    if len(groups) != len(truths) or len(names) < 2:
+        raise InputError(
+            f"{len(groups)} groups, {len(names)} of them different, for {len(truths)} recordings; "
+            "give one per recording, and at least two different ones"
+        )
+    for seeds in (first, second):
+        if not seeds or any(len(each) != len(truths) for each in seeds):
+            raise InputError(
+                f"predictions of {[len(each) for each in seeds]} recordings by seed, for {len(truths)} recordings; "
+                "give one or more seeds of each method, with one prediction per recording"
+            )
+
+    def difference(left_out: Hashable) -> np.ndarray:
+        kept = [place for place, group in enumerate(groups) if group != left_out]
+
+        def mean_score(seeds: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+            scores = [
+                score_segmentation([each[place] for place in kept], [truths[place] for place in kept], background)
+                for each in seeds
+            ]
+            return np.array([[score[name] for name in _SEGMENTATION] for score in scores]).mean(0)
+
+        return mean_score(first) - mean_score(second)
+
+    everything = difference(object())
+    without = np.array([difference(name) for name in names])
+    values = everything + (len(names) - 1) * (without.mean(0) - without)
+    index = pd.MultiIndex.from_product([["difference"], names], names=["line", "group"])
+    return pd.DataFrame(values, index=index, columns=list(_SEGMENTATION))
 
 
 def _scored(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> pd.DataFrame:
