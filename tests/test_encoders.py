@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vasot_kit.experiments.config import Config, build, make_config
@@ -18,7 +19,9 @@ from vasot_lib.encoders import PixelEncoder
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.methods import VAOT, Method
 from vasot_lib.training import History, fit
-from vasot_lib.vision import MEAN, STD, torchvision
+from vasot_lib.vision import MEAN, STD, network, torchvision
+
+LITE = "timm:tf_efficientnet_lite0"
 
 
 @pytest.fixture(autouse=True)
@@ -89,11 +92,16 @@ def test_embeddings_have_length_1_where_asked_for(published: PixelEncoder) -> No
     assert ((free.norm(dim=-1) - 1).abs() > 1e-3).all()
 
 
-@pytest.mark.parametrize(("trunk", "channels"), [("resnet18", 256), ("small", 128)])
-def test_other_trunks(trunk: str, channels: int) -> None:
+@pytest.mark.parametrize(
+    ("trunk", "channels", "shrunk"),
+    [("resnet18", 256, 16), ("small", 128, 8), (LITE, 112, 16), ("timm:resnet18", 256, 16)],
+)
+def test_other_trunks(trunk: str, channels: int, shrunk: int) -> None:
     encoder = PixelEncoder(trunk, n_hidden=16, n_out=8).eval()
     assert encoder.temporal_convolutions[0].in_channels == channels
-    assert encoder(random_pictures(3, 1, 40, 56)).shape == (3, 8)
+    with torch.no_grad():
+        assert encoder.trunk(torch.zeros(1, 3, 32, 64)).shape == (1, channels, 32 // shrunk, 64 // shrunk)
+        assert encoder(random_pictures(3, 1, 40, 56)).shape == (3, 8)
 
 
 def test_the_whole_context_is_seen() -> None:
@@ -112,6 +120,9 @@ def test_the_whole_context_is_seen() -> None:
     [
         (dict(trunk="resnt50"), "unknown network of torchvision 'resnt50' .did you mean 'resnet50'"),
         (dict(trunk="squeezenet1_0"), "trunk is 'squeezenet1_0', which is no ResNet; use resnet50, another"),
+        (dict(trunk="timm:resnt18"), "unknown model of timm 'resnt18' .did you mean 'resnet18'"),
+        (dict(trunk="timm:vit_small_patch32_224"), "which gives no maps at 1/16 of the picture; use another"),
+        (dict(trunk="small", side=-1), "side is -1; it must be a whole number of at least 0"),
         (dict(trunk="small", dropout=1.0), "dropout is 1.0; it must be a finite number of at least 0 and below 1"),
         (dict(trunk="small", dropout=-0.1), "dropout is -0.1"),
     ],
@@ -125,6 +136,82 @@ def test_what_makes_no_encoder_is_refused(values: dict, says: str) -> None:
 def test_pictures_are_bytes_in_three_colours(pictures: Tensor) -> None:
     with pytest.raises(InputError, match=r"pictures are torch\..* expected uint8 \(n, height, width, 3\)"):
         small()(pictures)
+
+
+# ---- a network of timm as the trunk
+
+
+@pytest.fixture(scope="module")
+def lite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the whole network without its last layer, as the kit keeps them."""
+    torch.manual_seed(3)
+    file = tmp_path_factory.mktemp("weights") / "lite.safetensors"
+    model = network(LITE, "").train()
+    with torch.no_grad():
+        model(torch.randn(4, 3, 32, 32))  # so that the running means are those of something
+    save_file(model.state_dict(), file)
+    return file
+
+
+def lite(file: Path | str = "", **options: object) -> PixelEncoder:
+    torch.manual_seed(0)
+    return PixelEncoder(LITE, str(file), n_hidden=8, n_out=4, **options)
+
+
+def test_its_maps_are_those_of_the_whole_network(lite_file: Path) -> None:
+    """Of the input that the network wants: this one centres all colours at 1/2."""
+    encoder, whole = lite(lite_file).eval(), network(LITE, str(lite_file)).eval()
+    pictures = random_pictures(2, 1, 48, 64)
+    seen: list[Tensor] = []
+    encoder.trunk.register_forward_hook(lambda *given: seen.append(given[2]))
+    with torch.no_grad():
+        encoder(pictures)
+        wanted = pictures[:, 0].permute(0, 3, 1, 2) / 127.5 - 1
+        maps = whole.forward_intermediates(wanted, intermediates_only=True)
+    torch.testing.assert_close(seen[0], maps[3])
+    assert [tuple(each.shape[2:]) for each in maps[3:]] == [(3, 4), (2, 2)]  # the next ones are at 1/32
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "w.pt")
+    with pytest.raises(DataError, match="w.pt do not fit EfficientNet or are damaged"):
+        lite(tmp_path / "w.pt")
+
+
+def test_its_embeddings_do_not_depend_on_how_many_frames_are_seen_at_once(
+    lite_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, pictures = lite(lite_file, side=48).eval(), random_pictures(5, 2, 32, 32)
+    with torch.no_grad():
+        whole = encoder(pictures)
+        monkeypatch.setattr(encoders, "INFERENCE_FRAMES", 2)
+        torch.testing.assert_close(encoder(pictures), whole)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_trunk_is_trained_unless_it_is_frozen(lite_file: Path, frozen: bool) -> None:
+    encoder = lite(lite_file, frozen=frozen, flip=False, jitter=False).train()
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    optimiser = torch.optim.Adam(encoder.parameters(), lr=0.01, weight_decay=0.1)
+    encoder(random_pictures(2, 3, 1, 32, 32)).sum().backward()
+    optimiser.step()
+    moved = {name for name, value in encoder.state_dict().items() if not torch.equal(value, before[name])}
+    trunk = {name for name in before if name.startswith("trunk.") and not name.endswith("num_batches_tracked")}
+    # Trained, its statistics move as well; frozen, nothing of it does, and it sees the statistics of ImageNet.
+    assert trunk & moved == (set() if frozen else trunk)
+    assert {module.training for module in encoder.trunk.modules()} == {not frozen} and encoder.head.training
+    assert any(name.startswith("head.") for name in moved)
+
+
+def test_pictures_are_scaled_to_the_side_that_the_trunk_wants() -> None:
+    seen = []
+    encoder = small(side=24).eval()
+    encoder.trunk.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    grey = torch.full((1, 1, 16, 40, 3), 128, dtype=torch.uint8)
+    encoder(grey)
+    level = seen[0] * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
+    assert seen[0].shape == (1, 3, 24, 24)
+    torch.testing.assert_close(level, torch.full_like(level, 128 / 255))
 
 
 # ---- learning and looking

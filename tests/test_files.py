@@ -15,7 +15,8 @@ import pytest
 from data_scripts.common.download import unpack
 from data_scripts.common.script import unpacked_source
 from vasot_kit.folders import save_folder
-from vasot_lib.files import HOST, whole_file, whole_folder
+from vasot_kit.whole_folders import whole_folder
+from vasot_lib.files import HOST, whole_file
 
 
 def test_a_file_is_in_its_place_only_when_all_of_it_was_written(tmp_path: Path) -> None:

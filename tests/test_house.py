@@ -16,7 +16,14 @@ FLOORS = [
     *("vasot_lib.errors", "vasot_lib.checks", "vasot_lib.files", "vasot_lib.data", "vasot_lib.transport"),
     *("vasot_lib.paths", "vasot_lib.losses", "vasot_lib.vision", "vasot_lib.encoders", "vasot_lib.evaluation"),
     *("vasot_lib.methods", "vasot_lib.steps", "vasot_lib.training"),
-    *("vasot_kit.methods", "vasot_kit.cache", "vasot_kit.folders", "vasot_kit.films", "vasot_kit.datasets"),
+    *(
+        "vasot_kit.methods",
+        "vasot_kit.whole_folders",
+        "vasot_kit.cache",
+        "vasot_kit.folders",
+        "vasot_kit.films",
+        "vasot_kit.datasets",
+    ),
     *("vasot_kit.experiments", "vasot_kit.exercises", "vasot_kit.runs", "vasot_kit.figures"),
     *(
         "vasot_kit.explorers",

@@ -19,10 +19,10 @@ from vasot_lib.errors import DataError, InputError
 from vasot_lib.vision import (
     MEAN,
     STD,
-    imagenet_normalised,
     imagenet_weights,
     load_weights,
     network,
+    normalised,
     pictures_to_float,
 )
 
@@ -252,7 +252,7 @@ def test_pictures_become_numbers_around_0() -> None:
     assert floats.shape == (2, 3, 4, 5) and floats.dtype == torch.float32
     assert floats[0, :, 1, 2].tolist() == pytest.approx([1.0, 0.2, 0.0])
     assert floats.is_contiguous(memory_format=torch.channels_last)
-    shifted = imagenet_normalised(floats)
+    shifted = normalised(floats)
     assert shifted[0, :, 1, 2].tolist() == pytest.approx(
         [(value - mean) / std for value, mean, std in zip((1.0, 0.2, 0.0), MEAN, STD, strict=True)], abs=1e-6
     )

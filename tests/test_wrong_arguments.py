@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from vasot_kit.experiments.config import make_config
+from vasot_kit.experiments.evaluate import uniform_label_transfer
 from vasot_kit.methods.soft_dtw import soft_dtw
 from vasot_lib import losses
 from vasot_lib.data import Dataset, Video, collate, toy
@@ -22,7 +23,6 @@ from vasot_lib.evaluation import (
     score_alignment,
     score_segmentation,
     straight_line,
-    uniform_label_transfer,
 )
 from vasot_lib.paths import dtw, viterbi
 from vasot_lib.training import TrainingSettings

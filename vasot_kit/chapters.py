@@ -6,8 +6,8 @@ import shutil
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
+from vasot_kit.whole_folders import whole_folder
 from vasot_lib.errors import DataError, InputError
-from vasot_lib.files import whole_folder
 
 ROOT = Path(__file__).parents[1]
 SHARE = "share/vasot/"  # where pip puts the chapters and the tables that they read, below the environment

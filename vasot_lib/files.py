@@ -1,4 +1,4 @@
-"""Writing a file or a folder so that a reader, or a run that was killed, never finds half of it."""
+"""Writing a file so that a reader, or a run that was killed, never finds half of it."""
 
 from __future__ import annotations
 
@@ -32,34 +32,6 @@ def whole_file(target: Path) -> Iterator[Path]:
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
-
-
-@contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """The same for a folder, which must not exist or be empty. Folders above it are made if needed."""
-    made = [folder for folder in target.parents if not folder.exists()]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with scratch_folder(target.parent, target.name) as beside:
-            yield beside
-            beside.replace(target)
-    finally:
-        with suppress(OSError):  # rmdir refuses folders that are not empty
-            for folder in made:
-                folder.rmdir()
-
-
-@contextmanager
-def scratch_folder(place: Path, name: str) -> Iterator[Path]:
-    """Give a hidden folder in ``place``, removed at the end; what killed processes have left is removed first."""
-    remove_left(place, f".{name}.{HOST}.")
-    folder = place / f".{name}.{HOST}.{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)  # of an earlier process of the same number
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_left(folder: Path, prefix: str) -> None:

@@ -3,7 +3,7 @@
 - :func:`matching_loss`: cross-entropy between transport targets and a softmax over cosines. It is the loss of VAOT,
   ASOT, VASOT, TOT and UFSA.
 - :func:`contrastive_idm`: keeps embeddings from collapsing; an option of VAOT and VASOT. :func:`idm_per_video` is the
-  same in the units of LAV, and :func:`intra_video_contrast` the variant of VAVA.
+  same in the units of LAV.
 
 They take float32 and float64, and raise an ``InputError`` for anything else, half precision included: sums over all
 pairs of frames overflow or lose their digits there.
@@ -79,7 +79,9 @@ def contrastive_idm(x: Tensor, mask: Tensor, window: float = 10.0, margin: float
 
     Source: the regulariser of LAV; SPEC sections 5 and 10.
     """
-    _check(x, mask, window, margin)
+    check_embeddings(FLOATS[:2], {"x": mask}, x=x)
+    check_value("window", window, NotNegativeWeight)
+    check_value("margin", margin, NotNegativeWeight)
     frame = torch.arange(x.shape[1], device=x.device).expand(mask.shape)
     return (idm_per_video(x, mask, frame, window, margin) / mask.sum(1) ** 2).mean()
 
@@ -101,40 +103,10 @@ def idm_per_video(x: Tensor, mask: Tensor, frame: Tensor, window: float, margin:
     length = (frame * mask).amax(1)[:, None, None] + 1
     apart = (frame.unsqueeze(2) - frame.unsqueeze(1)).abs()
     far = 1.0 + (apart.to(x.dtype) / length) ** 2
-    return _pull_and_push(x, mask, apart <= window, margin, pull=1.0, push=far)
+    return pull_and_push(x, mask, apart <= window, margin, pull=1.0, push=far)
 
 
-def intra_video_contrast(x: Tensor, mask: Tensor, window: float, margin: float) -> Tensor:
-    """VAVA's intra-video term: pulls frames close in time together, the closer the harder, and distant ones apart.
-
-    With d_ij the squared distance of two embeddings, a pair costs ``d_ij / ((i - j)^2 + 1)`` if ``|i - j| <= window``,
-    and ``max(0, margin - d_ij)`` otherwise. The mean is taken over all pairs of real frames, then over the videos.
-
-    Args:
-        x: (B, N, D) unit-length embeddings.
-        mask: (B, N) bool, True on real frames.
-        window: largest number of sampled frames between two frames that are pulled together.
-        margin: squared distance beyond which a pair of distant frames costs nothing.
-
-    Returns:
-        scalar.
-
-    Source: Liu et al., CVPR 2022; SPEC section 10.
-    """
-    _check(x, mask, window, margin)
-    frame = torch.arange(x.shape[1], device=x.device)
-    apart = (frame[:, None] - frame).abs()
-    sums = _pull_and_push(x, mask, apart <= window, margin, pull=1.0 / (apart.square() + 1.0), push=1.0)
-    return (sums / mask.sum(1) ** 2).mean()
-
-
-def _check(x: Tensor, mask: Tensor, window: float, margin: float) -> None:
-    check_embeddings(FLOATS[:2], {"x": mask}, x=x)
-    check_value("window", window, NotNegativeWeight)
-    check_value("margin", margin, NotNegativeWeight)
-
-
-def _pull_and_push(
+def pull_and_push(
     x: Tensor, mask: Tensor, close: Tensor, margin: float, pull: Tensor | float, push: Tensor | float
 ) -> Tensor:
     """(B,) sums over all pairs of real frames: ``pull d_ij`` if the pair is close, else ``push max(0, margin - d_ij)``.

@@ -1,12 +1,13 @@
-"""Networks and weights of torchvision, and the conversion of pictures to their input.
+"""Networks and weights of torchvision and timm, and the conversion of pictures to their input.
 
-This is the only module that imports torchvision, and only code that works on pixels imports it.
+This is the only module that imports torchvision or timm, and only code that works on pixels imports it.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from vasot_lib.errors import DataError, InputError, unknown_name
 
 IMAGENET = "imagenet"
+TIMM = "timm:"  # before the name of a network of timm
 # Per colour channel of ImageNet's pictures in 0..1; torchvision's networks expect input that is standardised by them.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Operators for object detection that torchvision's compiled part defines if it loads.
@@ -46,18 +48,35 @@ def torchvision() -> ModuleType:
     return module
 
 
+def timm(wanted: str) -> ModuleType:
+    """Import timm; where it is not installed, a DataError says that what is ``wanted`` needs it."""
+    torchvision()  # timm imports it as well
+    try:
+        return importlib.import_module("timm")
+    except ImportError as error:
+        raise DataError(f"{wanted} needs timm; pip install timm") from error
+
+
 def network(name: str, weights: str) -> nn.Module:
-    """Build a network of torchvision by name.
+    """Build a network by name.
 
     Args:
-        name: a classifier, one of ``torchvision.models.list_models(module=torchvision.models)``.
-        weights: ``imagenet`` (downloaded once into torch's hub folder), a path to a state dict saved by ``torch.save``
-            or safetensors, or empty for random weights.
+        name: a classifier, one of ``torchvision.models.list_models(module=torchvision.models)``; or ``timm:`` and a
+            model of timm, which comes without its last layer.
+        weights: ``imagenet`` (downloaded once; of timm the weights behind its tag), a path to a state dict saved by
+            ``torch.save`` or safetensors, or empty for random weights.
 
     Raises:
         InputError: unknown network.
-        DataError: the weights cannot be downloaded or read, or fit another network.
+        DataError: timm is missing, or the weights cannot be downloaded or read, or fit another network.
     """
+    model = _of_timm(name.removeprefix(TIMM), weights) if name.startswith(TIMM) else _of_torchvision(name, weights)
+    if weights not in (IMAGENET, ""):
+        load_weights(model, Path(weights))
+    return model
+
+
+def _of_torchvision(name: str, weights: str) -> nn.Module:
     models = torchvision().models
     # Only classifiers: detectors and others download the weights of their backbone even if none are asked for.
     known = models.list_models(module=models)
@@ -67,8 +86,21 @@ def network(name: str, weights: str) -> nn.Module:
     model: nn.Module = models.get_model(name, weights=None)
     if weights == IMAGENET:
         model.load_state_dict(_download(name))
-    elif weights:
-        load_weights(model, Path(weights))
+    return model
+
+
+def _of_timm(name: str, weights: str) -> nn.Module:
+    library = timm(f"network timm:{name}")
+    known = library.list_pretrained() if "." in name else library.list_models()
+    if name not in known:
+        raise unknown_name("model of timm", name, known)
+    try:
+        model: nn.Module = library.create_model(name, pretrained=weights == IMAGENET, num_classes=0)
+    except Exception as error:  # no network, no such pretrained weights
+        raise DataError(
+            f"weights of timm:{name} cannot be downloaded ({type(error).__name__}); on a machine with a network save "
+            "timm.create_model(..., pretrained=True, num_classes=0).state_dict(), and name that file as the weights"
+        ) from error
     return model
 
 
@@ -107,10 +139,10 @@ def pictures_to_float(pictures: Tensor) -> Tensor:
     return pictures.permute(0, 3, 1, 2).float().div(255)
 
 
-def imagenet_normalised(pictures: Tensor) -> Tensor:
-    """(n, 3, H, W) pictures in 0..1, standardised per channel by the mean and deviation of ImageNet."""
-    mean, std = (torch.tensor(values, device=pictures.device).view(3, 1, 1) for values in (MEAN, STD))
-    return (pictures - mean) / std
+def normalised(pictures: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:
+    """(n, 3, H, W) pictures in 0..1, standardised per channel by a mean and a deviation."""
+    centre, spread = (torch.tensor(values, device=pictures.device).view(3, 1, 1) for values in (mean, std))
+    return (pictures - centre) / spread
 
 
 def imagenet_weights(name: str) -> Any:

@@ -20,8 +20,8 @@ import requests
 from tqdm import tqdm
 
 from vasot_kit.folders.saving import refuse_existing
+from vasot_kit.whole_folders import whole_folder
 from vasot_lib.errors import DataError
-from vasot_lib.files import whole_folder
 
 TIMEOUT = 60.0  # seconds without a byte from the server
 # More than this is not unpacked where it is also more than so many times the archive: labels, which are packed best,

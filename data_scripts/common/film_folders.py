@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from data_scripts.common.script import Inventory, Options, PublishedFacts, verify
 from vasot_kit.folders.saving import refuse_existing
+from vasot_kit.whole_folders import whole_folder
 from vasot_lib.errors import DataError
-from vasot_lib.files import whole_folder
 
 DEPTH = 4  # how many folders deep files are searched below --source
 

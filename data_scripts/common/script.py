@@ -21,8 +21,8 @@ from data_scripts.common.download import is_archive, unpack
 from vasot_kit.cache import cache_folder
 from vasot_kit.datasets.registry import data_root
 from vasot_kit.folders.saving import refuse_existing, save_folder
+from vasot_kit.whole_folders import scratch_folder
 from vasot_lib.errors import DataError, VasotError
-from vasot_lib.files import scratch_folder
 
 FeatureRecording = tuple[str, np.ndarray, list[str]]  # "[activity/]video", features (N, D), N class names
 MAX_NAMED = 5  # differences that a message names, at most

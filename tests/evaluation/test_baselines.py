@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vasot_kit.datasets.registry import DATASETS, data_root, load_dataset
+from vasot_kit.experiments.evaluate import uniform_label_transfer
 from vasot_kit.folders.reading import load_folder
 from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import InputError
@@ -20,7 +21,6 @@ from vasot_lib.evaluation import (
     label_transfer,
     score_segmentation,
     straight_line,
-    uniform_label_transfer,
 )
 from vasot_lib.paths import dtw
 

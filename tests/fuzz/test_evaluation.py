@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.conftest import attempt, inputs, odd, odd_size, usually
+from vasot_kit.experiments.evaluate import uniform_label_transfer
 from vasot_lib.evaluation import (
     equal_split,
     f1_sampled,
@@ -19,7 +20,6 @@ from vasot_lib.evaluation import (
     score_alignment,
     score_segmentation,
     straight_line,
-    uniform_label_transfer,
 )
 
 PROBLEMS = [np.array([0.5, np.nan]), np.array(["a", "b"]), np.array([]), np.zeros((2, 2), int), None, [1, "a"], 3, "ab"]

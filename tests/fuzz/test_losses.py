@@ -14,8 +14,9 @@ from tests.fuzz.conftest import attempt, inputs, odd_size, usually
 from tests.fuzz.test_solve import costs, embeddings, masks, masses, priors, random, weights
 from vasot_kit.film_matching import pairing
 from vasot_kit.methods.soft_dtw import soft_dtw
+from vasot_kit.methods.vava import intra_video_contrast
 from vasot_lib import paths
-from vasot_lib.losses import contrastive_idm, intra_video_contrast, matching_loss
+from vasot_lib.losses import contrastive_idm, matching_loss
 from vasot_lib.transport import add_dummy, cosine_cost, dummy_marginal, make_problem, temporal_prior
 
 

@@ -25,13 +25,13 @@ from tests.own_films.verdicts import Right, in_phase, near
 from tests.own_films.walkers import RATE as WALK
 from tests.own_films.walkers import joints_and_films
 from vasot_kit.datasets import pose2sim
+from vasot_kit.datasets.pretrained import pose_files
 from vasot_kit.film_matching.matching import FilmDescription, describe_film, match_films
 from vasot_kit.films.copies import power_warp
 from vasot_kit.films.media import probe, stream
 from vasot_kit.films.motion import Motion, motion_maps
 from vasot_kit.films.pose import JOINTS, Pose, pose_features
 from vasot_kit.own_films.inputs import AUTO, CHOICES, POSE, feature_extractor
-from vasot_kit.own_films.pretrained import pose_files
 
 Ways = dict[str, FilmDescription]
 EXPONENTS = (1.35, 1 / 1.35)  # of the warps in time

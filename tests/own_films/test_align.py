@@ -18,6 +18,7 @@ from PIL import Image
 
 from tests.films.films import cut
 from tests.own_films.toys import SIDE
+from vasot_kit.datasets.pretrained import POSE_COMMAND
 from vasot_kit.film_matching.matching import MatchingSettings
 from vasot_kit.films.media import probe, stream
 from vasot_kit.films.recordings import FeatureExtractor
@@ -25,7 +26,6 @@ from vasot_kit.own_films import align as align_module
 from vasot_kit.own_films.align import align_films
 from vasot_kit.own_films.inputs import feature_extractor
 from vasot_kit.own_films.outputs import GAP
-from vasot_kit.own_films.pretrained import POSE_COMMAND
 from vasot_lib.errors import DataError, InputError
 
 OF_A_PAIR = [

@@ -13,8 +13,8 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 from vasot_kit.book.pages import write_sources
 from vasot_kit.runs.notebook import NotebookRun
+from vasot_kit.whole_folders import scratch_folder
 from vasot_lib.errors import DataError, InputError
-from vasot_lib.files import scratch_folder
 
 SITE = Path(__file__).with_name("site")
 MARK = "objects.inv"  # Sphinx leaves it in every site

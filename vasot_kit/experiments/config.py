@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import torch
 
+from vasot_kit.datasets import pretrained
 from vasot_kit.experiments.auto import auto_radii
 from vasot_kit.experiments.presets import preset_values, trains_on_pixels
 from vasot_kit.experiments.restarts import restarts
@@ -19,6 +20,7 @@ from vasot_lib.encoders import MLPEncoder, PixelEncoder
 from vasot_lib.errors import InputError, unknown_name
 from vasot_lib.methods import Method
 from vasot_lib.training import TrainingSettings
+from vasot_lib.vision import IMAGENET, TIMM
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,15 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Pixels:
-    """Settings of the encoder of pictures, which :class:`vasot_lib.encoders.PixelEncoder` explains."""
+    """Settings of the encoder of pictures, which :class:`vasot_lib.encoders.PixelEncoder` explains.
+
+    The trunk may also be ``network``, EfficientNet-Lite0, whose weights of ImageNet pip brings once.
+    """
 
     trunk: str = "resnet50"
     weights: str = "imagenet"
+    frozen: bool = False
+    side: Annotated[int, Range(least=0)] = 0
     hidden: Count = 512
     out: Count = 128
     dropout: Annotated[float, Range(least=0, below=1)] = 0.1
@@ -46,6 +53,8 @@ class Pixels:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.frozen and self.trunk == "small":
+            raise InputError("encoder.frozen is True but the trunk small has no pretrained weights; use trunk network")
 
 
 @dataclass(frozen=True)
@@ -187,9 +196,13 @@ def new_method(config: Config, n_actions: int, feature_dim: int) -> Method:
 
 def _encoder(settings: Encoder | Pixels, feature_dim: int, unit_length: bool) -> MLPEncoder | PixelEncoder:
     if isinstance(settings, Pixels):
+        trunk, weights = settings.trunk, settings.weights
+        if trunk == pretrained.TRUNK:
+            weights = str(pretrained.weights_file()) if weights == IMAGENET else weights
+            trunk = f"{TIMM}{pretrained.NETWORK}"
         return PixelEncoder(
-            settings.trunk, settings.weights, settings.hidden, settings.out, settings.dropout, settings.flip,
-            settings.jitter, unit_length,
+            trunk, weights, settings.frozen, settings.side, settings.hidden, settings.out, settings.dropout,
+            settings.flip, settings.jitter, unit_length,
         )  # fmt: skip
     return MLPEncoder(feature_dim, settings.hidden, settings.out, unit_length)
 

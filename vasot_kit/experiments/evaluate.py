@@ -12,8 +12,9 @@ from torch import Tensor
 
 from vasot_kit.experiments.config import make_config
 from vasot_kit.experiments.restarts import Restarts
+from vasot_lib.checks import whole_numbers
 from vasot_lib.data import Dataset, Video, correspondence
-from vasot_lib.errors import DataError
+from vasot_lib.errors import DataError, InputError
 from vasot_lib.evaluation import (
     baseline_embeddings,
     baseline_segmentations,
@@ -22,7 +23,6 @@ from vasot_lib.evaluation import (
     score_alignment,
     score_segmentation,
     straight_line,
-    uniform_label_transfer,
 )
 from vasot_lib.methods import Method
 from vasot_lib.methods.asot import SegmentationTerm
@@ -140,6 +140,26 @@ def baseline_rows(dataset: Dataset, seed: int = 0, preset: str = "kit") -> list[
     if uniform:
         rows.append({"method": "uniform_plan", "transfer": float(np.mean(uniform))})
     return [{"dataset": dataset.name, "seed": seed, **row} for row in rows]
+
+
+def uniform_label_transfer(labels_x: np.ndarray, labels_y: np.ndarray, background: int | None = None) -> float:
+    """Expectation of ``label_transfer`` if each frame of X is matched to a random frame of Y, as by the uniform plan.
+
+    Args:
+        labels_x: (N,) labels of the frames of X.
+        labels_y: (M,) labels of the frames of Y.
+        background: class whose frames of X are left out, or None.
+
+    Raises:
+        InputError: all frames of X are background, labels that are no whole numbers, or none of Y.
+    """
+    labels_x, labels_y = whole_numbers("labels of X", labels_x), whole_numbers("labels of Y", labels_y)
+    if not len(labels_y):
+        raise InputError("labels of Y are empty; give one per frame of Y")
+    queries = labels_x[labels_x != background] if background is not None else labels_x
+    if not len(queries):
+        raise InputError(f"all {len(labels_x)} frames of X are background {background}; nothing to transfer")
+    return float((queries[:, None] == labels_y).mean())
 
 
 Matcher = Callable[[Video, Video], np.ndarray]

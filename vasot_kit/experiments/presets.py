@@ -93,7 +93,7 @@ PIXEL_ROW = PublishedRow(0.35, 0.10, radius=0.05, lr=1e-5, weight_decay=1e-5, ep
 PIXEL_DATASETS = ("egoprocel", "ikea_asm", "penn_action", "pouring", "toy_rendered")
 # Chosen on toy_rendered itself: its pictures of 32 x 32 pixels need only a small network, trained from random weights.
 TOY_RENDERED = {
-    "encoder.trunk": "small", "encoder.weights": "", "encoder.hidden": 128, "encoder.flip": False,
+    "encoder.trunk": "small", "encoder.hidden": 128, "encoder.flip": False,
     "training.lr": 1e-3, "training.weight_decay": 1e-4, "training.frames": 64,
 }  # fmt: skip
 # Data sets that are not in the papers borrow a row: that of their nearest relative, or else the default.

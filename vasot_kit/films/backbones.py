@@ -18,8 +18,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vasot_kit.films.media import content_hash
-from vasot_lib.errors import DataError, InputError, unknown_name
-from vasot_lib.vision import IMAGENET, imagenet_weights, load_weights, network, torchvision
+from vasot_lib.errors import InputError
+from vasot_lib.vision import IMAGENET, TIMM, imagenet_weights, network, timm
 
 LIBRARIES = ("timm", "torchvision")
 BATCH = 32
@@ -87,21 +87,5 @@ def _from_torchvision(name: str, weights: str) -> tuple[nn.Module, Callable[[Any
 
 
 def _from_timm(name: str, weights: str) -> tuple[nn.Module, Callable[[Any], Tensor]]:
-    torchvision()  # timm imports it as well
-    try:
-        import timm
-    except ImportError as error:
-        raise DataError(f"backbone timm:{name} needs timm; pip install timm") from error
-    tagged = "." in name
-    if not (name in timm.list_pretrained() if tagged else timm.is_model(name)):
-        raise unknown_name("model of timm", name, timm.list_pretrained() if tagged else timm.list_models())
-    try:
-        model = timm.create_model(name, pretrained=weights == IMAGENET, num_classes=0)
-    except Exception as error:  # no network, no such pretrained weights
-        raise DataError(
-            f"weights of timm:{name} cannot be downloaded ({type(error).__name__}); on a machine with a network save "
-            "timm.create_model(..., pretrained=True, num_classes=0).state_dict(), and name that file behind an @"
-        ) from error
-    if weights not in (IMAGENET, ""):
-        load_weights(model, Path(weights))
-    return model, timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+    model, data = network(f"{TIMM}{name}", weights), timm(name).data
+    return model, data.create_transform(**data.resolve_model_data_config(model), is_training=False)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from vasot_kit.whole_folders import whole_folder
 from vasot_lib.errors import DataError
-from vasot_lib.files import whole_folder
 
 LabelledFeatures = tuple[np.ndarray, list[str] | None]  # features (N, D), N class names
 

@@ -26,9 +26,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vasot_lib.checks import Count, NotNegative, Positive, Range, check_fields
+from vasot_lib.checks import (
+    FLOATS,
+    Count,
+    NotNegative,
+    NotNegativeWeight,
+    Positive,
+    Range,
+    check_embeddings,
+    check_fields,
+    check_value,
+)
 from vasot_lib.data import Batch
-from vasot_lib.losses import intra_video_contrast, squared_distances
+from vasot_lib.losses import pull_and_push, squared_distances
 from vasot_lib.methods.base import Method
 
 
@@ -48,7 +58,7 @@ class PriorTransport:
         decay: after s steps the weight of the consistency prior is phi = decay^sqrt(s), clipped to [.001, .999].
         sweeps: number of Sinkhorn sweeps.
         intra, margin, window: weight of C(X) and C(Y), and their margin and window as in
-            :func:`vasot_lib.losses.intra_video_contrast`.
+            :func:`intra_video_contrast`.
         inter, temperature: weight of C(X, Y), and the temperature that its distances are divided by.
     """
 
@@ -137,6 +147,32 @@ class PriorTransport:
 def _product(matrix: Tensor, vector: Tensor) -> Tensor:
     """(B, N) products of (B, N, M) matrices with (B, M) vectors."""
     return (matrix @ vector.unsqueeze(2)).squeeze(2)
+
+
+def intra_video_contrast(x: Tensor, mask: Tensor, window: float, margin: float) -> Tensor:
+    """VAVA's intra-video term: pulls frames close in time together, the closer the harder, and distant ones apart.
+
+    With d_ij the squared distance of two embeddings, a pair costs ``d_ij / ((i - j)^2 + 1)`` if ``|i - j| <= window``,
+    and ``max(0, margin - d_ij)`` otherwise. The mean is taken over all pairs of real frames, then over the videos.
+
+    Args:
+        x: (B, N, D) unit-length embeddings.
+        mask: (B, N) bool, True on real frames.
+        window: largest number of sampled frames between two frames that are pulled together.
+        margin: squared distance beyond which a pair of distant frames costs nothing.
+
+    Returns:
+        scalar.
+
+    Source: Liu et al., CVPR 2022; SPEC section 10.
+    """
+    check_embeddings(FLOATS[:2], {"x": mask}, x=x)
+    check_value("window", window, NotNegativeWeight)
+    check_value("margin", margin, NotNegativeWeight)
+    frame = torch.arange(x.shape[1], device=x.device)
+    apart = (frame[:, None] - frame).abs()
+    sums = pull_and_push(x, mask, apart <= window, margin, pull=1.0 / (apart.square() + 1.0), push=1.0)
+    return (sums / mask.sum(1) ** 2).mean()
 
 
 class VAVA(Method):

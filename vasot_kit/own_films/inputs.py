@@ -43,8 +43,8 @@ def feature_extractor(name: str, device: str = "cpu") -> FeatureExtractor:
     if name in own:
         return own[name]
     if name == POSE:
+        from vasot_kit.datasets.pretrained import pose_files
         from vasot_kit.films.pose import Pose
-        from vasot_kit.own_films.pretrained import pose_files
 
         return Pose(*pose_files())
     if name != PRETRAINED and ":" not in name:
@@ -54,7 +54,7 @@ def feature_extractor(name: str, device: str = "cpu") -> FeatureExtractor:
     from vasot_kit.films.backbones import Backbone
 
     if name == PRETRAINED:
-        from vasot_kit.own_films.pretrained import NETWORK, weights_file
+        from vasot_kit.datasets.pretrained import NETWORK, weights_file
 
         name = f"timm:{NETWORK}@{weights_file()}"
     return Backbone(name, device)

@@ -7,7 +7,6 @@ from vasot_lib.evaluation.baselines import (
     equal_split,
     kmeans_segmentation,
     straight_line,
-    uniform_label_transfer,
 )
 from vasot_lib.evaluation.collapse import measure_collapse
 from vasot_lib.evaluation.segmentation import f1_sampled, hungarian, score_segmentation, segments
@@ -26,5 +25,4 @@ __all__ = [
     "score_segmentation",
     "segments",
     "straight_line",
-    "uniform_label_transfer",
 ]

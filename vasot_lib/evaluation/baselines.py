@@ -7,7 +7,7 @@ from typing import Annotated
 
 import numpy as np
 
-from vasot_lib.checks import Count, Range, Seed, check_value, whole_numbers
+from vasot_lib.checks import Count, Range, Seed, check_value
 from vasot_lib.data.video import Dataset
 from vasot_lib.errors import InputError
 
@@ -63,26 +63,6 @@ def straight_line(n: int, m: int) -> np.ndarray:
     check_value("n", n, Count)
     check_value("m", m, Count)
     return np.minimum(np.ceil(np.arange(n) * m / n - 0.5).astype(int), m - 1)
-
-
-def uniform_label_transfer(labels_x: np.ndarray, labels_y: np.ndarray, background: int | None = None) -> float:
-    """Expectation of ``label_transfer`` if each frame of X is matched to a random frame of Y, as by the uniform plan.
-
-    Args:
-        labels_x: (N,) labels of the frames of X.
-        labels_y: (M,) labels of the frames of Y.
-        background: class whose frames of X are left out, or None.
-
-    Raises:
-        InputError: all frames of X are background, labels that are no whole numbers, or none of Y.
-    """
-    labels_x, labels_y = whole_numbers("labels of X", labels_x), whole_numbers("labels of Y", labels_y)
-    if not len(labels_y):
-        raise InputError("labels of Y are empty; give one per frame of Y")
-    queries = labels_x[labels_x != background] if background is not None else labels_x
-    if not len(queries):
-        raise InputError(f"all {len(labels_x)} frames of X are background {background}; nothing to transfer")
-    return float((queries[:, None] == labels_y).mean())
 
 
 def baseline_segmentations(dataset: Dataset, seed: int) -> dict[str, list[np.ndarray]]:

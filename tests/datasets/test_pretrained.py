@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
-from vasot_kit.own_films import pretrained
+from vasot_kit.datasets import pretrained
 from vasot_kit.own_films.inputs import feature_extractor
 from vasot_lib.errors import DataError
 

