@@ -74,7 +74,7 @@ def test_frames_that_go_to_the_dummy_have_no_partner(name: str, dataset: Dataset
     x = Video("x", torch.cat((-torch.ones(3, 8), y.features)))
     key = "hyper.transport" if name == "vaot" else "hyper.alignment.transport"
     method = built(name, dataset, **{f"{key}.dummy_mass": 0.3, f"{key}.epsilon": 0.03})
-    method.embed = lambda video: torch.nn.functional.normalize(video.features, dim=1)  # type: ignore[method-assign]
+    method.embed_whole = lambda features, mask: torch.nn.functional.normalize(features, dim=2)  # type: ignore[method-assign]
     matches, share = method.align(x, y), method.dummy_share(x, y)
     assert matches[:3].tolist() == [-1, -1, -1] and (share[:3] > 0.9).all()
     assert torch.equal(matches[3:] // 5, torch.arange(40) // 5) and (share[3:] < 0.5).all()

@@ -89,7 +89,7 @@ def run_together(monkeypatch: pytest.MonkeyPatch, programs: int, seed: int = 0, 
     met: list[int] = []
     order, kernel = random.Random(seed), gpu_kernel.solve
 
-    def meet(arrays: Any, parts: Any, arrived: Any, together: Any) -> Any:
+    def meet(job: Any, arrived: Any, together: Any) -> Any:
         if barriers and bool(getattr(together, "value", together)):
             greenlet.getcurrent().parent.switch(True)
         return arrived

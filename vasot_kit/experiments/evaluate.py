@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vasot_kit.experiments.config import make_config
 from vasot_kit.experiments.restarts import Restarts
+from vasot_kit.experiments.together import align_all, embed_all, in_batches, segment_all
 from vasot_lib.checks import whole_numbers
 from vasot_lib.data import Dataset, Video, correspondence
 from vasot_lib.errors import DataError, InputError
@@ -68,10 +69,10 @@ def evaluate(
     if "segmentation" in method.tasks:
         scores |= segmentation_scores(method, dataset, predictions)
     if "alignment" in method.tasks:
-        embeddings = [method.embed(video).cpu().numpy() for video in dataset.videos]
+        embeddings = [rows.cpu().numpy() for rows in embed_all(method, dataset.videos)]
         scores |= _score_embeddings(embeddings, dataset, protocol)
         scores |= _score_readings(_with_features(dataset, [torch.from_numpy(rows) for rows in embeddings]).test_part)
-        scores |= _score_matches(lambda x, y: method.align(x, y).cpu().numpy(), tested)
+        scores |= _score_matches(lambda pairs: align_all(method, pairs), tested)
     return scores
 
 
@@ -88,10 +89,11 @@ def segmentation_scores(
     """The scores of :func:`evaluate` that a segmentation gets; arguments as there."""
     tested = dataset.test_part
     if predictions is None:
-        predictions = {video.name: method.segment(video).cpu().numpy() for video in tested.videos}
-    found = score_segmentation([predictions[v.name] for v in tested.videos], _labels(tested), dataset.background)
+        found = zip(tested.videos, segment_all(method, tested.videos), strict=True)
+        predictions = {video.name: actions.cpu().numpy() for video, actions in found}
+    segmented = score_segmentation([predictions[v.name] for v in tested.videos], _labels(tested), dataset.background)
     # A method that clusters each video by itself has no names for its actions across videos.
-    scores = {k: value for k, value in found.items() if method.shared_actions or k.endswith("_video") or k == "jsd"}
+    scores = {k: value for k, value in segmented.items() if method.shared_actions or k.endswith("_video") or k == "jsd"}
     return scores | ({"agreement": float(method.agreement)} if isinstance(method, Restarts) else {})
 
 
@@ -131,10 +133,10 @@ def baseline_rows(dataset: Dataset, seed: int = 0, preset: str = "kit") -> list[
     rows += [{"method": name, **scores} for name, scores in known.items()]
     by_dtw = {score: known["raw"].get(f"{score}_dtw") for score in ("transfer", "frame_error")}
     rows += [
-        {"method": "dtw", **_score_matches(lambda x, y: dtw(x.features.numpy(), y.features.numpy()), tested)},
+        {"method": "dtw", **_score_matches(_each(lambda x, y: dtw(x.features.numpy(), y.features.numpy())), tested)},
         {"method": "dtw_unit", **{score: value for score, value in by_dtw.items() if value is not None}},
         {"method": "vaot_raw", **_score_matches(_untrained_vaot(raw, hyper["vaot"]), raw)},
-        {"method": "straight_line", **_score_matches(lambda x, y: straight_line(len(x), len(y)), tested)},
+        {"method": "straight_line", **_score_matches(_each(lambda x, y: straight_line(len(x), len(y))), tested)},
     ]
     uniform = [uniform_label_transfer(_labels_of(x), _labels_of(y), dataset.background) for x, y in _pairs(tested)]
     if uniform:
@@ -162,20 +164,27 @@ def uniform_label_transfer(labels_x: np.ndarray, labels_y: np.ndarray, backgroun
     return float((queries[:, None] == labels_y).mean())
 
 
-Matcher = Callable[[Video, Video], np.ndarray]
+Pairs = Sequence[tuple[Video, Video]]
+Matcher = Callable[[Pairs], list[Tensor]]
+
+
+def _each(match: Callable[[Video, Video], np.ndarray]) -> Matcher:
+    """The matches of all pairs, one pair after another."""
+    return lambda pairs: [torch.from_numpy(match(x, y)) for x, y in pairs]
+
 
 # How matches are read from the embeddings of any method, here the features of two videos.
 READINGS: dict[str, Matcher] = {
-    "nearest": lambda x, y: torch.cdist(x.features, y.features).argmin(1).numpy(),
+    "nearest": _each(lambda x, y: torch.cdist(x.features, y.features).argmin(1).numpy()),
     # Between vectors of unit length the squared distance is twice the cosine cost; other embeddings need the distance.
-    "dtw": lambda x, y: dtw(x.features.numpy(), y.features.numpy(), "sqeuclidean"),
+    "dtw": _each(lambda x, y: dtw(x.features.numpy(), y.features.numpy(), "sqeuclidean")),
 }
 
 
 def _untrained_vaot(raw: Dataset, term: AlignmentTerm) -> Matcher:
     """The matches of VAOT's plan between the features of two videos."""
     term = replace(term, transport=_with_neighbours(term.transport, raw))
-    return lambda x, y: term.align(x.features, y.features).numpy()
+    return lambda pairs: in_batches(term.align, [(x.features, y.features) for x, y in pairs], most=0)
 
 
 def _untrained_asot(raw: Dataset, seed: int, term: SegmentationTerm) -> list[np.ndarray]:
@@ -186,11 +195,11 @@ def _untrained_asot(raw: Dataset, seed: int, term: SegmentationTerm) -> list[np.
     generator = torch.Generator().manual_seed(seed)
     longest = max(len(video) for video in raw.videos)  # so that every frame is taken
     actions.initialise(torch.nn.Identity(), raw, longest, generator, term.actions == "kmeans_in_order")
-    found = []
-    for video in raw.videos:
-        mask = torch.ones(1, len(video), dtype=torch.bool)
-        found.append(decode.match(video.features[None], actions.weight.detach(), mask)[0][0].argmax(1).numpy())
-    return found
+
+    def segment(x: Tensor, mask: Tensor) -> Tensor:
+        return decode.match(x, actions.weight.detach(), mask)[0].argmax(2)
+
+    return [found.numpy() for found in in_batches(segment, [(video.features,) for video in raw.videos], most=0)]
 
 
 def _with_neighbours(recipe: Recipe, dataset: Dataset) -> Recipe:
@@ -249,8 +258,9 @@ def _score_readings(embedded: Dataset) -> Scores:
 
 def _score_matches(match: Matcher, dataset: Dataset) -> Scores:
     transfers, errors, matched = [], [], []  # per pair of videos; an error is (mean, 90th percentile)
-    for x, y in _pairs(dataset):
-        matches = match(x, y)
+    pairs = list(_pairs(dataset))
+    for (x, y), found in zip(pairs, match(pairs), strict=True):
+        matches = found.cpu().numpy()
         transfers.append(label_transfer(matches, _labels_of(x), _labels_of(y), dataset.background))
         matched.append(float((matches >= 0)[_labels_of(x) != dataset.background].mean()))
         if x.position is not None and y.position is not None:

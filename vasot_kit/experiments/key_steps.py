@@ -21,6 +21,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 
+from vasot_kit.experiments.together import embed_all, segment_all
 from vasot_lib.checks import Count, NotNegative, Seed, check_value
 from vasot_lib.data import Dataset
 from vasot_lib.errors import InputError
@@ -63,9 +64,11 @@ def key_step_rows(dataset: Dataset, methods: Mapping[str, Method], seed: int = 0
         methods: trained methods by name.
         seed: of K-means.
     """
-    embedded = {name: [method.embed(v).cpu().numpy() for v in dataset.videos] for name, method in methods.items()}
+    embedded = {
+        name: [rows.cpu().numpy() for rows in embed_all(method, dataset.videos)] for name, method in methods.items()
+    }
     own = {
-        name: [method.segment(video).cpu().numpy() for video in dataset.videos]
+        name: [actions.cpu().numpy() for actions in segment_all(method, dataset.videos)]
         for name, method in methods.items()
         if "segmentation" in method.tasks
     }

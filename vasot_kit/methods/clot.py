@@ -33,7 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vasot_lib.checks import Count, NotNegative
-from vasot_lib.data import Batch, Video
+from vasot_lib.data import Batch
 from vasot_lib.encoders import Encoder
 from vasot_lib.losses import matching_loss
 from vasot_lib.methods import ASOT, SegmentationTerm
@@ -164,14 +164,12 @@ class CLOT(ASOT):
         with torch.autocast(x.device.type, enabled=False):
             return self.dispatch(x, self.actions.weight, mask)
 
-    @torch.no_grad()
-    def embed(self, video: Video) -> Tensor:
-        """(N, D) F_R, the refined embeddings of all frames of a video; F if they are not refined."""
-        x = super().embed(video)[None]
+    def embed_whole(self, features: Tensor, mask: Tensor) -> Tensor:
+        """(B, N, D) F_R, the refined embeddings of the frames of B videos; F if they are not refined."""
+        x = self.embed_frames(features, mask)
         if self.decoder is None or not self.hyper.w_refine:
-            return x[0]
-        mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        return refine(x, self.decoder(x, mask), self.hyper.tau)[0]
+            return x
+        return refine(x, self.decoder(x, mask), self.hyper.tau)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The terms of the loss. The action embeddings are scaled first, since the frames are computed from them."""
@@ -194,18 +192,10 @@ class CLOT(ASOT):
                 terms["refined"] = hyper.w_refine * loss
         return {"loss": torch.stack([*terms.values()]).sum(), **terms, "converged_segmentation": converged}
 
-    @torch.no_grad()
-    def segment(self, video: Video) -> Tensor:
-        """(N,) action with the largest entry in each frame's row of the decoding plan of F_R."""
-        x = self.embed(video)[None]
-        mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        return self.match(self.hyper.decode, x, mask)[0][0].argmax(1)
-
     def match(self, recipe: Segmentation, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, K) targets of (B, N, D) embeddings, and (B,) whether each plan converged."""
         if self.hyper.cost == "paper":
-            targets, plan = recipe.match(x, self.actions.weight, mask)
-            return targets, plan.converged
+            return super().match(recipe, x, mask)
         # One set of projections per step, so that what a video gets does not depend on the rest of the batch.
         seed = torch.initial_seed() + self.step if self.training else 0
         cost = sorted_projection_cost(x, self.actions.weight, mask, torch.Generator().manual_seed(seed))

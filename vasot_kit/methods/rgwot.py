@@ -17,13 +17,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from vasot_lib.checks import NotNegative, Positive, check_fields
-from vasot_lib.data import Batch, Video
+from vasot_lib.data import Batch
 from vasot_lib.losses import idm_per_video
-from vasot_lib.methods import AlignmentTerm, Method
+from vasot_lib.methods import VAOT, AlignmentTerm
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,17 @@ class RegularisedAlignment:
         check_fields(self)
 
 
-class RGWOT(Method):
+class RGWOT(VAOT):
     """Alignment by VAOT's transport with a contrastive term on each video, for procedure learning."""
 
     name = "rgwot"
-    tasks = ("alignment",)
-    paired = True
     Hyper = RegularisedAlignment
+    replays = False
+
+    @property
+    def alignment(self) -> AlignmentTerm:
+        """Hyper-parameters of L_xy."""
+        return self.hyper.alignment
 
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The terms ``alignment`` (L_xy) and ``contrast`` (w IDM), each the mean over the pairs of the batch."""
@@ -64,13 +67,3 @@ class RGWOT(Method):
         contrast = hyper.weight * 2.0 * idm.mean()  # the mean over all videos is half of that over pairs of their sums
         loss = sum(terms.values(), contrast)
         return {"loss": loss, **terms, "contrast": contrast, "converged_alignment": converged}
-
-    @torch.no_grad()
-    def align(self, x: Video, y: Video) -> Tensor:
-        """(N,) frame of Y with the largest entry in each row of the plan; -1 if most of the mass went to the dummy."""
-        return self.hyper.alignment.align(self.embed(x), self.embed(y))
-
-    @torch.no_grad()
-    def dummy_share(self, x: Video, y: Video) -> Tensor:
-        """(N,) share of the mass of each frame of X that went to the dummy."""
-        return self.hyper.alignment.dummy_share(self.embed(x), self.embed(y))

@@ -215,6 +215,8 @@ def _compute(
     if not is_first_process():
         return [], {}
     warn_of_collapse(history)
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        model.cuda()  # fit has moved it to the CPU, which takes one video at a time
     parts = by_activity(data)
     row, *others = (
         score_row(evaluate(model, part, protocol) if _labelled(data) else {}, part, config, history, training.changes())
@@ -222,6 +224,7 @@ def _compute(
         for part in (data, *(parts if len(parts) > 1 else []))
     )
     rows = [row, *({**other, "steps": row["steps"]} for other in others)]
+    model.cpu()
     if checkpoint:
         source = how_described(Path(training.dataset).expanduser()) if is_folder(training.dataset) else ("", None)
         background = "" if data.background is None else data.classes[data.background]

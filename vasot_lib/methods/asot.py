@@ -83,10 +83,17 @@ class ASOT(Method):
         loss, converged = self.segmentation.loss(embedded, self.actions.weight, batch.mask)
         return {"loss": loss, "converged_segmentation": converged}
 
+    def match(self, recipe: Segmentation, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, K) targets of (B, N, D) embeddings, and (B,) whether each plan converged."""
+        targets, plan = recipe.match(x, self.actions.weight, mask)
+        return targets, plan.converged
+
     @torch.no_grad()
+    def decode(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, N) action with the largest entry in each frame's row of the decoding plan of (B, N, D) embeddings."""
+        return self.match(self.segmentation.decode, x, mask)[0].argmax(2)
+
     def segment(self, video: Video) -> Tensor:
         """(N,) action with the largest entry in each frame's row of the decoding plan."""
         x = self.embed(video)[None]
-        mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        targets, _ = self.segmentation.decode.match(x, self.actions.weight, mask)
-        return targets[0].argmax(1)
+        return self.decode(x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device))[0]

@@ -121,11 +121,15 @@ class Method(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} defines no terms")
 
+    def embed_whole(self, features: Tensor, mask: Tensor) -> Tensor:
+        """What :meth:`embed` gives for B whole videos, (B, N, D); by default what training embeds frames to."""
+        return self.embed_frames(features, mask)
+
     @torch.no_grad()
     def embed(self, video: Video) -> Tensor:
         """(N, D) embeddings of all frames of a video."""
         features = video.encoder_input(torch.arange(len(video))).to(self.device)[None]
-        return self.embed_frames(features, torch.ones(features.shape[:2], dtype=torch.bool, device=self.device))[0]
+        return self.embed_whole(features, torch.ones(features.shape[:2], dtype=torch.bool, device=self.device))[0]
 
     def align(self, x: Video, y: Video) -> Tensor:
         """(N,) index of the matched frame of Y for each frame of X; by default the one with the nearest embedding.

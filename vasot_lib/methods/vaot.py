@@ -10,7 +10,9 @@ Source: Ali et al., ICCV 2025; SPEC sections 2 to 5.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -61,48 +63,53 @@ class AlignmentTerm:
             terms["contrast"] = self.contrast * (contrastive_idm(x, mask_x) + contrastive_idm(y, mask_y))
         return terms, targets.plan.converged.float().mean()
 
-    def align(self, x: Tensor, y: Tensor) -> Tensor:
-        """(N,) frame of Y with the largest entry in each row of the plan; -1 if most of the mass went to the dummy.
+    def align(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> Tensor:
+        """(B, N) frame of Y with the largest entry in each row of the plan; -1 if most of the mass went to the dummy.
 
-        Args:
-            x: (N, D) unit-length embeddings of the frames of X.
-            y: (M, D) unit-length embeddings of the frames of Y.
+        Arguments as in :meth:`loss`; what stands on padding means nothing.
         """
-        rows, to_dummy = self._rows(x, y)
-        return rows.argmax(1).masked_fill(to_dummy > 0.5, -1)
+        rows, to_dummy = self._rows(x, y, mask_x, mask_y)
+        return rows.argmax(2).masked_fill(to_dummy > 0.5, -1)
 
-    def dummy_share(self, x: Tensor, y: Tensor) -> Tensor:
-        """(N,) share of the mass of each frame of X that went to the dummy; arguments as in :meth:`align`."""
-        return self._rows(x, y)[1]
+    def dummy_share(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> Tensor:
+        """(B, N) share of the mass of each frame of X that went to the dummy; likewise."""
+        return self._rows(x, y, mask_x, mask_y)[1]
 
-    def _rows(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, M) plan between real frames, and (N,) the shares of the dummy."""
-        masks = (torch.ones(1, len(e), dtype=torch.bool, device=e.device) for e in (x, y))
-        plan = self.transport.match(x[None], y[None], *masks).plan.matrix[0, -len(x) :]  # without the dummy's row
-        dummy, real = plan[:, : -len(y)], plan[:, -len(y) :]
-        return real, dummy.sum(1) / plan.sum(1)
+    def _rows(self, x: Tensor, y: Tensor, mask_x: Tensor, mask_y: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, M) plan between real frames, and (B, N) the shares of the dummy."""
+        plan = self.transport.match(x, y, mask_x, mask_y).plan.matrix[:, -x.shape[1] :]  # without the dummy's row
+        dummy, real = plan[:, :, : -y.shape[1]], plan[:, :, -y.shape[1] :]
+        return real, dummy.sum(2) / plan.sum(2)
 
 
 class VAOT(Method):
     """Alignment by balanced fused Gromov-Wasserstein transport with structural priors and dummy frames."""
 
     name = "vaot"
-    tasks = ("alignment",)
+    tasks: ClassVar[tuple[str, ...]] = ("alignment",)
     paired = True
-    Hyper = AlignmentTerm
+    Hyper: ClassVar[type] = AlignmentTerm
     replays = True
+
+    @property
+    def alignment(self) -> AlignmentTerm:
+        """Hyper-parameters of the alignment loss; VASOT keeps them in a field of its own."""
+        return self.hyper
 
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Alignment loss of the pairs in the batch."""
         terms, converged = self.hyper.loss(embedded[0::2], embedded[1::2], batch.mask[0::2], batch.mask[1::2])
         return {"loss": sum(terms.values()), **terms, "converged_alignment": converged}
 
-    @torch.no_grad()
     def align(self, x: Video, y: Video) -> Tensor:
         """(N,) frame of Y with the largest entry in each row of the plan; -1 if most of the mass went to the dummy."""
-        return self.hyper.align(self.embed(x), self.embed(y))
+        return self._read(self.alignment.align, x, y)
 
-    @torch.no_grad()
     def dummy_share(self, x: Video, y: Video) -> Tensor:
         """(N,) share of the mass of each frame of X that went to the dummy."""
-        return self.hyper.dummy_share(self.embed(x), self.embed(y))
+        return self._read(self.alignment.dummy_share, x, y)
+
+    @torch.no_grad()
+    def _read(self, what: Callable[..., Tensor], x: Video, y: Video) -> Tensor:
+        embedded = [self.embed(video)[None] for video in (x, y)]
+        return what(*embedded, *(torch.ones(e.shape[:2], dtype=torch.bool, device=e.device) for e in embedded))[0]

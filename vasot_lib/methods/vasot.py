@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from vasot_lib.checks import NotNegative, check_fields
-from vasot_lib.data import Batch, Video
+from vasot_lib.data import Batch
 from vasot_lib.encoders import Encoder
 from vasot_lib.methods.asot import ASOT, SegmentationTerm
-from vasot_lib.methods.vaot import AlignmentTerm
+from vasot_lib.methods.vaot import VAOT, AlignmentTerm
 
 # Adam moves a parameter by its learning rate in a step; s has to cover a few units within some hundred steps.
 UNCERTAINTY_SCALE = 10.0
@@ -49,7 +49,7 @@ class JointTerms:
         check_fields(self)
 
 
-class VASOT(ASOT):
+class VASOT(ASOT, VAOT):
     """Joint alignment and segmentation with a shared encoder and shared action embeddings."""
 
     name = "vasot"
@@ -61,6 +61,11 @@ class VASOT(ASOT):
         super().__init__(encoder, n_actions, hyper)
         if hyper.weights == "learned":
             self.uncertainty = nn.Parameter(torch.zeros(2))
+
+    @property
+    def alignment(self) -> AlignmentTerm:
+        """Hyper-parameters of the alignment loss."""
+        return self.hyper.alignment
 
     @property
     def segmentation(self) -> SegmentationTerm:
@@ -81,13 +86,3 @@ class VASOT(ASOT):
             s = UNCERTAINTY_SCALE * self.uncertainty
             total = (torch.exp(-s) * torch.stack([total - terms["segmentation"], terms["segmentation"]]) + s).sum()
         return {"loss": total, **terms, "converged_alignment": aligned, "converged_segmentation": segmented}
-
-    @torch.no_grad()
-    def align(self, x: Video, y: Video) -> Tensor:
-        """(N,) frame of Y with the largest entry in each row of the plan; -1 if most of the mass went to the dummy."""
-        return self.hyper.alignment.align(self.embed(x), self.embed(y))
-
-    @torch.no_grad()
-    def dummy_share(self, x: Video, y: Video) -> Tensor:
-        """(N,) share of the mass of each frame of X that went to the dummy."""
-        return self.hyper.alignment.dummy_share(self.embed(x), self.embed(y))

@@ -35,12 +35,11 @@ import os
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from vasot_lib.transport.fused.gpu_arguments import Arrays, Sizes, Weights
+from vasot_lib.transport.fused.gpu_arguments import Arrays, How, Sizes, Weights
 from vasot_lib.transport.problem import NeedsHost, Problem, host_reads_nothing
 from vasot_lib.transport.reference import (
     MOST_FINISHING_SWEEPS,
@@ -111,11 +110,10 @@ class Launch:
         self.sizes = Sizes(self.n, self.m, chunk, -(-self.n // chunk))
         self.mirror = schedule.scheme == "mirror" and not problem.balanced
         self.structure = 0 if problem.structure is None else 2 if problem.structure[1].band else 1
-        self.constants = self._constants()
-        blocks = -(-self.n // self.constants["ROWS"])
-        self.grid = share_out(self.batch, blocks, _programs_at_once(problem.cost.device))
-        self.constants["TOGETHER"] = self.grid[0] > 1
-        self.constants["SHARED"] = self.grid[0] > MOST_UNSHARED_PARTS
+        self.how = self._how()
+        # No more threads than entries of a tile: one thread could overwrite an entry that another has yet to read.
+        warps = max(min(WARPS, self.how.rows * self.how.tile // 32), 1)
+        self.constants = dict(how=self.how, num_warps=warps, maxnreg=REGISTERS)
         if problem.cost.is_cuda and self.grid[0] > 1:
             self.constants["launch_cooperative_grid"] = True
         sweeps = 1 if self.mirror else schedule.sweeps
@@ -125,20 +123,20 @@ class Launch:
             *(schedule.iterations, sweeps, checks, SWEEPS_BETWEEN_CHECKS, float(schedule.tolerance)),
         )
 
-    def _constants(self) -> dict[str, Any]:
+    def _how(self) -> How:
         problem, widest = self.problem, WIDEST_FLAT_ROW if self.structure == 1 else WIDEST_ROW
         wide = _power_of_two(self.m) > widest
         tile = WIDEST_ROW // 4 if wide else _power_of_two(self.m)
         rows = min(max(ENTRIES // tile, 1), 64, _power_of_two(self.n))
         columns = min(_power_of_two(self.m), BAND_COLUMNS)
-        return dict(
-            STRUCTURE=self.structure, MIRROR=self.mirror, PROXIMAL=self.schedule.scheme == "sinkhorn",
-            EXACT_ROWS=not self.mirror and problem.relax_y is not None,
-            FINISH=problem.balanced and self.schedule.finish, WIDE=wide, ROWS=rows, TILE=tile, COLUMNS=columns,
-            BAND_ROWS=min(max(ENTRIES // 4 // columns, 1), _power_of_two(self.n)),
-            GROUP=max(ENTRIES // 4 // columns, 1),
-            # No more threads than entries of a tile: one thread could overwrite an entry that another has yet to read.
-            num_warps=max(min(WARPS, rows * tile // 32), 1), maxnreg=REGISTERS,
+        group = max(ENTRIES // 4 // columns, 1)
+        self.grid = share_out(self.batch, -(-self.n // rows), _programs_at_once(problem.cost.device))
+        return How(
+            self.structure, self.mirror, self.schedule.scheme == "sinkhorn",
+            exact_rows=not self.mirror and problem.relax_y is not None,
+            finish=problem.balanced and self.schedule.finish, wide=wide, together=self.grid[0] > 1,
+            shared=self.grid[0] > MOST_UNSHARED_PARTS, rows=rows, tile=tile, columns=columns,
+            band_rows=min(group, _power_of_two(self.n)), group=group,
         )  # fmt: skip
 
     def _arrays(self) -> Arrays:
@@ -155,7 +153,7 @@ class Launch:
             windows_x, windows_y = (self._integers(side.windows) for side in problem.structure)
             running, row_sums = cost.new_empty(shape), torch.empty_like(p)
             chunk_sums = cost.new_empty(self.batch, self.sizes.chunks, self.m)
-        copies = 1 if self.constants["SHARED"] else parts
+        copies = 1 if self.how.shared else parts
         b, v, shift = cost.new_empty(3, self.batch, copies, self.m)
         return Arrays(
             cost, p, q, self._integers(problem.lengths_x), self._integers(problem.lengths_y), windows_x, windows_y,

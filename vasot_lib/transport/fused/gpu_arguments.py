@@ -31,6 +31,38 @@ class Arrays(NamedTuple):
     barrier: Any  # (groups,) int32, 0 at the start: how often programs have arrived
 
 
+class How(NamedTuple):
+    """What the kernel is compiled for."""
+
+    structure: int  # what the prior of the columns needs: nothing, its values only, or their running sums (a band)
+    mirror: bool  # explicit mirror steps (a relaxed side); otherwise Sinkhorn sweeps
+    proximal: bool  # with a proximal term
+    exact_rows: bool  # half a sweep more after each iteration makes the row masses exact
+    finish: bool  # sweeps at the end until the marginals are met
+    wide: bool  # a row takes several tiles
+    together: bool  # there is more than one program for a sample
+    shared: bool  # programs share the columns of b instead of computing all of them themselves
+    rows: int  # of a block
+    tile: int  # columns of a tile of whole rows
+    columns: int  # of a tile in steps that go along the columns
+    band_rows: int  # of such a tile in the running sums along i
+    group: int  # programs whose column sums are read at a time
+
+
+class Job(NamedTuple):
+    """A sample that a program works on."""
+
+    arrays: Any
+    sizes: Any
+    weights: Any
+    sample: Any  # its number in the batch
+    n: Any  # its real rows
+    m: Any  # its real columns
+    part: Any  # the number of the program among those that work on the sample
+    parts: Any  # how many they are
+    vector: Any  # the row of b, v and shift that the program reads and writes
+
+
 class Sizes(NamedTuple):
     """Shape of the plan, and how rows are cut for the running sums along i."""
 
