@@ -150,7 +150,7 @@ def sweep(grid: Path, out: Path, workers: int | None, scheduler: str | None) -> 
 @click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, mps or auto.")
 @parameter_option("A value by dotted name, e.g. training.lr 3e-4; VALUE is read as YAML. May be repeated.")
 @click.option("--actions", "n_actions", type=int, metavar="K", help="Of a folder. Default: by labels, or estimated.")
-@click.option("--stride", type=int, metavar="N", help="Of a folder: its features are of every N-th frame.")
+@click.option("--stride", type=int, metavar="N", help="Of a folder of features: of every N-th frame.")
 @click.option("--fps", type=float, metavar="R", help="Of a folder: its labels are times in seconds, at R frames each.")
 @click.option("--trim", is_flag=True, help="Of a folder: cut features and labels to the shorter of the two.")
 @out_option("Folder of this run; the same command again goes on with it.", required=True)
@@ -159,8 +159,8 @@ def train(
 ) -> None:
     """Train a method on a data set and record its scores.
 
-    DATASET is a name from `vasot data` or a folder of features, with labels or without, METHOD one from
-    `vasot methods`. Runs on one process, or on all that torchrun starts.
+    DATASET is a name from `vasot data` or a folder of features or of films, with labels or without, METHOD one from
+    `vasot methods`. Films are learnt from their pixels. Runs on one process, or on all that torchrun starts.
     """
     from vasot_kit.datasets.registry import is_folder
     from vasot_kit.runs.training import Training, train_and_score

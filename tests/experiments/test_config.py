@@ -202,4 +202,4 @@ def test_without_weights_or_timm_it_says_what_brings_them(tmp_path: Path, monkey
 
 def test_what_has_no_pretrained_weights_is_not_frozen() -> None:
     with pytest.raises(InputError, match="encoder.frozen is True but the trunk small has no pretrained weights; use"):
-        make_config("toy_rendered", "vaot", overrides={"encoder.frozen": True})
+        build(make_config("toy_rendered", "vaot", overrides={"encoder.frozen": True}), rendered())

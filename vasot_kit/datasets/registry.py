@@ -16,11 +16,13 @@ from vasot_kit.cache import cache_folder
 from vasot_kit.datasets import mocap6, pose2sim
 from vasot_kit.folders.files import read_mapping
 from vasot_kit.folders.reading import load_folder
+from vasot_lib.checks import Count, check_value
 from vasot_lib.data.toy import toy
 from vasot_lib.data.video import Context, Dataset
 from vasot_lib.errors import DataError, InputError, unknown_name
 
 ALL = "all"  # instead of an activity: all of them as one data set
+PAPER_SIDE = 224  # pixels; height and width of the pictures that the paper's encoder sees
 
 
 @dataclass(frozen=True)
@@ -118,22 +120,26 @@ def is_folder(name: str) -> bool:
     return name.partition("/")[0] not in DATASETS and (name.startswith((".", "/", "~")) or Path(name).is_dir())
 
 
-def load_dataset(name: str, root: str | Path | None = None, **reading: Any) -> Dataset:
-    """Read a registered data set or a folder of features; mocap6 and pose2sim are downloaded on their first use.
+def load_dataset(name: str, root: str | Path | None = None, *, side: int = 0, **reading: Any) -> Dataset:
+    """Read a registered data set, or a folder of features or of films; mocap6 and pose2sim are fetched on first use.
 
     Args:
         name: a key of ``DATASETS``, or ``key/activity`` where its entry has activities, or the path of a folder as
-            :func:`vasot_kit.folders.load_folder` reads it.
+            :func:`vasot_kit.folders.load_folder` or :func:`own_films` reads it.
         root: the data root; see ``data_root``.
-        reading: of a folder, the arguments of :func:`vasot_kit.folders.load_folder`.
+        side: of a folder of films, height and width of the pictures that encoders see; 0 for the paper's 224.
+        reading: of a folder of features the arguments of :func:`vasot_kit.folders.load_folder`, of films ``n_actions``.
 
     Raises:
         InputError: unknown name or activity; the message lists the known ones. Also ``reading`` for anything else than
-            a folder.
+            a folder, or for films anything but ``n_actions``.
         DataError: the data is absent (the message names the command that brings it) or damaged.
     """
     if is_folder(name):
-        return load_folder(Path(name).expanduser(), **reading)
+        folder = Path(name).expanduser()
+        return (
+            own_films(folder, side or PAPER_SIDE, **reading) if holds_films(folder) else load_folder(folder, **reading)
+        )
     if reading:
         raise InputError(f"{', '.join(reading)} is for folders of features; {name!r} is a data set that needs none")
     entry, activity = find_entry(name)
@@ -143,6 +149,49 @@ def load_dataset(name: str, root: str | Path | None = None, **reading: Any) -> D
             f"data set {entry.name!r} is not in the folder {folder}; bring it with: {entry.command}, or set VASOT_DATA"
         )
     return entry.load(entry, folder, activity)
+
+
+def holds_films(folder: Path) -> bool:
+    """Whether a folder holds films and no features."""
+    if not folder.is_dir() or (folder / "features").is_dir():
+        return False
+    from vasot_kit.films.media import video_files
+
+    return any((folder / kind).is_dir() for kind in ("videos", "frames")) or bool(video_files(folder))
+
+
+def own_films(folder: Path, side: int, n_actions: int | None = None, **other: Any) -> Dataset:
+    """Films in a folder, shown to encoders as pictures; their features, for baselines and radii, are motion.
+
+    Args:
+        folder: holds films, or ``videos/``, ``groundTruth/`` and ``mapping/`` as in
+            :func:`vasot_kit.films.recordings.load_recordings`.
+        side: height and width of the pictures in pixels.
+        n_actions: K; by default the number of classes, or 0 without labels.
+        other: refused.
+
+    Raises:
+        InputError: an argument that is for features.
+        DataError: no films, a film or labels that cannot be read, or two films of one name.
+    """
+    from vasot_kit.films.media import video_files
+    from vasot_kit.films.motion import Motion
+    from vasot_kit.films.recordings import load_recordings, make_dataset, read_recordings
+
+    if other:
+        raise InputError(
+            f"{', '.join(other)} is for folders of features; {folder} holds films, of which all frames count"
+        )
+    check_value("side", side, Count)
+    size = (side, side)
+    if (folder / "groundTruth").is_dir():
+        return load_recordings(folder, Motion(), n_actions=n_actions, size=size).as_pictures(Context())
+    home = next((folder / kind for kind in ("videos", "frames") if (folder / kind).is_dir()), folder)
+    files = video_files(home)
+    if not files:
+        raise DataError(f"{home} holds no films; put video files or folders of pictures there")
+    films = read_recordings(files, Motion(), size=size)
+    return make_dataset(folder.resolve().name, films, n_actions or 0).as_pictures(Context())
 
 
 def _features(entry: Entry, root: Path, activity: str = "", **options: Any) -> Dataset:
@@ -162,7 +211,7 @@ def _films(entry: Entry, root: Path, activity: str, *, ordered: bool = True, bac
     wanted = None if activity in ("", ALL) else activity
     dataset = load_recordings(
         root / entry.folder, Motion(), name=name, activity=wanted, background=background, ordered=ordered,
-        n_actions=entry.activities.get(activity), size=(224, 224),
+        n_actions=entry.activities.get(activity), size=(PAPER_SIDE, PAPER_SIDE),
     )  # fmt: skip
     return dataset.as_pictures(Context())
 

@@ -53,8 +53,6 @@ class Pixels:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.frozen and self.trunk == "small":
-            raise InputError("encoder.frozen is True but the trunk small has no pretrained weights; use trunk network")
 
 
 @dataclass(frozen=True)
@@ -197,6 +195,11 @@ def new_method(config: Config, n_actions: int, feature_dim: int) -> Method:
 def _encoder(settings: Encoder | Pixels, feature_dim: int, unit_length: bool) -> MLPEncoder | PixelEncoder:
     if isinstance(settings, Pixels):
         trunk, weights = settings.trunk, settings.weights
+        if settings.frozen and trunk == "small":
+            raise InputError(
+                "encoder.frozen is True but the trunk small has no pretrained weights; use encoder.frozen false, or "
+                "encoder.trunk network"
+            )
         if trunk == pretrained.TRUNK:
             weights = str(pretrained.weights_file()) if weights == IMAGENET else weights
             trunk = f"{TIMM}{pretrained.NETWORK}"

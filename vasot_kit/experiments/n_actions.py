@@ -90,6 +90,7 @@ def count_actions(dataset: Dataset, seed: int = 0, epochs: int | None = None, pr
     if len(videos) > MOST_RECORDINGS:
         chosen = np.random.default_rng(seed).choice(len(videos), MOST_RECORDINGS, replace=False)
         videos = tuple(videos[i] for i in sorted(chosen))
+    videos = tuple(replace(video, context=None) for video in videos)  # of films, what moves
     dataset = replace(dataset, videos=videos, n_actions=0).standardised()
     share = max(LEAST_SHARE, action_length(dataset, seed).share)
     plain = _reduced(_embedded(dataset, seed, epochs, progress))

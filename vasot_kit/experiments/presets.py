@@ -96,6 +96,11 @@ TOY_RENDERED = {
     "encoder.trunk": "small", "encoder.hidden": 128, "encoder.flip": False,
     "training.lr": 1e-3, "training.weight_decay": 1e-4, "training.frames": 64,
 }  # fmt: skip
+# `auto` on pixels, for films of one's own on any machine: chosen and measured on toy_rendered (docs/own_recordings.md).
+AUTO_PIXELS = {
+    "encoder.trunk": "network", "encoder.frozen": True, "encoder.side": 96, "encoder.hidden": 128,
+    "encoder.flip": False, "training.lr": 1e-3, "training.weight_decay": 1e-4, "training.frames": 64,
+}  # fmt: skip
 # Data sets that are not in the papers borrow a row: that of their nearest relative, or else the default.
 BORROWED_ROWS = {"breakfast_coffee": "breakfast"}
 DEFAULT_ROW = "fifty_salads_eval"
@@ -209,7 +214,9 @@ def preset_values(
     if preset == "auto" and not pixels:
         recipe = preset_values("kit", "", method, epochs)  # that of kit, with the row of no data set
         return recipe | ({f"{ALIGNMENT_PREFIX[method]}transport.rho": AUTO_RHO} if method in ALIGNMENT_PREFIX else {})
-    preset = "kit" if preset == "auto" else preset
+    if preset == "auto":  # the row of no data set, and of those of features the number of epochs
+        epochs = preset_values("kit", "", method)["training.epochs"] if epochs is None else epochs
+        return preset_values("kit", "", method, epochs, pixels=True) | AUTO_PIXELS
     family = dataset.partition("/")[0]  # all activities of Breakfast, each a data set of its own, share one row
     published = family if family in PUBLISHED_ROWS else BORROWED_ROWS.get(dataset, DEFAULT_ROW)
     row = PIXEL_ROW if pixels else PUBLISHED_ROWS[published]

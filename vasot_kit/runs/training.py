@@ -27,6 +27,7 @@ from vasot_kit.experiments.config import Config, build, make_config
 from vasot_kit.experiments.defects import with_defect
 from vasot_kit.experiments.evaluate import Scores, baseline_rows, by_activity, evaluate
 from vasot_kit.experiments.n_actions import count_actions
+from vasot_kit.experiments.presets import preset_values
 from vasot_kit.methods import find_method
 from vasot_kit.runs.engine import Run, held, once
 from vasot_kit.runs.models import WEIGHTS, Inputs, how_described, name_actions, write_model
@@ -76,7 +77,7 @@ class Training:
         config = make_config(
             self.dataset, self.method, self.preset,
             seed=self.seed, device=device, epochs=self.epochs, overrides=self.overrides,
-            recordings=data,
+            pixels=data.videos[0].context is not None, recordings=data,
         )  # fmt: skip
         return with_defect(config, self.defect)
 
@@ -174,8 +175,11 @@ def run_study(
 
 def _load(training: Training, data_root: Path | str | None = None, **reading: Any) -> Dataset:
     """The data set of a training; a folder's features are scaled for ``auto``, which is for recordings of any kind."""
-    data = load_dataset(training.dataset, data_root, **reading)
-    return well_scaled(data) if training.preset == "auto" and is_folder(training.dataset) else data
+    if not is_folder(training.dataset):
+        return load_dataset(training.dataset, data_root, **reading)
+    values = preset_values(training.preset, training.dataset, training.method, pixels=True) | dict(training.overrides)
+    data = load_dataset(training.dataset, data_root, side=values.get("encoder.side", 0), **reading)
+    return well_scaled(data) if training.preset == "auto" else data
 
 
 def _train(job: tuple[Training, Run], data_root: Path | str | None, device: str) -> None:
