@@ -280,12 +280,13 @@ def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_align_hands_on_its_films_and_options(called: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     films = [Path("a.mp4"), Path("b"), Path("c.avi")]
     assert main(["align", *map(str, films), "--out", "o"]) == 0
-    defaults = {"reference": "first", "features": "motion", "fps": None, "device": "cpu"}
+    defaults = {"reference": "first", "features": "motion", "fps": None, "device": "cpu", "sound": False}
     assert called == {"given": (films, Path("o")), **defaults}
     assert capsys.readouterr().out == "wrote o\n"
     assert main(["align", "a", "b", "--out", "o", "--features", "timm:x", "--fps", "7.5", "--device", "cuda"]) == 0
     assert (called["features"], called["fps"], called["device"]) == ("timm:x", 7.5, "cuda")
     assert main(["align", "a", "b", "--out", "o", "--reference", "best"]) == 0 and called["reference"] == "best"
+    assert main(["align", "a", "b", "--out", "o", "--sound"]) == 0 and called["sound"] is True
 
 
 def test_transfer_hands_on_its_films_labels_and_options(called: dict[str, Any]) -> None:

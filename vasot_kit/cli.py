@@ -182,6 +182,7 @@ def train(
     default="first",
     help="What all are aligned with: the first film, or the one that the others match best with.",
 )
+@click.option("--sound", is_flag=True, help="Cameras of one event: match by the sound where it is clear.")
 @film_options("motion")
 @open_option
 def align(films: Sequence[Path], out: Path, shown: bool, **options: Any) -> None:

@@ -44,11 +44,12 @@ def record(
     codec: str = "libx264",
     fps: int = 30,
     stamps: Iterable[int] | None = None,
-    sound: float = 0.0,
+    sound: float | np.ndarray = 0.0,
     container: dict[str, str] | None = None,
     **options: str,
 ) -> Path:
-    """A recording of pictures 0..n-1; ``stamps`` in milliseconds; ``sound`` in seconds."""
+    """A recording of pictures 0..n-1; ``stamps`` in milliseconds; ``sound`` in seconds of silence, or samples, 8000 a
+    second."""
     if file.suffix in (".mp4", ".mov"):
         container = {"movflags": "+faststart", **(container or {})}
     with av.open(str(file), "w", options=container or {}) as target:
@@ -56,15 +57,15 @@ def record(
         film.width, film.height, film.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         if stamps is not None:
             film.codec_context.time_base = Fraction(1, 1000)
-        voice = target.add_stream("aac", rate=8000, layout="mono") if sound else None
+        voice = target.add_stream("aac", rate=8000, layout="mono") if np.size(sound) > 1 or sound else None
         for k, stamp in enumerate(range(n) if stamps is None else stamps):
             frame = av.VideoFrame.from_ndarray(picture(k))
             frame.pts, frame.time_base = stamp, Fraction(1, fps if stamps is None else 1000)
             target.mux(film.encode(frame))
         target.mux(film.encode())
         if voice is not None:
-            silence = np.zeros((1, int(8000 * sound)), np.float32)
-            samples = av.AudioFrame.from_ndarray(silence, format="fltp", layout="mono")
+            wave = sound if isinstance(sound, np.ndarray) else np.zeros(int(8000 * sound), np.float32)
+            samples = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
             samples.sample_rate, samples.pts = 8000, 0
             target.mux(voice.encode(samples))
             target.mux(voice.encode())

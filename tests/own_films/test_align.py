@@ -16,12 +16,14 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.films.films import cut
+from tests.films.films import cut, record
+from tests.films.sounds import event
 from tests.own_films.toys import SIDE
 from vasot_kit.datasets.pretrained import POSE_COMMAND
 from vasot_kit.film_matching.matching import MatchingSettings
 from vasot_kit.films.media import probe, stream
 from vasot_kit.films.recordings import FeatureExtractor
+from vasot_kit.films.sound import SAMPLES
 from vasot_kit.own_films import align as align_module
 from vasot_kit.own_films.align import align_films
 from vasot_kit.own_films.inputs import feature_extractor
@@ -202,6 +204,28 @@ def test_it_says_whether_the_films_match(films: list[Path], tmp_path: Path, caps
     align_films(films, tmp_path / "out", fps=12.5)
     verdict = json.loads((tmp_path / "out" / "result.json").read_text())["pairs"][0]["verdict"]
     assert capsys.readouterr().out == f"{verdict}\n"
+
+
+def test_the_sound_guides_the_matches_where_it_is_clear(tmp_path: Path) -> None:
+    """Both films show the same pictures from their first frame on, but the sound of b begins two seconds into a."""
+    wave = event("knocks", 9, np.random.default_rng(8)).astype(np.float32)
+    paths = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
+    for path, start in zip(paths, (0, 2), strict=True):
+        record(path, n=60, fps=10, sound=wave[start * SAMPLES : (start + 6) * SAMPLES])
+    align(paths, tmp_path / "seen")
+    align(paths, tmp_path / "heard", sound=True)
+    seen, heard = (json.loads((tmp_path / name / "result.json").read_text())["pairs"][0] for name in ("seen", "heard"))
+    assert "sound" not in seen and seen["offset_seconds"] == pytest.approx(0, abs=0.2)
+    assert heard["sound"]["seconds"] == pytest.approx(-2, abs=0.05)
+    assert heard["offset_seconds"] == pytest.approx(-2, abs=0.2)
+    assert "By their sound, moments of a come 2.0" in heard["reading"] and "s earlier in b" in heard["reading"]
+
+
+def test_sound_that_says_nothing_changes_nothing(films: list[Path], tmp_path: Path) -> None:
+    without, asked = (align(films[:2], tmp_path / str(sound), sound=sound)[0] for sound in (False, True))
+    assert np.array_equal(without.matches, asked.matches) and without.kind == asked.kind
+    (pair,) = json.loads((tmp_path / "True" / "result.json").read_text())["pairs"]
+    assert pair["sound"]["seconds"] is None and "Their sound does not say" in pair["reading"]
 
 
 def test_one_film_is_refused(films: list[Path], tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from vasot_kit.film_matching.verdict import (
     recognition_of,
 )
 from vasot_kit.films.motion import REST, motion_features, time_warped
+from vasot_kit.films.sound import Shift
 from vasot_lib.checks import NotNegativeWeight, Positive, Radius, Share, Weight, check_fields
 from vasot_lib.transport import Far, Near, solve
 
@@ -103,6 +104,7 @@ class FilmAlignment(NamedTuple):
         in_order: whether the plan was read as one path that keeps the order, or as blocks.
         gain: mean logarithm of ``share`` over the pairs of the path: by how much the plan prefers them.
         features: by which the films were compared, where that was chosen for them; empty otherwise.
+        sound: how their sounds lie in time; None where they were not compared.
     """
 
     plan: Tensor
@@ -117,6 +119,7 @@ class FilmAlignment(NamedTuple):
     in_order: bool = True
     gain: float = 0.0
     features: str = ""
+    sound: Shift | None = None
 
     @property
     def paired(self) -> np.ndarray:
@@ -126,6 +129,11 @@ class FilmAlignment(NamedTuple):
             if piece.x is not None and piece.y is not None:
                 inside[slice(*piece.x)] = True
         return inside
+
+    @property
+    def whole(self) -> bool:
+        """Whether both films show the same from start to end."""
+        return all(piece.x is not None and piece.y is not None for piece in self.pieces)
 
 
 class FilmDescription(NamedTuple):
@@ -200,16 +208,20 @@ def _at(features: Tensor, moments: np.ndarray) -> Tensor:
     return (1 - share) * features[first] + share * features[first + 1]
 
 
-def match_films(x: FilmDescription, y: FilmDescription, settings: MatchingSettings | None = None) -> FilmAlignment:
+def match_films(
+    x: FilmDescription, y: FilmDescription, settings: MatchingSettings | None = None, prior: Tensor | None = None
+) -> FilmAlignment:
     """Match the frames of two films that show the same thing, or parts of it, in the same order or in another.
 
     Args:
         x: of N frames and K moments.
         y: of M frames and L moments, described by the same features.
         settings: the weights.
+        prior: (K, L) added to the cost, whose mean is 1, where something else says which moments belong together.
     """
     settings = settings or MatchingSettings()
-    plan = _plan(_distances(x.tables, y.tables), settings)
+    cost = _distances(x.tables, y.tables)
+    plan = _plan(cost if prior is None else cost + prior.to(cost), settings)
     (blocks, disorder, _), recognition = _blocks(plan, x, y, settings)
     read = [_read_block(plan, block, x, y, settings.path) for block in blocks]
     plan /= plan.sum()

@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 from torch import Tensor
 
 from vasot_kit.film_matching.matching import (
@@ -23,6 +24,7 @@ from vasot_kit.films.media import probe
 from vasot_kit.films.motion import CELLS, Motion, MotionMaps
 from vasot_kit.films.progress import phase
 from vasot_kit.films.recordings import Recording, read_recordings
+from vasot_kit.films.sound import Shift, prior_of, shift_between
 from vasot_kit.own_films.inputs import (
     AUTO,
     CHOICES,
@@ -60,6 +62,7 @@ def align_films(
     features: str = Motion.name,
     fps: float | None = None,
     device: str = "cpu",
+    sound: bool = False,
     settings: MatchingSettings | None = None,
     progress: bool = True,
 ) -> list[FilmAlignment]:
@@ -77,6 +80,7 @@ def align_films(
             or ``auto``, see :func:`match_pairs`.
         fps: samples per second; by default every frame, or fewer where a film would give more than 2000.
         device: where a backbone runs.
+        sound: let the sound of both films say how they lie in time, where that is clear: for cameras of one event.
         settings: the weights of the matching.
         progress: show progress bars, and say at the end whether the films match.
 
@@ -97,15 +101,16 @@ def align_films(
         films_by_name(films if reference == BEST else films[1:])
     fps = sampling_rate(films, MAX_FRAMES) if fps is None else fps
     config = {"command": "align", "reference": reference, "features": features, "fps": fps}
+    config |= {"sound": True} if sound else {}
     outputs = Outputs(out, {**config, "matching": asdict(settings)}, films)
     read = describe_films(films, features, fps, device, settings, progress)
     place, verdicts = 0, []
     if reference == BEST and len(films) > 2:
         among = list(combinations(range(len(films)), 2))
-        verdicts = [judged(pair, match_pairs(read, [pair], settings, progress)[0]) for pair in among]
+        verdicts = [judged(pair, match_pairs(read, [pair], settings, progress, sound)[0]) for pair in among]
         place = best_reference(verdicts)
     others = [k for k in range(len(films)) if k != place]
-    alignments = match_pairs(read, [(place, k) for k in others], settings, progress)
+    alignments = match_pairs(read, [(place, k) for k in others], settings, progress, sound)
     verdicts = [each for each in verdicts if place not in (each.x, each.y)]
     verdicts = [judged((place, k), each) for k, each in zip(others, alignments, strict=True)] + verdicts
     _write(outputs, read.recordings, place, alignments, verdicts, progress)
@@ -144,19 +149,39 @@ def describe_films(
 
 
 def match_pairs(
-    films: Described, pairs: Sequence[tuple[int, int]], settings: MatchingSettings, progress: bool
+    films: Described,
+    pairs: Sequence[tuple[int, int]],
+    settings: MatchingSettings,
+    progress: bool,
+    sound: bool = False,
 ) -> list[FilmAlignment]:
     """Match pairs of films, each given by the places of its X and its Y; of several descriptions of a pair, the one
-    whose match has the largest gain is taken."""
+    whose match has the largest gain is taken. With ``sound``, the shift of their sounds guides it where it is clear."""
     alignments = []
     for i, j in pairs:
-        with phase(f"matching {films.recordings[i].name} with {films.recordings[j].name}", progress):
+        x, y = films.recordings[i], films.recordings[j]
+        with phase(f"matching {x.name} with {y.name}", progress):
+            shift = shift_between(x, y) if sound else None
             found = [
-                match_films(described[i], described[j], settings)._replace(features=way if films.chosen else "")
+                match_films(described[i], described[j], settings, _prior(shift, x, y, described[i], described[j]))
+                ._replace(features=way if films.chosen else "", sound=shift)
                 for way, described in films.ways.items()
-            ]
-        alignments.append(max(found, key=lambda alignment: alignment.gain))
+            ]  # fmt: skip
+        best = max(found, key=lambda alignment: alignment.gain)
+        if shift is not None and shift.seconds is not None and best.kind == "unclear":  # one event, seen differently
+            best = best._replace(kind="match" if best.whole else "part")
+        alignments.append(best)
     return alignments
+
+
+def _prior(
+    shift: Shift | None, x: Recording, y: Recording, of_x: FilmDescription, of_y: FilmDescription
+) -> Tensor | None:
+    """What the sound says about the moments of two films; None where nothing."""
+    if shift is None or shift.seconds is None:
+        return None
+    seconds = (np.interp(film.moments, np.arange(len(read.times)), read.times) for film, read in ((of_x, x), (of_y, y)))
+    return prior_of(shift.seconds, *seconds)
 
 
 def _had(wanted: Mapping[str, Callable[[], T]], chosen: bool) -> dict[str, T]:

@@ -10,6 +10,7 @@ import numpy as np
 from vasot_kit.figures import plot_alignment
 from vasot_kit.film_matching.matching import FilmAlignment, FilmPiece
 from vasot_kit.films.recordings import Recording
+from vasot_kit.films.sound import Shift
 from vasot_kit.folders.files import Interval
 from vasot_kit.own_films.exports import Tier
 from vasot_kit.own_films.outputs import Outputs, frame_edges
@@ -35,6 +36,7 @@ class Pair(NamedTuple):
         kind: ``match``, ``part``, ``unclear`` or ``none``.
         in_order, disorder, recognition: how the plan was read and why, see the same class.
         features: by which they were compared, where that was chosen for them; empty otherwise.
+        sound: how their sounds lie in time; None where they were not compared.
     """
 
     x: Recording
@@ -55,11 +57,13 @@ class Pair(NamedTuple):
     disorder: float | None
     recognition: float | None
     features: str
+    sound: Shift | None
 
     @property
     def reading(self) -> str:
-        """What was compared, where that was chosen, and how the plan was read and why."""
+        """What was compared, where that was chosen, what the sound says, and how the plan was read and why."""
         chosen = f"Compared by {self.features}, which pairs these films most clearly. " if self.features else ""
+        chosen += self._heard
         if self.disorder is None:
             return f"{chosen}Read in one order; where steps may change places, try --features appearance alone."
         if self.kind == "none":
@@ -68,6 +72,16 @@ class Pair(NamedTuple):
         if self.in_order:
             return f"{chosen}Read in one order: pieces in any order fit hardly better ({times})."
         return f"{chosen}Read as pieces in any order, which fit better than one path that keeps the order ({times})."
+
+    @property
+    def _heard(self) -> str:
+        """What the sound says, with a space behind it; empty where it was not asked."""
+        if self.sound is None:
+            return ""
+        if self.sound.seconds is None:
+            return "Their sound does not say how they lie in time. "
+        when = f"{abs(self.sound.seconds):.2f} s {'later' if self.sound.seconds >= 0 else 'earlier'}"
+        return f"By their sound, moments of {self.x.name} come {when} in {self.y.name}, and the matches keep to that. "
 
     @property
     def seconds(self) -> np.ndarray:
@@ -113,6 +127,7 @@ def pair_of(x: Recording, y: Recording, alignment: FilmAlignment) -> Pair:
         x, y, alignment.plan.numpy(), alignment.share.numpy(), matches, partner, back, piece, pieces,
         nearest, alignment.confidence, alignment.closeness, _verdict(x, y, alignment), alignment.kind,
         alignment.in_order, alignment.disorder, alignment.recognition, alignment.features,
+        alignment.sound,
     )  # fmt: skip
 
 
@@ -227,6 +242,7 @@ def result(pair: Pair) -> dict[str, Any]:
         "kind": pair.kind,
         "reading": pair.reading,
         **({"features": pair.features} if pair.features else {}),
+        **({} if pair.sound is None else {"sound": pair.sound._asdict()}),
         "in_order": pair.in_order,
         "disorder": None if pair.disorder is None else round(pair.disorder, 3),
         "closeness": round(pair.closeness, 3),
