@@ -297,6 +297,30 @@ def test_steps_that_were_carried_over_are_gone_to(opened: Any, tmp_path: Path) -
     assert report.page.locator("#step").inner_text() == "no step"
 
 
+@pytest.mark.parametrize("count", [4, 6])
+def test_steps_of_several_films_fit_into_the_page(opened: Any, tmp_path: Path, count: int) -> None:
+    films = [record(tmp_path / f"recording_of_monday_{k}.mp4", n=20) for k in range(count)]
+    recordings = read_recordings(films, Appearance(), cache=tmp_path / "cache", progress=False)
+    names = ["pour the milk", "stir"]
+    match = {
+        "kind": "unclear",
+        "extra": [(6, 12)],
+        "reading": "Read in one order; where steps may change places, try more.",
+    }
+    match |= {"verdict": "It is not clear whether recording_of_monday_0 and recording_of_monday_1 show the same thing."}
+    other = {"states": ["done", "repeated"], "found": [[0, 0, 4, 0.5], [1, 4, 6, 0.5], [1, 12, 20, 0.75]], **match}
+    first = {"states": [], "found": [[0, 0, 8, None], [1, 8, 20, None]], "kind": "", "verdict": "", "extra": []}
+    procedure = {"steps": [{"name": name, "action": k} for k, name in enumerate(names)], "table": []}
+    labels = [np.repeat([0, 1], (8, 12))] * count
+    outputs = Outputs(tmp_path / "out", {"command": "transfer"}, films)
+    procedure["films"] = [first, *[other] * (count - 1)]
+    write_segments(outputs, recordings, labels, [*names, "no step"], background=2, procedure=procedure)
+    report = opened(tmp_path / "out" / "report.html")
+    table = report.page.locator("#procedure .scroll")
+    assert table.evaluate("(box) => box.scrollWidth - box.clientWidth") <= 0
+    assert table.locator("button").first.evaluate("(part) => part.getClientRects().length") == 1  # times do not break
+
+
 def test_a_picture_that_stands_for_several_frames_says_so(opened: Any, tmp_path: Path) -> None:
     film = record(tmp_path / "a.mp4", n=40)
     recordings = read_recordings([film], Appearance(), cache=tmp_path / "cache", progress=False)

@@ -152,6 +152,9 @@ def test_films_are_aligned_with_seconds(segmented: Path, films: list[Path], tmp_
     page = (tmp_path / "out" / f"{films[1].stem}-report.html").read_text()
     (shown,) = json.loads(page.split('id="data">')[1].split("</script>")[0])["pairs"]
     assert shown["partner"] == [int(row["frame_y"] or -1) for row in table]
+    share = sum(bool(row["frame_y"]) for row in table) / len(table)
+    wanted = f"The model matches {share:.0%} of the frames of {films[1].stem} with frames of {films[0].stem}."
+    assert shown["verdict"] == wanted
     assert shown["confidence"] == pytest.approx([1 - float(row["share_without_partner"]) for row in table], abs=1e-3)
     assert {*shown["back"]} <= {-1, *range(57)} and max(shown["back"]) >= 0
     assert shown["sure"] == pytest.approx(np.mean(shown["confidence"]), abs=1e-3)

@@ -6,13 +6,16 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from tests.own_films.test_pairs import FOUND
 from vasot_kit.films.media import probe, stream, write_video
+from vasot_kit.films.recordings import Recording
 from vasot_kit.own_films.align import align_films
-from vasot_kit.own_films.several import Judged, best_reference, judged
+from vasot_kit.own_films.outputs import Outputs
+from vasot_kit.own_films.several import Judged, best_reference, judged, told_apart, write_verdicts
 from vasot_lib.errors import InputError
 
 
@@ -29,6 +32,29 @@ def test_the_best_reference_is_paired_most_clearly_with_the_others() -> None:
 
     assert best_reference([verdict(0, 1, 0.5), verdict(0, 2, 1.0), verdict(1, 2, 2.0)]) == 2
     assert best_reference([verdict(0, 1, -1.0), verdict(0, 2, -1.0), verdict(1, 2, 2.0)]) == 1  # of two, the first
+
+
+@pytest.mark.parametrize(
+    ("first", "third", "names"),
+    [
+        ("monday/take.mp4", "tuesday/take.mp4", ["take (monday)", "other", "take (tuesday)"]),
+        ("monday/left/take.mp4", "tuesday/left/take.mp4", ["take (monday)", "other", "take (tuesday)"]),
+        ("take.mp4", "take.avi", ["take (take.mp4)", "other", "take (take.avi)"]),
+        ("take.mp4", "take.mp4", ["take (first)", "other", "take (second)"]),
+        ("take.mp4", "next.mp4", ["take", "other", "next"]),
+    ],
+)
+def test_films_of_one_name_are_told_apart(first: str, third: str, names: list[str], tmp_path: Path) -> None:
+    films = [
+        Recording(tmp_path / path, np.arange(9) / 25, np.arange(9), torch.zeros(9, 1))
+        for path in (first, "other.mp4", third)
+    ]
+    shown = told_apart(films)
+    verdicts = [judged((0, k), FOUND) for k in (1, 2)]
+    write_verdicts(Outputs(tmp_path / "out", {"command": "align"}, []), shown, verdicts)
+    assert [each.name for each in shown] == names and [each.stem for each in shown] == [each.stem for each in films]
+    assert [row["y"] for row in rows(tmp_path / "out" / "verdicts.csv")] == names[1:]
+    assert {row["x"] for row in rows(tmp_path / "out" / "verdicts.csv")} == {names[0]}
 
 
 def rows(file: Path) -> list[dict[str, str]]:

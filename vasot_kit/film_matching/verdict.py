@@ -16,7 +16,10 @@ from scipy.special import expit
 
 CLOSE = 5.0  # percentile of the distances of all pairs of moments that stands for a very close pair
 BY_LENGTH = 0.02  # of the gain of a block per moment; chance finds longer blocks in longer films
-FEW = 10  # frames; no film of so few is near to another, not even to one that it is a part of
+# Frames. Of a film of so few it is not said that it shows something else, because their distances are no evidence. Of
+# parts of generated films, .79 of those of 10 frames lie below ``none`` of the very film that they are cut from (.83 of
+# another one), .33 (.25) of 15, .08 (.21) of 20, .08 (.08) of 24; of 30 frames none (.04).
+FEW = 25
 LEAST = 1e-3  # mean distance; films whose moments all look the same have no distances to tell
 
 

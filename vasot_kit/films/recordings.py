@@ -67,6 +67,7 @@ class Recording:
         features: (N, D) float32.
         frames: (N, H, W, 3) uint8, mapped from a file; None where they were not asked for.
         start: seconds from the beginning of the file, where its sound may start, to its first picture.
+        called: its name in results, where it is not that of the file.
     """
 
     path: Path
@@ -75,9 +76,15 @@ class Recording:
     features: Tensor
     frames: np.ndarray | None = None
     start: float = 0.0
+    called: str = ""
 
     @property
     def name(self) -> str:
+        """What results call it: by default its stem."""
+        return self.called or self.stem
+
+    @property
+    def stem(self) -> str:
         """File name without suffix, or folder name."""
         return _name(self.path)
 

@@ -40,7 +40,16 @@ from vasot_kit.own_films.outputs import Outputs
 from vasot_kit.own_films.pairs import pair_of, result, write_exports, write_pair
 from vasot_kit.own_films.pictures import small_pictures
 from vasot_kit.own_films.report import align_page
-from vasot_kit.own_films.several import BEST, FIRST, Judged, best_reference, judged, write_table, write_verdicts
+from vasot_kit.own_films.several import (
+    BEST,
+    FIRST,
+    Judged,
+    best_reference,
+    judged,
+    told_apart,
+    write_table,
+    write_verdicts,
+)
 from vasot_lib.errors import DataError, InputError
 
 T = TypeVar("T")
@@ -104,6 +113,7 @@ def align_films(
     config |= {"sound": True} if sound else {}
     outputs = Outputs(out, {**config, "matching": asdict(settings)}, films)
     read = describe_films(films, features, fps, device, settings, progress)
+    read = read._replace(recordings=told_apart(read.recordings))
     place, verdicts = 0, []
     if reference == BEST and len(films) > 2:
         among = list(combinations(range(len(films)), 2))
@@ -226,7 +236,7 @@ def _write(
     pairs = [pair_of(reference, other, alignment) for other, alignment in zip(others, alignments, strict=True)]
     for pair, shown in zip(pairs, pictures[1:], strict=True):
         with phase(f"writing {reference.name} beside {pair.y.name}", progress):
-            prefix = f"{pair.y.name}-" if len(pairs) > 1 else ""
+            prefix = f"{pair.y.stem}-" if len(pairs) > 1 else ""
             write_pair(outputs, pair, (pictures[0], shown), prefix)
             write_exports(outputs, pair, prefix)
     found = {"rate": outputs.about["fps"], "reference": reference.path.name, "pairs": [result(pair) for pair in pairs]}

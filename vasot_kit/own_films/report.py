@@ -82,7 +82,7 @@ def matched_page(
         "pieces": [FilmPiece((0, len(x.times)), (0, len(y.times)), None)._asdict()],
         "confidence": numbers(confidence, 3),
         "plan": base64.b64encode(plan_picture(plan)).decode(),
-        "verdict": "",
+        "verdict": f"The model matches {there.mean():.0%} of the frames of {x.name} with frames of {y.name}.",
         "reading": "",
         "kind": "",
         "sure": float(confidence.mean()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -14,6 +15,23 @@ from vasot_kit.own_films.outputs import Outputs
 from vasot_kit.own_films.pairs import Pair
 
 FIRST, BEST = "first", "best"  # ways to choose the reference
+
+
+def told_apart(recordings: Sequence[Recording]) -> list[Recording]:
+    """The films, of which the first and one of the same name are also called by the folders that differ, or suffixes.
+
+    The other films have different names. Files of results are named by the name alone, which the first does not need.
+    """
+    found = list(recordings)
+    for k, other in enumerate(found[1:], start=1):
+        if other.stem == found[0].stem:
+            paths = [each.path.resolve() for each in (found[0], other)]
+            places = zip(*(reversed(path.parts) for path in paths), strict=False)
+            differing = next((each for each in places if each[0] != each[1]), ("first", "second"))
+            for place, where in zip((0, k), differing, strict=True):
+                found[place] = replace(found[place], called=f"{other.stem} ({where})")
+            break
+    return found
 
 
 class Judged(NamedTuple):
@@ -71,7 +89,7 @@ def write_table(outputs: Outputs, pairs: Sequence[Pair]) -> None:
     """
     reference = pairs[0].x
     parts = ("frame", "seconds", "partner", "confidence")
-    columns = ["frame", "seconds", *(f"{part}_{pair.y.name}" for pair in pairs for part in parts)]
+    columns = ["frame", "seconds", *(f"{part}_{pair.y.stem}" for pair in pairs for part in parts)]
     cells = [list(zip(*_columns(pair), strict=True)) for pair in pairs]
     own = zip(reference.index.tolist(), (f"{at:.4f}" for at in reference.times), strict=True)
     outputs.table("films.csv", columns, [tuple(chain(first, *rest)) for first, *rest in zip(own, *cells, strict=True)])
