@@ -205,6 +205,21 @@ def test_takes_nothing_on_the_cpu_outside_the_interpreter(monkeypatch: pytest.Mo
     assert not gpu.takes(make_problem(cost_of(1, 5, 5).cpu()), Schedule("sinkhorn", 1, 1, True, 1e-3))
 
 
+@pytest.mark.no_cover
+@pytest.mark.parametrize(
+    ("scheme", "relax", "second"), [(*each, "Far") for each in SCHEMES] + [("mirror", 0.1, "Distinct")]
+)
+def test_iterations_end_where_those_of_the_reference_do(scheme: str, relax: float | None, second: str) -> None:
+    """Each sample by itself: the easy one earlier than the other, and neither takes all iterations."""
+    cost = cost_of(2, 9, 8, seed=1)
+    cost[1] *= 2.0
+    problem = make_problem(cost, **structured(second, 0.2), relax_y=relax, epsilon=0.5)
+    options = Schedule(scheme, 30, 1, True, 3e-2, stop_early=True)  # type: ignore[arg-type]
+    fused, expected = gpu.run(problem, options), reference.run(problem, options)
+    check_same(fused, expected, problem.lengths_x)
+    assert (fused.residual > 1e-6).all()  # what more iterations would move
+
+
 # Programs of a group that share a problem: with b computed by each of them or shared, more programs than rows' blocks,
 # and fewer groups than samples.
 @pytest.mark.no_cover
@@ -228,6 +243,7 @@ def test_programs_that_work_together(
     )
     barriers = run_together(monkeypatch, programs)
     check_same(*both(problem, scheme, 2, 2, True, 1e-2), problem.lengths_x)
+    check_same(*both(problem, scheme, 9, 1, True, 0.3, False, True), problem.lengths_x)  # stops early
     assert sum(waiting > 0 for waiting in barriers) > 10
 
 
@@ -287,7 +303,7 @@ def places(value, at=()):
 
 for scheme, m, second, relax in (("sinkhorn", 1100, Far(0.1, 1), None), ("mirror", 20, Distinct(), 0.1)):
     problem = make_problem(torch.rand(2, 100, m), (Near(0.1), second), alpha=0.3, relax_y=relax)
-    launch = gpu.Launch(problem, Schedule(scheme, 2, 2, True, 1e-3))
+    launch = gpu.Launch(problem, Schedule(scheme, 2, 2, True, 1e-3, stop_early=relax is not None))
     names, constants = gpu_kernel.solve.arg_names, dict(launch.constants)
     options = {name: constants.pop(name) for name in ("num_warps", "maxnreg")}
     signature = dict(zip(names, map(signature_of, launch.arguments))) | dict.fromkeys(constants, "constexpr")

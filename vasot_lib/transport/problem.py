@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Annotated, NamedTuple, TypedDict
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import psutil
 import torch
@@ -61,6 +61,14 @@ class Problem:
     def balanced(self) -> bool:
         """Both marginals are constraints or bounds."""
         return self.relax_x is None and self.relax_y is None
+
+    def samples(self) -> Iterator[Problem]:
+        """The samples as problems of their own."""
+        for number in range(len(self.p)):
+            one = slice(number, number + 1)
+            tensors = {name: getattr(self, name)[one] for name in ("cost", "p", "q", "lengths_x", "lengths_y")}
+            bound: Any = self.structure and tuple(replace(side, windows=side.windows[one]) for side in self.structure)
+            yield replace(self, **tensors, structure=bound)
 
     def product(self, plan: Tensor) -> Tensor:
         """``Cx T Cy``, (B, N, M), in O(NM); zero without a structure term."""

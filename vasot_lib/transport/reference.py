@@ -28,6 +28,7 @@ starts it afresh. Source: SPEC section 3.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,6 +55,7 @@ class Schedule:
     finish: bool
     tolerance: float
     trace: bool = False
+    stop_early: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Solution:
 
 def run(problem: Problem, schedule: Schedule) -> Solution:
     """Iterate from the uniform plan, project onto the marginals where that is asked for, and measure the result."""
+    if schedule.stop_early and len(problem.p) > 1:
+        return one_by_one(run, problem, schedule)
     state: Sinkhorn | Mirror
     if problem.balanced or schedule.scheme == "sinkhorn":
         state = Sinkhorn(problem, schedule.sweeps, proximal=schedule.scheme == "sinkhorn")
@@ -77,18 +81,40 @@ def run(problem: Problem, schedule: Schedule) -> Solution:
         state = Mirror(problem)
     matrix = problem.p.unsqueeze(2) * problem.q.unsqueeze(1) * (problem.total_mass or 1.0)
     objectives = [problem.objective(matrix)] if schedule.trace else []
-    for _ in range(schedule.iterations):
+    residual = matrix.new_zeros(len(matrix))
+    for iteration in range(schedule.iterations):
         previous, matrix = matrix, state.step(matrix)
         if schedule.trace:
             objectives.append(problem.objective(matrix))
-    residual = (matrix - previous).abs().sum((1, 2))
+        if schedule.stop_early or iteration == schedule.iterations - 1:
+            before, residual = residual, (matrix - previous).abs().sum((1, 2))
+            if schedule.stop_early and has_settled(residual.item(), before.item(), schedule.tolerance):
+                break
     bounded = problem.total_mass is not None
     if isinstance(state, Sinkhorn) and problem.balanced and schedule.finish:
         matrix = (_project_below if bounded else _project)(state.log_plan, problem, schedule.tolerance)
     error_x = marginal_error(matrix.sum(2), problem.p, bounded)
     error_y = marginal_error(matrix.sum(1), problem.q, bounded)
+    objectives += objectives[-1:] * (schedule.iterations + 1 - len(objectives))  # a plan that has settled keeps its J
     trace = torch.stack(objectives) if schedule.trace else None
     return Solution(matrix, problem.objective(matrix), error_x, error_y, residual, trace)
+
+
+def has_settled(moved: float, before: float, tolerance: float) -> bool:
+    """Whether further iterations would together move less than half the ``tolerance``, each a fixed share of the last.
+
+    Where this one ``moved`` r and that ``before`` it b, the sum of the geometric series is ``r^2 / (b - r)``. Half the
+    tolerance, because the share can grow: what was left out was up to .64 of the tolerance in 80 cases of ten settings.
+    After the first iteration, where b is 0, only a plan that has not moved at all is settled.
+    """
+    return moved <= tolerance and 2.0 * moved * moved <= tolerance * (before - moved)
+
+
+def one_by_one(run: Callable[[Problem, Schedule], Solution], problem: Problem, schedule: Schedule) -> Solution:
+    """The solutions of the samples, each by itself: one that has settled needs no more iterations, others may."""
+    parts = [vars(run(sample, schedule)) for sample in problem.samples()]
+    given = [name for name, value in parts[0].items() if value is not None]
+    return Solution(**{name: torch.cat([part[name] for part in parts], dim=int(name == "trace")) for name in given})
 
 
 def with_exact_masses(solution: Solution, problem: Problem, schedule: Schedule) -> Solution:

@@ -44,7 +44,7 @@ class Plan(Solution):
             with a total mass by how much they exceed it.
         marginal_error_y: (B,) the same for the columns.
         residual: (B,) mass that the last iteration moved, ``sum |T_k - T_(k-1)|``, before the finishing sweeps.
-        iterations: number of linearisations.
+        iterations: number of linearisations, the largest one where samples stop early.
         converged: (B,) bool, whether residual and errors of the fixed sides are all within the tolerance.
         problem: what was solved. It keeps the (B, N, M) cost in memory for as long as the plan is kept; where that
             matters, keep ``matrix`` alone.
@@ -79,6 +79,7 @@ def solve(
     finish: bool = True,
     tolerance: float = 1e-3,
     trace: bool = False,
+    stop_early: bool = False,
     **options: Unpack[ProblemOptions],
 ) -> Plan:
     """Solve a batch of fused Gromov-Wasserstein problems; samples do not influence each other.
@@ -105,6 +106,9 @@ def solve(
             the row masses off by as much as their own size.
         tolerance: the relative marginal error and the moved mass up to which a plan counts as converged.
         trace: also return J at every iteration.
+        stop_early: leave out the last iterations of a sample, where they would together move less mass than
+            ``tolerance``, estimated from what the two iterations before them moved. On a CPU samples are then solved
+            one after another.
 
     Raises:
         InputError: see :func:`vasot_lib.transport.problem.make_problem`; also an unknown scheme, iterations < 1, and
@@ -128,10 +132,10 @@ def solve(
     check_value("iterations", iterations, Count)
     check_value("sweeps", sweeps, Count)
     check_value("tolerance", tolerance, Positive)
-    for name, flag in (("finish", finish), ("trace", trace)):
+    for name, flag in (("finish", finish), ("trace", trace), ("stop_early", stop_early)):
         check_value(name, flag, bool)
     problem = make_problem(cost, structure, **options)
-    schedule = Schedule(scheme, iterations, sweeps, finish, tolerance, trace)
+    schedule = Schedule(scheme, iterations, sweeps, finish, tolerance, trace, stop_early)
     run, buffers = _implementation(problem, schedule)
     check_memory(problem.cost, buffers)
     solution = run(problem, schedule)
@@ -173,7 +177,7 @@ def _implementation(problem: Problem, schedule: Schedule) -> tuple[Callable[[Pro
             from vasot_lib.transport.fused import cpu
 
             if os.getpid() == cpu.PROCESS:
-                return cpu.run, 3
+                return cpu.run, 4 if schedule.stop_early else 3
         elif cost.is_cuda:
             from vasot_lib.transport.fused import gpu
 

@@ -16,7 +16,8 @@ weight of the gradient) and different vectors b and ``shift``, which follow from
 - ``mirror`` where the columns are relaxed: rate is the step size, keep ``1 - rate eps``, b = 1,
   ``shift = -rate lambda log(column sums / q)``.
 
-The arrays of the plan's size are C, L, K and Z; in the last iteration K is written over L. L and shift are logarithms
+The arrays of the plan's size are C, L, K and Z; in the last iteration K is written over L, but where samples may stop
+early, for which the last K is kept beside the new one. L and shift are logarithms
 to base 2. Both passes work on samples and blocks of rows in parallel.
 """
 
@@ -33,7 +34,7 @@ from torch import Tensor
 
 from vasot_lib.transport.fused.cache import keyed_by_source
 from vasot_lib.transport.problem import Problem
-from vasot_lib.transport.reference import Schedule, Solution, marginal_error, mirror_step, with_exact_masses
+from vasot_lib.transport.reference import Schedule, Solution, marginal_error, mirror_step, one_by_one, with_exact_masses
 from vasot_lib.transport.structure import Operator
 
 with keyed_by_source():
@@ -54,6 +55,8 @@ MOST_BLOCKS = 64  # blocks of rows of a sample; a power of two, as numbers of th
 
 def run(problem: Problem, schedule: Schedule) -> Solution:
     """Iterate, finish and measure; see :func:`vasot_lib.transport.reference.run`."""
+    if schedule.stop_early and len(problem.p) > 1:
+        return one_by_one(run, problem, schedule)
     with _one_at_a_time:
         threads = get_num_threads()
         try:
@@ -83,13 +86,15 @@ def _run(problem: Problem, schedule: Schedule) -> Solution:
     # log T to base 2, up to a constant per row.
     log_plan = problem.q.log2().clamp_min(float(NO_MASS))
     weights = f32(problem.alpha), f32(problem.epsilon)
+    stop = schedule.tolerance if schedule.stop_early else 0.0
     if few:
         transposed_log, kernel = (_spread(e.unsqueeze(2), (batch, m, n)).numpy() for e in (log_plan, problem.q))
         transposed = _spread(cost.transpose(1, 2), (batch, m, n))
-        plan = transposed.view(batch, n, m)  # written over the transposed cost, once that is not needed any more
+        # Written over the transposed cost, once that is not needed any more.
+        plan = torch.empty(batch, n, m) if stop else transposed.view(batch, n, m)
         solve_few(
             transposed.numpy(), transposed_log, kernel, plan.numpy(), vectors, coefficients, weights[0], x, y, sizes,
-            scratch, measured, schedule.iterations,
+            scratch, measured, schedule.iterations, stop,
         )  # fmt: skip
         vectors.a[:] = 1.0
         z = transposed_log.reshape(batch, n, m)
@@ -98,9 +103,10 @@ def _run(problem: Problem, schedule: Schedule) -> Solution:
         kernel = _spread(problem.q.unsqueeze(1), cost.shape).numpy()
         z = np.empty(cost.shape if problem.structure else (0, 0, 0), np.float32)
         tolerance = f32(schedule.tolerance / 2 if problem.balanced and schedule.finish else -1.0)
+        spare = np.empty(cost.shape if stop else (0, 0, 0), np.float32)
         solve(
-            cost.numpy(), plan.numpy(), kernel, z, vectors, coefficients, weights[0], x, y, sizes, scratch, measured,
-            schedule.iterations, tolerance,
+            cost.numpy(), plan.numpy(), kernel, spare, z, vectors, coefficients, weights[0], x, y, sizes, scratch,
+            measured, schedule.iterations, tolerance, stop,
         )  # fmt: skip
     finish(cost.numpy(), plan.numpy(), z, vectors, *weights, x, y, sizes, scratch, measured)
     if min(problem.lengths_x) < n or min(problem.lengths_y) < m:

@@ -19,7 +19,7 @@ from numba import njit, prange
 
 from vasot_lib.transport.fused import cpu_kernels as kernels
 from vasot_lib.transport.fused.cpu_kernels import EXACT, LOG2E, ROWS, Array, f32
-from vasot_lib.transport.fused.cpu_loop import per_sample
+from vasot_lib.transport.fused.cpu_loop import has_settled, per_sample
 
 MOST_FRAMES = 2048  # over which running sums are taken before they start again, beside a few windows
 CHUNK = 512  # frames that are normalised at a time, so that M rows of them stay in the cache
@@ -117,19 +117,29 @@ def collect(kernel, a, plan, sizes, totals, compare):
 
 
 @njit(cache=True)
-def solve_few(cost, log_plan, kernel, plan, vectors, coefficients, alpha, x, y, sizes, scratch, measured, iterations):
-    """All mirror steps; the (B, N, M) plan may share its memory with the transposed (B, M, N) cost."""
+def solve_few(
+    cost, log_plan, kernel, plan, vectors, coefficients, alpha, x, y, sizes, scratch, measured, iterations, stop
+):  # fmt: skip
+    """All mirror steps, or until one sample has settled to ``stop``, if that is positive.
+
+    Otherwise the (B, N, M) plan may share its memory with the transposed (B, M, N) cost.
+    """
     columns = measured.columns
     top = np.empty((len(sizes.tasks), 2, CHUNK), np.float32)
+    before = moved = 0.0
     for k in range(iterations):
         gradient_step(cost, log_plan, kernel, vectors, alpha, x, y, sizes, scratch)
         last = k == iterations - 1
-        if last:
+        if last or (stop > 0.0 and k == 0):
             collect(kernel, vectors.a, plan, sizes, scratch.totals, False)
         normalise(log_plan, kernel, vectors.p, vectors.a, sizes, top, scratch.sums)
         kernels.column_sums(sizes, scratch.sums, columns)
         for s in range(len(sizes.m)):
             m = sizes.m[s]
             kernels.relax(columns[s, :m], vectors.q[s, :m], vectors.shift[s, :m], vectors.rate[s] * coefficients.relax)
-    collect(kernel, vectors.a, plan, sizes, scratch.totals, True)
+        if last or stop > 0.0:
+            collect(kernel, vectors.a, plan, sizes, scratch.totals, True)
+            before, moved = moved, scratch.totals.sum()
+            if stop > 0.0 and has_settled(moved, before, stop):
+                break
     per_sample(sizes, scratch.totals, measured.moved)

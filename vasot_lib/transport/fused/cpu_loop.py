@@ -57,34 +57,47 @@ class Measured(NamedTuple):
 
 
 @njit(cache=True)
-def solve(cost, plan, kernel, z, vectors, coefficients, alpha, x, y, sizes, scratch, measured, iterations, tolerance):
+def solve(
+    cost, plan, kernel, spare, z, vectors, coefficients, alpha, x, y, sizes, scratch, measured, iterations, tolerance,
+    stop,
+):  # fmt: skip
     """All iterations, then the finishing sweeps, unless ``tolerance`` is negative.
 
-    ``plan`` holds log T at first, and at the end the kernel that is still to be scaled by a and b.
+    ``plan`` holds log T at first, and at the end the kernel that is still to be scaled by a and b. If ``stop`` is
+    positive, there is one sample, iterations end when it has settled to that, and ``spare`` has room for a kernel.
     """
     p, a, b = vectors.p, vectors.a, vectors.b
     structured = alpha > f32(0.0)
     a_before, b_before = a.copy(), b.copy()
+    before = moved = 0.0
     for k in range(iterations):
         last = k == iterations - 1
-        if k > 0 and coefficients.end_on_rows:
-            kernels.sweep(kernel, b, a, p, sizes, scratch.sums)
+        in_place = last and stop <= 0.0
+        new = plan if in_place else spare if stop > 0.0 else kernel
         if structured:  # the last argument too: a constant True would make Numba compile `blur` again
             kernels.blur(kernel, a, b, z, scratch.rows, scratch.running, y, sizes, structured)
-        if last:
+        if last or stop > 0.0:
             a_before, b_before = a.copy(), b.copy()
         # The last kernel is written over log T: the kernel before it is needed to see how much mass moved.
         kernels.move(
-            cost, plan, kernel, last, z, p, a, vectors.shift, vectors.keep, vectors.rate, alpha, x, sizes,
+            cost, plan, new, in_place, z, p, a, vectors.shift, vectors.keep, vectors.rate, alpha, x, sizes,
             scratch.window, scratch.sums,
         )  # fmt: skip
         for _ in range(coefficients.sweeps - 1):
             _columns(vectors, coefficients, sizes, scratch.sums, measured.columns, False)
-            kernels.sweep(plan if last else kernel, b, a, p, sizes, scratch.sums)
+            kernels.sweep(new, b, a, p, sizes, scratch.sums)
         _columns(vectors, coefficients, sizes, scratch.sums, measured.columns, True)
-    if coefficients.end_on_rows:
-        kernels.sweep(plan, b, a, p, sizes, scratch.sums)
-    kernels.moved(kernel, a_before, b_before, plan, a, b, sizes, scratch.totals)
+        if coefficients.end_on_rows:
+            kernels.sweep(new, b, a, p, sizes, scratch.sums)
+        if last or stop > 0.0:
+            kernels.moved(kernel, a_before, b_before, new, a, b, sizes, scratch.totals)
+            before, moved = moved, scratch.totals.sum()
+        if stop > 0.0:
+            kernel, spare = new, kernel
+            if has_settled(moved, before, stop):
+                break
+    if stop > 0.0:
+        plan[:] = kernel
     per_sample(sizes, scratch.totals, measured.moved)
     if tolerance > f32(0.0):
         kernels.scale(plan, a, b, sizes)
@@ -104,6 +117,12 @@ def finish(cost, plan, z, vectors, alpha, epsilon, x, y, sizes, scratch, measure
     )
     per_sample(sizes, scratch.totals, measured.objective)
     kernels.column_sums(sizes, scratch.sums, measured.columns)
+
+
+@njit(forceinline=True, cache=True)
+def has_settled(moved, before, tolerance):
+    """As :func:`vasot_lib.transport.reference.has_settled`."""
+    return moved <= tolerance and 2.0 * moved * moved <= tolerance * (before - moved)
 
 
 @njit(forceinline=True, cache=True)

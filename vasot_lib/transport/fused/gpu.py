@@ -134,8 +134,8 @@ class Launch:
         return How(
             self.structure, self.mirror, self.schedule.scheme == "sinkhorn",
             exact_rows=not self.mirror and problem.relax_y is not None,
-            finish=problem.balanced and self.schedule.finish, wide=wide, together=self.grid[0] > 1,
-            shared=self.grid[0] > MOST_UNSHARED_PARTS, rows=rows, tile=tile, columns=columns,
+            finish=problem.balanced and self.schedule.finish, stop=self.schedule.stop_early, wide=wide,
+            together=self.grid[0] > 1, shared=self.grid[0] > MOST_UNSHARED_PARTS, rows=rows, tile=tile, columns=columns,
             band_rows=min(group, _power_of_two(self.n)), group=group,
         )  # fmt: skip
 

@@ -39,6 +39,7 @@ class How(NamedTuple):
     proximal: bool  # with a proximal term
     exact_rows: bool  # half a sweep more after each iteration makes the row masses exact
     finish: bool  # sweeps at the end until the marginals are met
+    stop: bool  # no more iterations once the plan has settled
     wide: bool  # a row takes several tiles
     together: bool  # there is more than one program for a sample
     shared: bool  # programs share the columns of b instead of computing all of them themselves

@@ -13,25 +13,8 @@ two sets of column sums is written: a program may write those of the next sweep 
 import triton
 import triton.language as tl
 
+from vasot_lib.transport.fused import gpu_phases as phases
 from vasot_lib.transport.fused.gpu_arguments import Job
-from vasot_lib.transport.fused.gpu_phases import (
-    BAND,
-    MEASURES,
-    NONE,
-    TINY,
-    absorb,
-    column_total,
-    largest_error,
-    measure_rows,
-    scale_columns,
-    step_rows,
-    structure_term,
-    sum_along_column,
-    sum_along_row,
-    sum_band_along_column,
-    sweep_rows,
-    write_plan,
-)
 
 # Rows of ``Arrays.partial``: what each program of a group has measured.
 LARGEST, MOVED, OBJECTIVE, ERROR_X, ERROR_Y = (tl.constexpr(row) for row in range(5))
@@ -59,14 +42,19 @@ def solve(
         rate, keep = 1.0 / scale, 1.0 - weights.epsilon / scale
         phi = weights.relax / (weights.relax + scale) if how.exact_rows else 1.0
         arrived = _start(job, how, arrived)
-        parity = 0
-        for step in range(-1 if how.mirror else 0, iterations + 1):
-            if step >= iterations - 1:
+        parity, before, moved = 0, 0.0, 0.0
+        step = -1 if how.mirror else 0
+        while step <= iterations:
+            if how.stop or step >= iterations - 1:
                 arrived = _collect(job, how, arrived)
+            if how.stop:  # see ``reference.has_settled``
+                before, moved = moved, tl.where(step > 0, _over_parts(job, MOVED, False), 0.0)
+                settled = (moved <= tolerance) & (2.0 * moved * moved <= tolerance * (before - moved))
+                step = tl.where((step > 0) & settled, iterations, step)
             if how.finish:  # noqa: SIM102 (one of them is known when the kernel is compiled)
                 if step == iterations:
                     arrived, parity = _finish(job, how, arrived, parity, checks, sweeps_between, tolerance)
-            if how.structure != NONE:
+            if how.structure != phases.NONE:
                 full = tl.where((step < 0) | (step == iterations), 1.0, 0.0)
                 arrived = _structure(job, how, arrived, full)
             if step < 0:
@@ -75,6 +63,7 @@ def solve(
                 arrived = _start(job, how, arrived)
             elif step < iterations:
                 arrived, parity = _iterate(job, how, arrived, parity, sweeps, rate, keep, phi)
+            step += 1
         arrived = _measure(job, how, batch, arrived, parity)
 
 
@@ -97,11 +86,7 @@ def _iterate(job, how: tl.constexpr, arrived, parity, sweeps, rate, keep, phi):
     """The next kernel, and the Sinkhorn sweeps on it."""
     sums = job.arrays.column_sums + ((job.sample * 2 + parity) * job.parts + job.part) * job.sizes.m
     for block in range(job.part, tl.cdiv(job.n, how.rows), job.parts):
-        rows = block * how.rows + tl.arange(0, how.rows)
-        keeps = how.mirror or how.proximal
-        step_rows(
-            job, how, sums, rows, rate, keep, block == job.part, how.structure != NONE, keeps, keeps or how.finish
-        )
+        phases.step_rows(job, how, sums, block, rate, keep, False)
     arrived = meet(job, arrived, how.together)
     for _ in range(1, sweeps):
         arrived = _scale(job, how, arrived, parity, rate, keep, phi, how.mirror, False)
@@ -124,11 +109,10 @@ def _start(job, how: tl.constexpr, arrived):
         tl.store(job.arrays.shift + at_column, tl.where(mass > 0, 0.0, -float("inf")), mask=real)
         for block in range(job.part, tl.cdiv(job.n, how.rows), job.parts):
             rows = block * how.rows + tl.arange(0, how.rows)
-            at = job.sample * job.sizes.n * job.sizes.m + rows[:, None] * job.sizes.m + columns[None, :]
-            inside = (rows < job.n)[:, None] & real[None, :]
+            at, inside = phases.entries(job, rows, columns)
             one = tl.full((how.rows, how.tile), 1.0, tl.float32)
             tl.store(job.arrays.kernel + at, one, mask=inside)
-            tl.store(job.arrays.log_kernel + at, one * tl.log(tl.maximum(mass, TINY))[None, :], mask=inside)
+            tl.store(job.arrays.log_kernel + at, one * tl.log(tl.maximum(mass, phases.TINY))[None, :], mask=inside)
             at_row = job.sample * job.sizes.n + rows
             tl.store(
                 job.arrays.a + at_row, tl.load(job.arrays.p + at_row, mask=rows < job.n, other=0.0), mask=rows < job.n
@@ -140,18 +124,17 @@ def _start(job, how: tl.constexpr, arrived):
 def _structure(job, how: tl.constexpr, arrived, full):
     """Z = T Cy and its running sums Q along i, in which :func:`structure_term` looks up ``Cx Z``."""
     chunks = tl.cdiv(job.n, job.sizes.chunk)
-    if how.structure == BAND:
+    if how.structure == phases.BAND:
         for block in range(job.part, tl.cdiv(job.n, how.rows), job.parts):
-            rows = block * how.rows + tl.arange(0, how.rows)
-            sum_along_row(job, how, rows)
+            phases.sum_along_row(job, how, block)
         arrived = meet(job, arrived, how.together)
         tiles = tl.cdiv(job.m, how.columns)
         for each in range(job.part, tiles * chunks, job.parts):
             columns = (each % tiles) * how.columns + tl.arange(0, how.columns)
-            sum_band_along_column(job, how, each // tiles, columns, full)
+            phases.sum_band_along_column(job, how, each // tiles, columns, full)
     else:
         for chunk in range(job.part, chunks, job.parts):
-            sum_along_column(job, how, chunk, full)
+            phases.sum_along_column(job, how, chunk, full)
     return meet(job, arrived, how.together)
 
 
@@ -168,9 +151,9 @@ def _mirror_rate(job, how: tl.constexpr, arrived):
             real = (p > 0)[:, None] & (q > 0)[None, :]
             at = job.sample * job.sizes.n * job.sizes.m + rows[:, None] * job.sizes.m + columns[None, :]
             slope = job.weights.linear * tl.load(job.arrays.cost + at, mask=real, other=0.0)
-            if how.structure != NONE:
-                slope += structure_term(job, rows, columns)
-            log_plan = tl.log(tl.maximum(p, TINY))[:, None] + tl.log(tl.maximum(q, TINY))[None, :]
+            if how.structure != phases.NONE:
+                slope += phases.structure_term(job, rows, columns)
+            log_plan = tl.log(tl.maximum(p, phases.TINY))[:, None] + tl.log(tl.maximum(q, phases.TINY))[None, :]
             slope += job.weights.epsilon * log_plan + job.weights.relax
             largest = tl.maximum(largest, tl.max(tl.where(real, slope, -float("inf"))))
     largest, arrived = _largest(job, how, arrived, largest)
@@ -182,7 +165,7 @@ def _mirror_rate(job, how: tl.constexpr, arrived):
 def _largest(job, how: tl.constexpr, arrived, value):
     """The largest of the values that the programs of the group bring."""
     if how.together:
-        tl.store(job.arrays.partial + (job.sample * MEASURES + LARGEST) * job.parts + job.part, value)
+        tl.store(job.arrays.partial + (job.sample * phases.MEASURES + LARGEST) * job.parts + job.part, value)
         arrived = meet(job, arrived, how.together)
         value = _over_parts(job, LARGEST, True)
     tl.debug_barrier()  # what the value was computed from may be overwritten next
@@ -192,7 +175,7 @@ def _largest(job, how: tl.constexpr, arrived, value):
 @triton.jit
 def _over_parts(job, what: tl.constexpr, MAXIMUM: tl.constexpr):
     """The largest, or the sum, of what the programs of the group have written to ``partial``."""
-    values = job.arrays.partial + (job.sample * MEASURES + what) * job.parts
+    values = job.arrays.partial + (job.sample * phases.MEASURES + what) * job.parts
     result = tl.full((PARTS_AT_ONCE,), -float("inf") if MAXIMUM else 0.0, tl.float32)
     for start in range(0, job.parts, PARTS_AT_ONCE):
         each = start + tl.arange(0, PARTS_AT_ONCE)
@@ -208,8 +191,7 @@ def _sweep(job, how: tl.constexpr, arrived, parity):
     """Half a Sinkhorn sweep: a from b, and the column sums of ``a K``."""
     sums = job.arrays.column_sums + ((job.sample * 2 + parity) * job.parts + job.part) * job.sizes.m
     for block in range(job.part, tl.cdiv(job.n, how.rows), job.parts):
-        rows = block * how.rows + tl.arange(0, how.rows)
-        sweep_rows(job, how, sums, rows, block == job.part)
+        phases.sweep_rows(job, how, sums, block)
     return meet(job, arrived, how.together)
 
 
@@ -220,8 +202,8 @@ def _scale(job, how: tl.constexpr, arrived, parity, rate, keep, phi, MIRROR: tl.
     sums = job.arrays.column_sums + (job.sample * 2 + parity) * job.parts * job.sizes.m
     for tile in range(job.part if how.shared else 0, tl.cdiv(job.sizes.m, how.columns), job.parts if how.shared else 1):
         columns = tile * how.columns + tl.arange(0, how.columns)
-        total = column_total(job, how, sums, used, columns)
-        scale_columns(job, columns, total, rate, keep, phi, MIRROR, PROXIMAL)
+        total = phases.column_total(job, how, sums, used, columns)
+        phases.scale_columns(job, columns, total, rate, keep, phi, MIRROR, PROXIMAL)
     return meet(job, arrived, how.together and how.shared)
 
 
@@ -239,13 +221,12 @@ def _finish(job, how: tl.constexpr, arrived, parity, checks, sweeps_between, tol
         for tile in range(
             job.part if how.shared else 0, tl.cdiv(job.sizes.m, how.columns), job.parts if how.shared else 1
         ):
-            absorb(job, tile * how.columns + tl.arange(0, how.columns))
+            phases.absorb(job, tile * how.columns + tl.arange(0, how.columns))
         arrived = meet(job, arrived, how.together and how.shared)
         parity = 1 - parity
         sums = job.arrays.column_sums + ((job.sample * 2 + parity) * job.parts + job.part) * job.sizes.m
         for block in range(job.part, tl.cdiv(job.n, how.rows), job.parts):
-            rows = block * how.rows + tl.arange(0, how.rows)
-            step_rows(job, how, sums, rows, 0.0, 1.0, block == job.part, False, True, True)
+            phases.step_rows(job, how, sums, block, 0.0, 1.0, True)
         arrived = meet(job, arrived, how.together)
         for _ in range(1, tl.where(check > 0, sweeps_between, 1)):
             arrived = _scale(job, how, arrived, parity, 0.0, 1.0, 1.0, False, False)
@@ -255,8 +236,7 @@ def _finish(job, how: tl.constexpr, arrived, parity, checks, sweeps_between, tol
         error, arrived = _largest(job, how, arrived, error)
         check += 1
     for block in range(job.part, tl.cdiv(job.n, how.rows), job.parts):
-        rows = block * how.rows + tl.arange(0, how.rows)
-        write_plan(job, how, rows, False)
+        phases.write_plan(job, how, block, False)
     return meet(job, arrived, how.together), parity
 
 
@@ -269,9 +249,9 @@ def _column_error(job, how: tl.constexpr, parity):
     for tile in range(job.part, tl.cdiv(job.sizes.m, how.columns), job.parts):
         columns = tile * how.columns + tl.arange(0, how.columns)
         mass = tl.load(job.arrays.q + job.sample * job.sizes.m + columns, mask=columns < job.sizes.m, other=0.0)
-        reached = column_total(job, how, sums, used, columns)
+        reached = phases.column_total(job, how, sums, used, columns)
         reached *= tl.load(job.arrays.b + job.vector * job.sizes.m + columns, mask=columns < job.sizes.m, other=0.0)
-        error = tl.maximum(error, largest_error(reached, mass))
+        error = tl.maximum(error, phases.largest_error(reached, mass))
     return error
 
 
@@ -280,9 +260,8 @@ def _collect(job, how: tl.constexpr, arrived):
     """Write the plan, and how much mass has moved since it was written before."""
     moved = 0.0
     for block in range(job.part, tl.cdiv(job.n, how.rows), job.parts):
-        rows = block * how.rows + tl.arange(0, how.rows)
-        moved += write_plan(job, how, rows, how.exact_rows)
-    tl.store(job.arrays.partial + (job.sample * MEASURES + MOVED) * job.parts + job.part, moved)
+        moved += phases.write_plan(job, how, block, how.exact_rows)
+    tl.store(job.arrays.partial + (job.sample * phases.MEASURES + MOVED) * job.parts + job.part, moved)
     return meet(job, arrived, how.together)
 
 
@@ -292,23 +271,21 @@ def _measure(job, how: tl.constexpr, batch, arrived, parity):
     sums = job.arrays.column_sums + ((job.sample * 2 + parity) * job.parts + job.part) * job.sizes.m
     objective, error_x, error_y = 0.0, 0.0, 0.0
     for block in range(job.part, tl.cdiv(job.n, how.rows), job.parts):
-        rows = block * how.rows + tl.arange(0, how.rows)
-        terms, reached = measure_rows(job, how, sums, rows, block == job.part)
+        terms, error = phases.measure_rows(job, how, sums, block)
         objective += terms
-        mass = tl.load(job.arrays.p + job.sample * job.sizes.n + rows, mask=rows < job.n, other=0.0)
-        error_x = tl.maximum(error_x, largest_error(reached, mass))
+        error_x = tl.maximum(error_x, error)
     arrived = meet(job, arrived, how.together)
     used = tl.minimum(job.parts, tl.cdiv(job.n, how.rows))
     sums = job.arrays.column_sums + (job.sample * 2 + parity) * job.parts * job.sizes.m
     for tile in range(job.part, tl.cdiv(job.m, how.columns), job.parts):
         columns = tile * how.columns + tl.arange(0, how.columns)
         mass = tl.load(job.arrays.q + job.sample * job.sizes.m + columns, mask=columns < job.sizes.m, other=0.0)
-        reached = column_total(job, how, sums, used, columns)
-        error_y = tl.maximum(error_y, largest_error(reached, mass))
+        reached = phases.column_total(job, how, sums, used, columns)
+        error_y = tl.maximum(error_y, phases.largest_error(reached, mass))
         if how.exact_rows or how.mirror:
-            log_ratio = tl.log(tl.maximum(reached, TINY)) - tl.log(tl.maximum(mass, TINY))
+            log_ratio = tl.log(tl.maximum(reached, phases.TINY)) - tl.log(tl.maximum(mass, phases.TINY))
             objective += job.weights.relax * tl.sum(tl.where(mass > 0, reached * log_ratio - reached + mass, 0.0))
-    partial = job.arrays.partial + job.sample * MEASURES * job.parts + job.part
+    partial = job.arrays.partial + job.sample * phases.MEASURES * job.parts + job.part
     tl.store(partial + OBJECTIVE * job.parts, objective)
     tl.store(partial + ERROR_X * job.parts, error_x)
     tl.store(partial + ERROR_Y * job.parts, error_y)

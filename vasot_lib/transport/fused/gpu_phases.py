@@ -26,12 +26,12 @@ LOWEST = tl.constexpr(-1e30)  # below every row maximum, and finite: -inf - -inf
 
 
 @triton.jit
-def sum_along_row(job, how: tl.constexpr, rows):
+def sum_along_row(job, how: tl.constexpr, block):
     """Replace K by P, the running sum along j of ``T_ij = a_i K_ij b_j`` from column ``free`` on; write the row sums.
 
     ``exact_rows``: first set ``a_i = p_i / sum_j K_ij b_j``, the half sweep that a fixed side of rows ends on.
-    ``vector`` is the row of b, v and shift that belongs to the program.
     """
+    rows = block * how.rows + tl.arange(0, how.rows)
     at = job.arrays.kernel + job.sample * job.sizes.n * job.sizes.m + rows[:, None] * job.sizes.m
     scale = row_scaling(job, how, rows, how.exact_rows)
     carry = tl.zeros_like(scale)
@@ -91,8 +91,7 @@ def sum_along_column(job, how: tl.constexpr, chunk, full):
     carry = tl.zeros((how.tile,), tl.float32)
     for start in range(chunk * job.sizes.chunk, tl.minimum((chunk + 1) * job.sizes.chunk, job.n), how.rows):
         rows = start + tl.arange(0, how.rows)
-        at = job.sample * job.sizes.n * job.sizes.m + rows[:, None] * job.sizes.m + columns[None, :]
-        real = (rows < job.n)[:, None] & (columns < job.sizes.m)[None, :]
+        at, real = entries(job, rows, columns)
         plan = tl.load(job.arrays.kernel + at, mask=real, other=0.0) * weight[None, :]
         at_row = job.sample * job.sizes.n + rows
         if how.exact_rows:
@@ -110,18 +109,24 @@ def sum_along_column(job, how: tl.constexpr, chunk, full):
 
 
 @triton.jit
-def log_step(job, rows, columns, rate, keep, STRUCTURE: tl.constexpr, KEEPS: tl.constexpr):
-    """``S_ij = keep log K_ij + shift_j - rate (linear C_ij + (Cx Z)_ij)``, the logarithm of the next kernel."""
+def entries(job, rows, columns):
+    """Where the entries of some rows and columns lie in a (B, N, M) tensor, and which of them may be loaded."""
     at = job.sample * job.sizes.n * job.sizes.m + rows[:, None] * job.sizes.m + columns[None, :]
-    real = (rows < job.n)[:, None] & (columns < job.sizes.m)[None, :]
+    return at, (rows < job.n)[:, None] & (columns < job.sizes.m)[None, :]
+
+
+@triton.jit
+def log_step(job, how: tl.constexpr, rows, columns, rate, keep, FINISHING: tl.constexpr):
+    """``S_ij = keep log K_ij + shift_j - rate (linear C_ij + (Cx Z)_ij)``, the logarithm of the next kernel."""
+    at, real = entries(job, rows, columns)
     push = tl.load(
         job.arrays.shift + job.vector * job.sizes.m + columns, mask=columns < job.sizes.m, other=-float("inf")
     )
     gradient = job.weights.linear * tl.load(job.arrays.cost + at, mask=real, other=0.0)
-    if STRUCTURE:
+    if how.structure != NONE and not FINISHING:
         gradient += structure_term(job, rows, columns)
     log_k = push[None, :] - rate * gradient
-    if KEEPS:
+    if how.mirror or how.proximal or FINISHING:
         log_k += keep * tl.load(job.arrays.log_kernel + at, mask=real, other=0.0)
     # Columns without mass stay -inf; a negative keep may have turned theirs into +inf or NaN.
     return tl.where(real & (push > -float("inf"))[None, :], log_k, -float("inf"))
@@ -156,16 +161,15 @@ def structure_term(job, rows, columns):
 
 
 @triton.jit
-def step_rows(
-    job, how: tl.constexpr, sums, rows, rate, keep, first,
-    STRUCTURE: tl.constexpr, KEEPS: tl.constexpr, WRITES_LOG: tl.constexpr,
-):  # fmt: skip
+def step_rows(job, how: tl.constexpr, sums, block, rate, keep, FINISHING: tl.constexpr):
     """The next kernel ``K = exp(S - max_j S)`` of some rows, their scaling ``a = p / sum_j K``, and sums of ``a K``.
 
-    Writes K and a, log K if ``WRITES_LOG``, and adds the sums over the rows to ``sums``, which they start if ``first``.
+    Writes K and a, log K if it is needed again, and adds the sums over the rows of the block to ``sums``; the first
+    block of the program replaces what they hold. ``FINISHING``: log K and b alone make the next kernel.
     Where a row takes several tiles, S is kept in K until the maximum of the whole row is known, and each entry is
     exponentiated twice.
     """
+    rows = block * how.rows + tl.arange(0, how.rows)
     at_row = job.sample * job.sizes.n + rows
     mass = tl.load(job.arrays.p + at_row, mask=rows < job.n, other=0.0)
     if how.wide:
@@ -173,9 +177,9 @@ def step_rows(
         total = tl.zeros_like(mass)
         for start in range(0, job.m, how.tile):
             columns = start + tl.arange(0, how.tile)
-            log_k = log_step(job, rows, columns, rate, keep, STRUCTURE, KEEPS)
-            at = job.sample * job.sizes.n * job.sizes.m + rows[:, None] * job.sizes.m + columns[None, :]
-            tl.store(job.arrays.kernel + at, log_k, mask=(rows < job.n)[:, None] & (columns < job.sizes.m)[None, :])
+            log_k = log_step(job, how, rows, columns, rate, keep, FINISHING)
+            at, real = entries(job, rows, columns)
+            tl.store(job.arrays.kernel + at, log_k, mask=real)
             higher = tl.maximum(top, tl.max(log_k, 1))
             total = total * tl.exp(top - higher) + tl.sum(tl.exp(log_k - higher[:, None]), 1)
             top = higher
@@ -183,26 +187,24 @@ def step_rows(
         tl.debug_barrier()  # S was written by all threads of this program
         for start in range(0, job.m, how.tile):
             columns = start + tl.arange(0, how.tile)
-            at = job.sample * job.sizes.n * job.sizes.m + rows[:, None] * job.sizes.m + columns[None, :]
-            real = (rows < job.n)[:, None] & (columns < job.sizes.m)[None, :]
+            at, real = entries(job, rows, columns)
             log_k = tl.load(job.arrays.kernel + at, mask=real, other=-float("inf")) - top[:, None]
-            _write_rows(job, sums, at, real, columns, log_k, tl.exp(log_k), scale, first, WRITES_LOG)
+            _write_rows(job, how, sums, at, real, columns, log_k, tl.exp(log_k), scale, block == job.part)
     else:
         columns = tl.arange(0, how.tile)
-        log_k = log_step(job, rows, columns, rate, keep, STRUCTURE, KEEPS)
+        log_k = log_step(job, how, rows, columns, rate, keep, FINISHING)
         log_k -= tl.maximum(tl.max(log_k, 1), LOWEST)[:, None]
         kernel = tl.exp(log_k)
         scale = mass / tl.maximum(tl.sum(kernel, 1), TINY)
-        at = job.sample * job.sizes.n * job.sizes.m + rows[:, None] * job.sizes.m + columns[None, :]
-        real = (rows < job.n)[:, None] & (columns < job.sizes.m)[None, :]
-        _write_rows(job, sums, at, real, columns, log_k, kernel, scale, first, WRITES_LOG)
+        at, real = entries(job, rows, columns)
+        _write_rows(job, how, sums, at, real, columns, log_k, kernel, scale, block == job.part)
     tl.store(job.arrays.a + at_row, scale, mask=rows < job.n)
     tl.debug_barrier()  # the next rows add to the same sums
 
 
 @triton.jit
-def _write_rows(job, sums, at, real, columns, log_k, kernel, scale, first, WRITES_LOG: tl.constexpr):
-    if WRITES_LOG:
+def _write_rows(job, how: tl.constexpr, sums, at, real, columns, log_k, kernel, scale, first):
+    if how.mirror or how.proximal or how.finish:
         tl.store(job.arrays.log_kernel + at, log_k, mask=real)
     tl.store(job.arrays.kernel + at, kernel, mask=real)
     add_sums(job, sums, columns, tl.sum(kernel * scale[:, None], 0), first)
@@ -217,15 +219,15 @@ def add_sums(job, sums, columns, values, first):
 
 
 @triton.jit
-def sweep_rows(job, how: tl.constexpr, sums, rows, first):
+def sweep_rows(job, how: tl.constexpr, sums, block):
     """Half a Sinkhorn sweep, ``a_i = p_i / sum_j K_ij b_j``; adds the sums of ``a K`` over the rows to ``sums``."""
+    rows = block * how.rows + tl.arange(0, how.rows)
     scale = row_scaling(job, how, rows, True)
     for start in range(0, job.m, how.tile):
         columns = start + tl.arange(0, how.tile)
-        real = (rows < job.n)[:, None] & (columns < job.sizes.m)[None, :]
-        at = job.sample * job.sizes.n * job.sizes.m + rows[:, None] * job.sizes.m + columns[None, :]
+        at, real = entries(job, rows, columns)
         kernel = tl.load(job.arrays.kernel + at, mask=real, other=0.0)
-        add_sums(job, sums, columns, tl.sum(kernel * scale[:, None], 0), first)
+        add_sums(job, sums, columns, tl.sum(kernel * scale[:, None], 0), block == job.part)
     tl.debug_barrier()  # the next rows add to the same sums
 
 
@@ -238,9 +240,8 @@ def row_scaling(job, how: tl.constexpr, rows, EXACT_ROWS: tl.constexpr):
         total = tl.zeros_like(mass)
         for start in range(0, job.m, how.tile):
             columns = start + tl.arange(0, how.tile)
-            real = (rows < job.n)[:, None] & (columns < job.sizes.m)[None, :]
+            at, real = entries(job, rows, columns)
             weight = tl.load(job.arrays.b + job.vector * job.sizes.m + columns, mask=columns < job.sizes.m, other=0.0)
-            at = job.sample * job.sizes.n * job.sizes.m + rows[:, None] * job.sizes.m + columns[None, :]
             total += tl.sum(tl.load(job.arrays.kernel + at, mask=real, other=0.0) * weight[None, :], 1)
         scale = mass / tl.maximum(total, TINY)
         tl.store(job.arrays.a + at_row, scale, mask=rows < job.n)
@@ -301,14 +302,14 @@ def absorb(job, columns):
 
 
 @triton.jit
-def write_plan(job, how: tl.constexpr, rows, EXACT_ROWS: tl.constexpr):
+def write_plan(job, how: tl.constexpr, block, EXACT_ROWS: tl.constexpr):
     """Write the plan ``a_i K_ij b_j`` of some rows; returns how far it is from what was there, ``sum |difference|``."""
+    rows = block * how.rows + tl.arange(0, how.rows)
     scale = row_scaling(job, how, rows, EXACT_ROWS)
     moved = 0.0
     for start in range(0, job.m, how.tile):
         columns = start + tl.arange(0, how.tile)
-        real = (rows < job.n)[:, None] & (columns < job.sizes.m)[None, :]
-        at = job.sample * job.sizes.n * job.sizes.m + rows[:, None] * job.sizes.m + columns[None, :]
+        at, real = entries(job, rows, columns)
         weight = tl.load(job.arrays.b + job.vector * job.sizes.m + columns, mask=columns < job.sizes.m, other=0.0)
         plan = tl.load(job.arrays.kernel + at, mask=real, other=0.0) * scale[:, None] * weight[None, :]
         moved += tl.sum(tl.abs(plan - tl.load(job.arrays.plan + at, mask=real, other=0.0)))
@@ -317,17 +318,18 @@ def write_plan(job, how: tl.constexpr, rows, EXACT_ROWS: tl.constexpr):
 
 
 @triton.jit
-def measure_rows(job, how: tl.constexpr, sums, rows, first):
-    """The terms of J of some rows of the written plan but for the relaxation, and the masses of these rows.
+def measure_rows(job, how: tl.constexpr, sums, block):
+    """The terms of J of some rows of the written plan but for the relaxation, and the largest error of their masses.
 
     Adds the column masses to ``sums``, as :func:`step_rows` does.
     """
     objective = 0.0
-    reached = tl.zeros_like(tl.load(job.arrays.p + job.sample * job.sizes.n + rows, mask=rows < job.n, other=0.0))
+    rows = block * how.rows + tl.arange(0, how.rows)
+    mass = tl.load(job.arrays.p + job.sample * job.sizes.n + rows, mask=rows < job.n, other=0.0)
+    reached = tl.zeros_like(mass)
     for start in range(0, job.m, how.tile):
         columns = start + tl.arange(0, how.tile)
-        real = (rows < job.n)[:, None] & (columns < job.sizes.m)[None, :]
-        at = job.sample * job.sizes.n * job.sizes.m + rows[:, None] * job.sizes.m + columns[None, :]
+        at, real = entries(job, rows, columns)
         plan = tl.load(job.arrays.plan + at, mask=real, other=0.0)
         value = job.weights.linear * tl.load(job.arrays.cost + at, mask=real, other=0.0)
         if how.structure != NONE:
@@ -335,9 +337,9 @@ def measure_rows(job, how: tl.constexpr, sums, rows, first):
         value += job.weights.epsilon * (tl.log(tl.where(plan > 0, plan, 1.0)) - 1.0)
         objective += tl.sum(tl.where(plan > 0, plan * value, 0.0))  # Q was never written in all columns of padding
         reached += tl.sum(plan, 1)
-        add_sums(job, sums, columns, tl.sum(plan, 0), first)
+        add_sums(job, sums, columns, tl.sum(plan, 0), block == job.part)
     tl.debug_barrier()  # the next rows add to the same sums
-    return objective, reached
+    return objective, largest_error(reached, mass)
 
 
 @triton.jit
