@@ -18,7 +18,7 @@ from vasot_kit.tables.comparison import (
     linked_table,
     published_table,
     ranks,
-    recording_differences,
+    recording_intervals,
     standings,
 )
 from vasot_kit.tables.scores import ALL_SCORES, TASKS, paired_differences, score_table, titles_of, verdicts
@@ -218,48 +218,52 @@ def segmented(rng: np.random.Generator, truths: Sequence[np.ndarray], right: flo
     return [np.where(flip, 1 - truth, truth) for flip, truth in zip(flipped, truths, strict=True)]
 
 
-def test_where_a_score_is_a_mean_over_recordings_their_differences_come_back() -> None:
+def test_an_interval_over_recordings_is_as_wide_as_their_differences_scatter() -> None:
     rng = np.random.default_rng(0)
-    truths = [np.repeat([0, 1], 50) for _ in range(6)]  # of one length, so that MoF is the mean over recordings
-    first, second = ([segmented(rng, truths, right) for _ in range(2)] for right in (0.9, 0.7))
-    found = recording_differences(first, second, truths)
+    truths = [np.repeat([0, 1], 50) for _ in range(20)]  # of one length, so that MoF is the mean over recordings
+    first, second = (segmented(rng, truths, right) for right in (0.9, 0.7))
+    found = recording_intervals({"a": [first], "b": [second]}, truths, "b", draws=100).loc["a", "mof"]
     each = [
-        np.mean(
-            [(one[v] == truth).mean() - (other[v] == truth).mean() for one, other in zip(first, second, strict=True)]
-        )
-        for v, truth in enumerate(truths)
+        (one == true).mean() - (other == true).mean() for one, other, true in zip(first, second, truths, strict=True)
     ]
-    assert found.loc["difference", "mof"].to_numpy() == pytest.approx(np.array(each))
-    assert intervals(found).loc["difference", ("mof", "low")] > 0.1
+    reach = 1.96 * np.std(each, ddof=1) / 20**0.5
+    assert found["mean"] == pytest.approx(np.mean(each))
+    assert found[["low", "high"]].to_numpy() == pytest.approx([np.mean(each) - reach, np.mean(each) + reach], abs=0.008)
 
 
 def test_an_interval_over_recordings_lies_around_the_difference_on_all_of_them() -> None:
     rng = np.random.default_rng(1)
     truths = [np.repeat([0, 1], length) for length in (20, 50, 90, 30)]
-    first, second = segmented(rng, truths, 0.9), segmented(rng, truths, 0.7)
-    found = intervals(recording_differences([first], [second], truths)).loc["difference"]
-    on_all = [score_segmentation(each, truths) for each in (first, second)]
+    seeds = {line: [segmented(rng, truths, right) for _ in range(2)] for line, right in (("a", 0.9), ("b", 0.7))}
+    found = recording_intervals(seeds, truths, "b", draws=20).loc["a"]
+    on_all = {line: [score_segmentation(one, truths) for one in each] for line, each in seeds.items()}
     for score in ("mof", "f1", "miou"):
-        assert found[score, "mean"] == pytest.approx(on_all[0][score] - on_all[1][score])
+        means = {line: np.mean([one[score] for one in each]) for line, each in on_all.items()}
+        assert found[score, "mean"] == pytest.approx(means["a"] - means["b"])
+        assert found[score, "low"] <= found[score, "mean"] <= found[score, "high"]
 
 
 def test_an_interval_over_recordings_does_not_take_a_person_twice() -> None:
     rng = np.random.default_rng(0)
     truths = [np.repeat([0, 1], 50) for _ in range(6)]
     first, second = segmented(rng, truths, 0.8), segmented(rng, truths, 0.7)
-    alone = intervals(recording_differences([first], [second], truths))
-    # Every recording a second time, in other frames: with the person named, nothing is known that was not known before.
-    twice = recording_differences([first * 2], [second * 2], truths * 2, groups=[*"abcdef"] * 2)
-    assert [name for _, name in twice.index] == [*"abcdef"]
-    assert intervals(twice)["mof"].to_numpy() == pytest.approx(alone["mof"].to_numpy())
+    alone = recording_intervals({"a": [first], "b": [second]}, truths, "b", draws=10)
+    # Every recording a second time: with the person named, nothing is known that was not known before.
+    twice = recording_intervals(
+        {"a": [first * 2], "b": [second * 2]}, truths * 2, "b", groups=[*"abcdef"] * 2, draws=10
+    )
+    assert twice.to_numpy() == pytest.approx(alone.to_numpy())
 
 
 def test_an_interval_over_recordings_is_of_recordings_and_methods_that_fit() -> None:
     truths = [np.array([0, 1])] * 2
+    same = {"a": [truths], "b": [truths]}
     with pytest.raises(InputError, match="1 of them different, for 2 recordings; give one per recording"):
-        recording_differences([truths], [truths], truths, groups=["a", "a"])
+        recording_intervals(same, truths, "b", groups=["a", "a"])
     with pytest.raises(InputError, match="3 groups"):
-        recording_differences([truths], [truths], truths, groups=[*"abc"])
+        recording_intervals(same, truths, "b", groups=[*"abc"])
+    with pytest.raises(InputError, match="unknown line 'c'"):
+        recording_intervals(same, truths, "c")
     for wrong, lengths in (([], r"\[\]"), ([truths, truths[:1]], r"\[2, 1\]"), ([truths * 2], r"\[4\]")):
-        with pytest.raises(InputError, match=f"predictions of {lengths} recordings by seed, for 2 recordings"):
-            recording_differences([truths], wrong, truths)
+        with pytest.raises(InputError, match=f"a has predictions of {lengths} recordings by seed, not of 2"):
+            recording_intervals({**same, "a": wrong}, truths, "b")

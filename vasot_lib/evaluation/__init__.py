@@ -9,7 +9,7 @@ from vasot_lib.evaluation.baselines import (
     straight_line,
 )
 from vasot_lib.evaluation.collapse import measure_collapse
-from vasot_lib.evaluation.segmentation import f1_sampled, hungarian, score_segmentation, segments
+from vasot_lib.evaluation.segmentation import f1_sampled, frame_scores, hungarian, score_segmentation, segments
 
 __all__ = [
     "baseline_embeddings",
@@ -18,6 +18,7 @@ __all__ = [
     "equal_split",
     "f1_sampled",
     "frame_error",
+    "frame_scores",
     "hungarian",
     "kmeans_segmentation",
     "label_transfer",

@@ -88,6 +88,13 @@ def score_segmentation(
     return scores | {f"{name}_video": float(np.mean([score[name] for score in each])) for name in each[0]}
 
 
+def frame_scores(
+    predictions: Sequence[np.ndarray], truths: Sequence[np.ndarray], background: int | None = None
+) -> dict[str, float]:
+    """``mof``, ``f1`` and ``miou`` of :func:`score_segmentation` alone, with its arguments, in a sixth of its time."""
+    return _frame_scores(_foreground(predictions, truths, background))
+
+
 def f1_sampled(
     predictions: Sequence[np.ndarray],
     truths: Sequence[np.ndarray],
