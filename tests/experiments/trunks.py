@@ -93,7 +93,11 @@ def main(file: Path, kind: str, methods: list[str], seeds: list[int]) -> None:
 
 def write(file: Path, rows: list[dict[str, Any]]) -> None:
     """Append rows."""
-    table = pd.DataFrame(rows).reindex(columns=["encoder", "method", "seed", *SCORES])
+    table = (
+        pd.DataFrame(rows)
+        .assign(dataset="toy_rendered")
+        .reindex(columns=["dataset", "encoder", "method", "seed", *SCORES])
+    )
     table.to_csv(file, mode="a", header=not file.exists(), index=False, float_format="%.4f")
 
 

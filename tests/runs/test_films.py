@@ -82,5 +82,5 @@ def test_without_labels_the_number_of_actions_is_estimated_from_what_moves(films
 def test_by_default_the_trunk_is_the_network_that_every_machine_can_have(films: Path) -> None:
     config = make_config("own", "vasot", "auto", pixels=True, recordings=load_dataset(str(films), side=24))
     encoder = config.encoder
-    assert (encoder.trunk, encoder.weights, encoder.frozen, encoder.side) == ("network", "imagenet", True, 96)
+    assert (encoder.trunk, encoder.weights, encoder.frozen, encoder.side) == ("network", "imagenet", True, 64)
     assert config.training.epochs == make_config("own", "vasot", "kit").training.epochs

@@ -96,9 +96,9 @@ TOY_RENDERED = {
     "encoder.trunk": "small", "encoder.hidden": 128, "encoder.flip": False,
     "training.lr": 1e-3, "training.weight_decay": 1e-4, "training.frames": 64,
 }  # fmt: skip
-# `auto` on pixels, for films of one's own on any machine: chosen and measured on toy_rendered (docs/own_recordings.md).
+# `auto` on pixels, for films of one's own on any machine: measured at 32 pixels (docs/own_recordings.md).
 AUTO_PIXELS = {
-    "encoder.trunk": "network", "encoder.frozen": True, "encoder.side": 96, "encoder.hidden": 128,
+    "encoder.trunk": "network", "encoder.frozen": True, "encoder.side": 64, "encoder.hidden": 128,
     "encoder.flip": False, "training.lr": 1e-3, "training.weight_decay": 1e-4, "training.frames": 64,
 }  # fmt: skip
 # Data sets that are not in the papers borrow a row: that of their nearest relative, or else the default.
