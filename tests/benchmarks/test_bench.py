@@ -13,7 +13,7 @@ import torch
 
 from vasot_kit.benchmarks import solver as bench
 from vasot_kit.benchmarks import timing, training
-from vasot_kit.benchmarks.peers import solve_batch_with_pot, solve_by_convolution, solve_with_pot
+from vasot_kit.benchmarks.peers import ott_solver, solve_batch_with_pot, solve_by_convolution, solve_with_pot
 from vasot_kit.benchmarks.solver import ACTIONS, FRAMES, bench_solver, pair_cost
 from vasot_kit.benchmarks.timing import Measurement, interleaved_times, peak_memory
 from vasot_kit.benchmarks.training import step_costs
@@ -53,6 +53,16 @@ def test_pots_batched_solver_takes_the_same_steps() -> None:
     ours = solve(cost, FRAMES, alpha=0.3, epsilon=0.3, scheme="mirror", iterations=1, sweeps=2000, tolerance=1e-9)
     assert (ours.matrix - theirs.plan).abs().sum((1, 2)).max() < 1e-6
     assert solve_batch_with_pot(cost, 0.04).sum((1, 2)).allclose(torch.ones(2, dtype=torch.float64), atol=1e-6)
+
+
+def test_ott_takes_the_same_steps() -> None:
+    """With its inner problems solved out, in float32, which JAX computes in unless told otherwise."""
+    pytest.importorskip("jax")
+    pytest.importorskip("ott")
+    cost, few = pair_cost(1, 60, 50), dict(alpha=0.3, epsilon=0.15, iterations=4)
+    ours = solve(cost.double(), FRAMES, scheme="mirror", sweeps=500, tolerance=1e-9, **few).matrix[0]
+    assert (ours - ott_solver(cost[0], 0.04, sweeps=500, **few)()).abs().sum() < 1e-3
+    assert ott_solver(cost[0], 0.04)().sum().item() == pytest.approx(1.0, abs=1e-4)
 
 
 def test_a_row_knows_whether_its_goal_is_met() -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vasot_kit.benchmarks.peers import solve_batch_with_pot, solve_by_convolution, solve_with_pot
+from vasot_kit.benchmarks.peers import ott_solver, solve_batch_with_pot, solve_by_convolution, solve_with_pot
 from vasot_kit.benchmarks.timing import Measurement, interleaved_times, peak_memory
 from vasot_lib.transport import Distinct, Far, Near, cosine_cost, make_problem, reference, solve, temporal_prior
 from vasot_lib.transport.reference import Schedule, Scheme
@@ -36,6 +36,7 @@ def bench_solver(device: str = "cpu", seconds: float = 2.0, largest: int = LONG)
     yield from _against_reference(device, seconds)
     yield from _against_pot(device, seconds)
     yield from _against_pot_batches(device, seconds)
+    yield from _against_ott(device, seconds)
     yield from _against_convolution(device, seconds)
     yield from _scaling(device, seconds, largest)
     if device == "cpu":
@@ -132,6 +133,17 @@ def _against_pot_batches(device: str, seconds: float) -> Iterator[Measurement]:
     time = interleaved_times({"solve": _solver(cost), "pot": pot}, seconds, device)
     note = f"solve {1e3 * time['solve']:.2f} ms, POT {1e3 * time['pot']:.1f} ms for as many linearisations and sweeps"
     yield Measurement(name, time["pot"] / time["solve"], "x", "", note)
+
+
+def _against_ott(device: str, seconds: float) -> Iterator[Measurement]:
+    name = "faster than ott-jax, 257 x 257"
+    if device != "cpu" or not all(map(find_spec, ("jax", "ott"))):
+        yield Measurement(name, None, "x", "", "skipped: needs the CPU and the package ott-jax (pip install ott-jax)")
+        return
+    cost = pair_cost(1, 257, 257)
+    time = interleaved_times({"solve": _solver(cost), "ott": ott_solver(cost[0], RADIUS)}, seconds)
+    note = f"solve {1e3 * time['solve']:.2f} ms, ott-jax {1e3 * time['ott']:.1f} ms, as many sweeps"
+    yield Measurement(name, time["ott"] / time["solve"], "x", "", note)
 
 
 def _against_convolution(device: str, seconds: float) -> Iterator[Measurement]:
