@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from vasot_kit.book.tutorial import TUTORIAL, tutorial
-from vasot_kit.runs.notebook import effective_parameters
+from vasot_kit.runs.notebook import NotebookRun, effective_parameters
 from vasot_lib.errors import DataError, VasotError
 
 
@@ -53,6 +53,30 @@ def test_tutorial_runs_side_by_side_and_what_is_timed_alone(tmp_path: Path, monk
     pages = sorted(page.name for page in (tmp_path / "out" / "book" / "runs").glob("*.html"))
     assert [page.split("-")[0] for page in pages] == ["80_speed_and_scale", "one", "two", "two"]
     assert (tmp_path / "out" / "book" / "index.html").exists()
+
+
+def test_finished_runs_are_repeated_after_a_change_of_the_code_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notebooks = small_tutorial(tmp_path, [("one", "a"), ("two", "b")], monkeypatch)
+    executed: list[str] = []
+
+    def run_what_is_missing(runs: list[NotebookRun], changes: object) -> None:
+        for run in runs:
+            if not run.folder.exists():
+                run.folder.mkdir(parents=True)
+                (run.folder / "metrics.json").write_text('{"rows": [], "config": {}}')
+                executed.append(run.notebook.stem)
+
+    monkeypatch.setattr("vasot_kit.book.tutorial._run_side_by_side", run_what_is_missing)
+    monkeypatch.setattr("vasot_kit.book.tutorial.book", lambda *_: None)
+    tutorial(tmp_path / "out", notebooks)
+    tutorial(tmp_path / "out", notebooks)
+    assert executed == ["one", "two"] and capsys.readouterr().out == ""
+    (tmp_path / "out" / "code.txt").write_text("of an earlier version")
+    tutorial(tmp_path / "out", notebooks)
+    assert executed == ["one", "two"] * 2
+    assert "The code has changed since 2 of 2 notebooks were run here" in capsys.readouterr().out
 
 
 def test_tutorial_stops_at_a_notebook_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

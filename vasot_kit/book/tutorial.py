@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 from dask.system import CPU_COUNT
 from tqdm import tqdm
 
+import vasot_kit
+import vasot_lib
 from vasot_kit.book.build import build_book
 from vasot_kit.runs.notebook import NotebookRun, find_run, run_quietly
 from vasot_kit.runs.records import collect, to_json, versions, write_text
@@ -44,7 +48,7 @@ MOST_AT_A_TIME = 4  # notebooks that run side by side; each takes some 600 MB
 def tutorial(out: Path | str = Path("outputs/tutorial"), notebooks: Path | str = Path("notebooks")) -> None:
     """Run the tutorial's notebooks, build the book in ``out/book`` and write ``metrics.json``.
 
-    Runs that are finished already are not repeated.
+    Runs that are finished already are not repeated, unless the code of the kit has changed since they were begun.
 
     Args:
         out: folder for the book and for the folders of the runs.
@@ -59,6 +63,7 @@ def tutorial(out: Path | str = Path("outputs/tutorial"), notebooks: Path | str =
         if not (notebooks / f"{name}.ipynb").exists():
             raise DataError(f"there is no {notebooks / name}.ipynb; run from the root of the repository")
     runs = [find_run(notebooks / f"{name}.ipynb", parameters, out) for name, parameters in TUTORIAL]
+    _remove_outdated(runs, out / "code.txt")
     changes = [parameters for _, parameters in TUTORIAL]
     _run_side_by_side(runs, changes)
     rows = [
@@ -66,6 +71,20 @@ def tutorial(out: Path | str = Path("outputs/tutorial"), notebooks: Path | str =
     ]
     write_text(out / "metrics.json", to_json({"rows": rows, "versions": versions()}))
     book(out / "book", notebooks, runs)
+
+
+def _remove_outdated(runs: Sequence[NotebookRun], record: Path) -> None:
+    """Remove runs that an earlier call began with other code, of which ``record`` holds a checksum."""
+    packages = (Path(package.__path__[0]) for package in (vasot_lib, vasot_kit))
+    sources = [file for package in packages for file in sorted(package.rglob("*.py"))]
+    code = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
+    begun = [run.folder for run in runs if run.folder.exists()]
+    if begun and not (record.is_file() and record.read_text() == code):
+        print(f"The code has changed since {len(begun)} of {len(runs)} notebooks were run here; all are run again.")
+        for folder in begun:
+            shutil.rmtree(folder)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    write_text(record, code)
 
 
 def book(out: Path, notebooks: Path = Path("notebooks"), runs: Sequence[NotebookRun] = ()) -> None:
