@@ -24,7 +24,7 @@ from vasot_kit.films.media import probe
 from vasot_kit.films.motion import CELLS, Motion, MotionMaps
 from vasot_kit.films.progress import phase
 from vasot_kit.films.recordings import Recording, read_recordings
-from vasot_kit.films.sound import Shift, prior_of, shift_between
+from vasot_kit.films.sound import Envelope, Shift, envelope, prior_of, shift_between
 from vasot_kit.own_films.inputs import (
     AUTO,
     CHOICES,
@@ -56,11 +56,13 @@ T = TypeVar("T")
 
 
 class Described(NamedTuple):
-    """Films that were read, described by each choice of features; ``chosen`` where pairs choose among them."""
+    """Films that were read, described by each choice of features; ``chosen`` where pairs choose among them, and
+    ``sounds`` where those are compared."""
 
     recordings: list[Recording]
     ways: Mapping[str, list[FilmDescription]]
     chosen: bool
+    sounds: list[Envelope] | None = None
 
 
 def align_films(
@@ -113,14 +115,15 @@ def align_films(
     config |= {"sound": True} if sound else {}
     outputs = Outputs(out, {**config, "matching": asdict(settings)}, films)
     read = describe_films(films, features, fps, device, settings, progress)
-    read = read._replace(recordings=told_apart(read.recordings))
+    sounds = [envelope(film) for film in read.recordings] if sound else None
+    read = read._replace(recordings=told_apart(read.recordings), sounds=sounds)
     place, verdicts = 0, []
     if reference == BEST and len(films) > 2:
         among = list(combinations(range(len(films)), 2))
-        verdicts = [judged(pair, match_pairs(read, [pair], settings, progress, sound)[0]) for pair in among]
+        verdicts = [judged(pair, match_pairs(read, [pair], settings, progress)[0]) for pair in among]
         place = best_reference(verdicts)
     others = [k for k in range(len(films)) if k != place]
-    alignments = match_pairs(read, [(place, k) for k in others], settings, progress, sound)
+    alignments = match_pairs(read, [(place, k) for k in others], settings, progress)
     verdicts = [each for each in verdicts if place not in (each.x, each.y)]
     verdicts = [judged((place, k), each) for k, each in zip(others, alignments, strict=True)] + verdicts
     _write(outputs, read.recordings, place, alignments, verdicts, progress)
@@ -159,19 +162,15 @@ def describe_films(
 
 
 def match_pairs(
-    films: Described,
-    pairs: Sequence[tuple[int, int]],
-    settings: MatchingSettings,
-    progress: bool,
-    sound: bool = False,
+    films: Described, pairs: Sequence[tuple[int, int]], settings: MatchingSettings, progress: bool
 ) -> list[FilmAlignment]:
     """Match pairs of films, each given by the places of its X and its Y; of several descriptions of a pair, the one
-    whose match has the largest gain is taken. With ``sound``, the shift of their sounds guides it where it is clear."""
+    whose match has the largest gain is taken. The shift of their sounds guides it where it is clear."""
     alignments = []
     for i, j in pairs:
         x, y = films.recordings[i], films.recordings[j]
         with phase(f"matching {x.name} with {y.name}", progress):
-            shift = shift_between(x, y) if sound else None
+            shift = shift_between(films.sounds[i], films.sounds[j]) if films.sounds else None
             found = [
                 match_films(described[i], described[j], settings, _prior(shift, x, y, described[i], described[j]))
                 ._replace(features=way if films.chosen else "", sound=shift)
