@@ -36,13 +36,25 @@ FLOORS = [
     *("vasot_kit.listing", "vasot_kit.chapters", "vasot_kit.messages", "vasot_kit.options", "vasot_kit.cli"),
     *("data_scripts.common", "data_scripts"),
 ]
-TRANSPORT = ["cost", "structure", "problem", "reference", "potentials", "fused", "solver", "dummy", "recipes", "long"]
+TRANSPORT = [
+    "cost",
+    "times",
+    "structure",
+    "problem",
+    "reference",
+    "potentials",
+    "fused",
+    "solver",
+    "dummy",
+    "recipes",
+    "long",
+]
 # Notebooks, commands, films on disk and plots are the kit's business.
 NOT_IN_THE_LIBRARY = {
     *("argparse", "av", "click", "distributed", "matplotlib", "seaborn", "ipywidgets", "IPython"),
     *("nbformat", "papermill", "sphinx", "jupyter_client", "nbclient", "jinja2", "vasot_kit", "data_scripts"),
 }
-MOST_LINES_OF_THE_LIBRARY = 7000
+MOST_LINES_OF_THE_LIBRARY = 7200
 MOST_LINES_OF_A_FILE = 400
 MOST_LINES_OF_A_FUNCTION = 65  # without its docstring
 

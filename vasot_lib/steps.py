@@ -112,7 +112,8 @@ class _RecordedStep:
         self.replay = record(step)
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        for ours, given in ((self.batch.features, batch.features), (self.batch.index, batch.index)):
+        for name in ("features", "index", "videos"):
+            ours, given = getattr(self.batch, name), getattr(batch, name)
             ours.copy_(given.pin_memory() if ours.is_cuda else given, non_blocking=True)
         self.replay()
         return self.terms

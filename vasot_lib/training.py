@@ -202,6 +202,7 @@ def _epoch(
         dataset, settings.frames, settings.batch_size, method.paired, generator, n_parts, own_parts
     )
     method.epoch, method.step = epoch, epoch * n_batches(dataset, settings.batch_size, method.paired)
+    method.begin_epoch(dataset, settings.frames, epoch / settings.epochs)
     steps.begin()
     for parts in batches:
         steps.take(parts)

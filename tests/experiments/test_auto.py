@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from vasot_kit.experiments import auto
 from vasot_kit.experiments.auto import RADIUS_PER_LENGTH, action_length, segment_length, well_scaled
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.evaluate import baseline_rows
@@ -192,3 +193,14 @@ def test_a_folder_of_such_features_is_trained_on_and_the_run_says_how(tmp_path: 
         patch.setattr(training, "baseline_rows", lambda *_: [])
         train_and_score(Training(str(tmp_path / "data"), "asot", "auto", epochs=0), tmp_path / "run")
     assert read_model(tmp_path / "run").inputs.scaling == "standardised"
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("scale", [0.02, 0.026, 0.04])
+def test_a_faint_tail_is_no_action(seed: int, scale: float) -> None:
+    """On Breakfast coffee, seed 6, a decay with 2 % of the weight was taken for actions of half a recording."""
+    lags = np.unique(np.geomspace(1, 1000, 60).round()) / 2000
+    wander = 0.02 / 3 * np.random.default_rng(seed).normal(size=len(lags)).cumsum()
+    agreement = auto._decays_beyond_chance(lags, 0.02, scale, 0.4) + wander
+    length, (weight, short, long) = auto._fit(lags, agreement, auto._decays_beyond_chance)
+    assert length < 2 * scale and short <= long and 0 <= weight <= 1

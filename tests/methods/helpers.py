@@ -19,4 +19,4 @@ def strided(lengths: tuple[int, ...], strides: tuple[int, ...]) -> Batch:
     """Of each video so many frames, one of every stride; the rest is padding up to ``WIDTH``."""
     frame = torch.stack([torch.arange(WIDTH).clamp_max(n - 1) * s for n, s in zip(lengths, strides, strict=True)])
     mask = torch.arange(WIDTH) < torch.tensor(lengths)[:, None]
-    return Batch(torch.zeros(len(lengths), WIDTH, 1), mask, frame, tuple(range(len(lengths))))
+    return Batch(torch.zeros(len(lengths), WIDTH, 1), mask, frame, torch.arange(len(lengths)))

@@ -151,7 +151,7 @@ def test_loss_is_the_gated_error_both_ways(epoch: int) -> None:
     embedded, mask = torch.cat((x, y)), real(*length)
     method = built(tau=0.5, components=3, iterations=3, window=0.5, decay=0.9, starts=4)
     method.epoch, floor = epoch, 0.9 ** (epoch + 1)
-    batch = Batch(embedded, mask, mask.long(), (0, 1))
+    batch = Batch(embedded, mask, mask.long(), torch.tensor([0, 1]))
     found, (starts, ahead) = method.loss_terms(embedded, batch), method.draw_cycles(batch)
     sides = [(x[0].numpy(), y[0, :6].numpy()), (y[0, :6].numpy(), x[0].numpy())]
     expected = cycle = 0.0
@@ -170,23 +170,27 @@ def test_loss_is_the_gated_error_both_ways(epoch: int) -> None:
 def test_without_decay_there_is_no_gate() -> None:
     method, embedded, mask = built(decay=1.0), normal(2, 30, 3), real(30, 30)
     assert method.gate is None
-    terms = method.loss_terms(embedded, Batch(embedded, mask, mask.long(), (0, 1)))
+    terms = method.loss_terms(embedded, Batch(embedded, mask, mask.long(), torch.tensor([0, 1])))
     torch.testing.assert_close(terms["loss"], terms["cycle"])
 
 
 def test_cycles_start_from_real_frames_only() -> None:
     mask, embedded = real(40, 5, 25, 40), normal(4, 40, 3)
-    starts, _ = built().draw_cycles(Batch(embedded, mask, mask.long(), (0, 1, 2, 3)))
+    starts, _ = built().draw_cycles(Batch(embedded, mask, mask.long(), torch.tensor([0, 1, 2, 3])))
     assert starts.shape == (4, 20) and all(len(set(row.tolist())) == 20 for row in starts)
     assert mask.gather(1, starts).sum(1).tolist() == [20, 5, 20, 20]
     junk = embedded.clone()
     junk[1, 5:] = 99.0  # what fills the row of a short video counts nothing
-    losses = [built().loss_terms(e, Batch(e, mask, mask.long(), (0, 1, 2, 3)))["loss"] for e in (embedded, junk)]
+    losses = [
+        built().loss_terms(e, Batch(e, mask, mask.long(), torch.tensor([0, 1, 2, 3])))["loss"] for e in (embedded, junk)
+    ]
     torch.testing.assert_close(*losses)
 
 
 def test_draws_of_a_pair_depend_on_the_epoch_and_not_on_the_rest_of_the_batch() -> None:
-    batch = Batch(normal(4, 40, 3), real(40, 30, 25, 40), torch.zeros(4, 40, dtype=torch.int64), (7, 1, 3, 7))
+    batch = Batch(
+        normal(4, 40, 3), real(40, 30, 25, 40), torch.zeros(4, 40, dtype=torch.int64), torch.tensor([7, 1, 3, 7])
+    )
     second = Batch(batch.features[2:], batch.mask[2:], batch.index[2:], batch.videos[2:])
     method = built()
     whole, part = method.draw_cycles(batch), method.draw_cycles(second)
@@ -222,9 +226,9 @@ def test_far_apart_embeddings_give_finite_losses_and_gradients() -> None:
     """Matches are one-hot and every cycle is perfect: 1 / l has its pole there."""
     method = built(8, decay=0.5)
     embedded = (1000.0 * torch.eye(8).double().expand(2, 8, 8)).clone().requires_grad_()
-    loss = method.loss_terms(embedded, Batch(embedded, real(8, 8), torch.zeros(2, 8, dtype=torch.int64), (0, 1)))[
-        "loss"
-    ]
+    loss = method.loss_terms(
+        embedded, Batch(embedded, real(8, 8), torch.zeros(2, 8, dtype=torch.int64), torch.tensor([0, 1]))
+    )["loss"]
     loss.backward()
     assert loss.isfinite() and embedded.grad is not None and embedded.grad.isfinite().all()
 

@@ -101,7 +101,7 @@ def test_what_is_drawn_follows_from_the_video_and_the_seed_and_not_from_the_batc
     assert together.shape == (3, 3, 64, 40)
     assert abs(float(together.mean())) < 0.02 and float(together.std()) == pytest.approx(1, abs=0.02)
     alone = collate(dataset.videos[:3], 64, None)
-    alone.videos = (1,)
+    alone.videos = torch.tensor([1])
     torch.testing.assert_close(method.noise(alone, like[:1])[:, 0], together[:, 1])
     torch.manual_seed(2)
     assert not torch.equal(method.noise(alone, like[:1])[:, 0], together[:, 1])

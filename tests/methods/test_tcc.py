@@ -50,7 +50,7 @@ def test_loss_equals_loops_with_padding(scale: float) -> None:
 def test_both_directions_count_alike() -> None:
     x, y = normal(1, 6, 3), normal(1, 4, 3, seed=1)
     padded = torch.cat((x, torch.cat((y, torch.zeros(1, 2, 3)), 1)))
-    batch = Batch(padded, real(6, 4), torch.arange(6).expand(2, 6), (0, 1))
+    batch = Batch(padded, real(6, 4), torch.arange(6).expand(2, 6), torch.tensor([0, 1]))
     method = TCC(MLPEncoder(3, unit_length=False), 2, CycleBack())
     there, back = (slow_cycle_back(a[0].numpy(), b[0].numpy(), 0.1, 0.001) for a, b in ((x, y), (y, x)))
     assert method.loss_terms(padded, batch)["loss"].item() == pytest.approx((there + back) / 2, rel=1e-9)

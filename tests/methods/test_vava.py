@@ -22,7 +22,7 @@ STEP = 400
 def batch(*lengths: int, width: int = WIDTH) -> Batch:
     mask = torch.arange(width) < torch.tensor(lengths)[:, None]
     index = torch.arange(width).expand(len(lengths), width)
-    return Batch(torch.zeros(len(lengths), width, 1), mask, index, tuple(range(len(lengths))))
+    return Batch(torch.zeros(len(lengths), width, 1), mask, index, torch.arange(len(lengths)))
 
 
 def squared(x: np.ndarray, y: np.ndarray) -> np.ndarray:

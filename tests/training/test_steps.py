@@ -54,7 +54,8 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def trained(data: Dataset, method: str, **settings: object) -> tuple[dict, list]:
-    config = make_config("toy", method, "kit", epochs=2, seed=1)
+    overrides = {"hyper.prior": "learnt"} if method == "asot" else {}  # VASOT has that of the paper
+    config = make_config("toy", method, "kit", epochs=2, seed=1, overrides=overrides)
     model = build(config, data)
     options = dict(epochs=3, batch_size=4, frames=40, seed=1) | settings
     history = fit(model, data, TrainingSettings(**options), progress=False)  # type: ignore[arg-type]

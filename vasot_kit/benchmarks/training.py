@@ -84,7 +84,7 @@ def _pair(count: int = 1) -> Batch:
     size = 2 * count
     walk = torch.randn(size, FRAMES, FEATURES, generator=torch.Generator().manual_seed(0)).mul(0.3).cumsum(1)
     index = torch.arange(FRAMES).expand(size, FRAMES)
-    return Batch(F.normalize(walk, dim=-1), torch.ones(size, FRAMES, dtype=torch.bool), index, tuple(range(size)))
+    return Batch(F.normalize(walk, dim=-1), torch.ones(size, FRAMES, dtype=torch.bool), index, torch.arange(size))
 
 
 def _model(name: str, device: str) -> Method:

@@ -47,12 +47,13 @@ class BatchWideStep(Segmentation):
     The plan of a video therefore depends on the other videos of its batch.
     """
 
-    def match(self, x: Tensor, actions: Tensor, mask: Tensor) -> tuple[Tensor, Any]:
+    def match(self, x: Tensor, actions: Tensor, mask: Tensor, prior: Tensor | None = None) -> tuple[Tensor, Any]:
         """As :meth:`Segmentation.match`; of the :class:`Plan` there are ``matrix`` and ``converged`` only."""
         n = mask.sum(1)
-        prior = temporal_prior(x.shape[1], len(actions), n, torch.full_like(n, len(actions)))
+        if prior is None:
+            prior = self.rho * temporal_prior(x.shape[1], len(actions), n, torch.full_like(n, len(actions)))
         problem = make_problem(
-            cosine_cost(x, actions) + self.rho * prior, (Near(self.radius), Distinct()), alpha=self.alpha,
+            cosine_cost(x, actions) + prior, (Near(self.radius), Distinct()), alpha=self.alpha,
             epsilon=self.epsilon, relax_x=None, relax_y=self.relax, mask_x=mask, mask_y=None, mass_x=None, mass_y=None,
         )  # fmt: skip
         descent = Mirror(problem)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from vasot_lib.data import Batch, Dataset
 from vasot_lib.errors import InputError
 from vasot_lib.methods.base import ActionEmbeddings, Method
+from vasot_lib.transport.times import TimesOfActions
 
 
 class Restarts(Method):
@@ -33,12 +34,14 @@ class Restarts(Method):
     Attributes:
         members: the method R times, each with weights of its own.
         actions: where the method has action embeddings, those of the consensus, (K, R D).
+        times: where the method learns when each action happens, those of the consensus.
         agreement: () mean adjusted Rand index of the segmentations of the training videos by any two members; 1 where
             all agree, 0 where they agree by chance. NaN before the end of the training, and without actions.
     """
 
     members: Any  # an nn.ModuleList, whose elements are modules without further knowledge to a type checker
     actions: ActionEmbeddings
+    times: TimesOfActions
     agreement: Tensor
 
     def __init__(self, members: Sequence[Method]):
@@ -51,11 +54,18 @@ class Restarts(Method):
         if hasattr(first, "actions"):
             self.actions = ActionEmbeddings(self.n_actions, sum(member.encoder.n_out for member in members))
             self.actions.requires_grad_(False)  # they are set at the end, no loss moves them
+        if hasattr(first, "times"):
+            self.times = TimesOfActions(self.n_actions)
 
     def initialise(self, dataset: Dataset, n_frames: int, generator: torch.Generator) -> None:
         """Initialise the members one after another, each with random numbers of its own."""
         for member in self.members:
             member.initialise(dataset, n_frames, generator)
+
+    def begin_epoch(self, dataset: Dataset, n_frames: int, share: float) -> None:
+        """Let each member compute what stays the same for an epoch."""
+        for member in self.members:
+            member.begin_epoch(dataset, n_frames, share)
 
     def embed_frames(self, features: Tensor, mask: Tensor) -> Tensor:
         """(B, N, R D) embeddings of all members side by side, over the root of R, which keeps unit lengths."""
@@ -73,7 +83,10 @@ class Restarts(Method):
 
     @torch.no_grad()
     def finalise(self, dataset: Dataset, generator: torch.Generator) -> None:
-        """Set the action embeddings to the means of the frames of each action that the members agree on."""
+        """Set the action embeddings to the means of the frames of each action that the members agree on.
+
+        Where the members have learnt when each action happens, that is counted in what they agree on.
+        """
         if not hasattr(self, "actions"):
             return
         labels = [np.concatenate([member.segment(video) for video in dataset.videos]) for member in self.members]
@@ -84,6 +97,11 @@ class Restarts(Method):
         learnt = torch.cat([m.actions.weight[order] for m, order in zip(self.members, matched, strict=True)], 1)
         sums = torch.where(sums.any(1, keepdim=True), sums, learnt)  # an action that no frame was left with
         self.actions.weight.copy_(F.normalize(sums, dim=1))
+        if hasattr(self, "times") and self.members[0].times.known:
+            lengths = [len(video) for video in dataset.videos]
+            agreed = F.one_hot(torch.from_numpy(consensus), self.n_actions).float()
+            self.times.start(len(lengths), 0.0)
+            self.times.count(list(agreed.split(lengths)))
 
 
 def restarts(members: Sequence[Method]) -> Method:
@@ -96,7 +114,7 @@ def restarts(members: Sequence[Method]) -> Method:
         InputError: fewer than two members, or a method that keeps more than an encoder and action embeddings.
     """
     first = members[0]
-    others = sorted({name for name, _ in first.named_children()} - {"encoder", "actions"})
+    others = sorted({name for name, _ in first.named_children()} - {"encoder", "actions", "times"})
     others += sorted({name for name, _ in first.named_buffers(recurse=False)})
     if len(members) < 2 or others or not first.learns:
         raise InputError(

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from vasot_lib.checks import Count, NotNegative
 from vasot_lib.data import Batch
 from vasot_lib.encoders import Encoder
+from vasot_lib.errors import InputError
 from vasot_lib.losses import matching_loss
 from vasot_lib.methods import ASOT, SegmentationTerm
 from vasot_lib.transport import Segmentation, solve
@@ -151,6 +152,8 @@ class CLOT(ASOT):
     replays = False
 
     def __init__(self, encoder: Encoder, n_actions: int, hyper: Any):
+        if hyper.prior != "clock":
+            raise InputError(f"hyper.prior is {hyper.prior!r}; CLOT also matches segments to actions: give 'clock'")
         super().__init__(encoder, n_actions, hyper)
         self.dispatch = None if hyper.dispatch == "none" else Dispatch(hyper.dispatch == "release")
         loop = hyper.w_segment or hyper.w_refine

@@ -207,7 +207,7 @@ class GTCC(Method):
         lengths = batch.mask.sum(1).tolist()
         for row, n in enumerate(lengths):
             if row % 2 == 0:
-                generator = torch.Generator().manual_seed(torch.initial_seed() + batch.videos[row])
+                generator = torch.Generator().manual_seed(torch.initial_seed() + int(batch.videos[row]))
             side[row] = torch.rand((), generator=generator)
             order[row, :n] = torch.rand(n, generator=generator)
         starts = order.topk(min(self.hyper.starts, order.shape[1]), dim=1).indices

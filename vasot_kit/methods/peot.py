@@ -105,7 +105,8 @@ class PEOT(ASOT):
             batch: the batch that they were computed from.
         """
         copies = len(embedded) // len(batch.mask)
-        return super().loss_terms(embedded, Batch(batch.features, batch.mask.repeat(copies, 1), batch.index, ()))
+        mask, videos = batch.mask.repeat(copies, 1), batch.videos.repeat(copies)
+        return super().loss_terms(embedded, Batch(batch.features, mask, batch.index, videos))
 
     def noise(self, batch: Batch, like: Tensor) -> Tensor:
         """(S, B, N, D) standard normal numbers e, in the float type and on the device of ``like``.
@@ -116,7 +117,7 @@ class PEOT(ASOT):
         shape = (self.hyper.samples, *like.shape[1:])
         drawn = [
             torch.randn(shape, generator=torch.Generator().manual_seed(torch.initial_seed() + video))
-            for video in batch.videos
+            for video in batch.videos.tolist()
         ]
         return torch.stack(drawn, 1).to(like)
 

@@ -12,6 +12,7 @@ import numpy as np
 from vasot_kit.experiments.collapse import warn_of_collapse
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.n_actions import count_actions
+from vasot_kit.experiments.presets import preset_values
 from vasot_kit.figures import plot_action_count
 from vasot_kit.films.recordings import make_dataset, read_recordings
 from vasot_kit.own_films.inputs import (
@@ -84,7 +85,9 @@ def segment_films(
         epochs = 0
     settings: dict[str, Any] = {"seed": seed, "device": device, "epochs": epochs}
     # What is known before the films are read: all but the radius.
-    known = {k: v for k, v in make_config("own", "vasot", "kit", **settings).as_dict().items() if k != "hyper"}
+    values = preset_values("auto", "own", "vasot", epochs)
+    config = make_config("own", "vasot", "kit", overrides=values, **settings)
+    known = {name: value for name, value in config.as_dict().items() if name != "hyper"}
     wanted = {"command": "segment", "actions": n_actions, "features": extractor.name, "fps": fps}
     outputs = Outputs(out, {**wanted, **known, "preset": "auto"}, films)
     recordings = read_recordings(films, extractor, fps=fps, progress=progress)

@@ -22,17 +22,18 @@ class Batch:
         features: input of the encoder, (B, N, D) float32 or (B, N, T, H, W, 3) uint8 pictures with their context.
         mask: (B, N) bool, True on real frames and False on padding.
         index: (B, N) int64 frame number in the video; padding repeats the last frame.
-        videos: B indices of the videos in the data set (or in the list that was collated).
+        videos: (B,) int64 numbers of the videos in the data set (or in the list that was collated).
     """
 
     features: Tensor
     mask: Tensor
     index: Tensor
-    videos: tuple[int, ...]
+    videos: Tensor
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        return replace(self, features=self.features.to(device), mask=self.mask.to(device), index=self.index.to(device))
+        parts = {name: getattr(self, name).to(device) for name in ("features", "mask", "index", "videos")}
+        return replace(self, **parts)
 
     def pairs(self) -> tuple[Batch, Batch]:
         """Rows 0, 2, 4, ... (X) and rows 1, 3, 5, ... (Y), as batches of B/2.
@@ -118,7 +119,7 @@ def _split_batch(
     if not cuts:  # every process needs gradients, even zero ones, as all of them wait for each other to add them up
         cuts, shares = [slice(0, unit)], [0.0]
     return [
-        (replace(_build_batch(videos[cut], index[cut]), videos=tuple(rows[cut])), share)
+        (replace(_build_batch(videos[cut], index[cut]), videos=torch.tensor(rows[cut])), share)
         for cut, share in zip(cuts, shares, strict=True)
     ]
 
@@ -156,7 +157,7 @@ def _build_batch(videos: Sequence[Video], index: Tensor) -> Batch:
         features=torch.stack([video.encoder_input(rows) for video, rows in zip(videos, index, strict=True)]),
         mask=torch.arange(index.shape[1]) < lengths[:, None],
         index=index,
-        videos=tuple(range(len(videos))),
+        videos=torch.arange(len(videos)),
     )
 
 

@@ -17,13 +17,16 @@ import torch
 from torch import Tensor
 
 from vasot_lib.checks import Positive, check_fields
-from vasot_lib.data import Batch, Dataset, Video
+from vasot_lib.data import Batch, Dataset, Video, collate
 from vasot_lib.encoders import Encoder
 from vasot_lib.losses import matching_loss
 from vasot_lib.methods.base import ActionEmbeddings, Method
 from vasot_lib.transport import Segmentation
+from vasot_lib.transport.times import TimesOfActions
 
 FirstActions = Literal["kmeans", "kmeans_in_order", "random"]
+CLOCK_SHARE = 1 / 3  # of the epochs, in which a learnt temporal prior is still that of the paper
+VIDEOS_AT_A_TIME = 16  # whose plans are counted
 
 
 @dataclass(frozen=True)
@@ -36,20 +39,26 @@ class SegmentationTerm:
         tau: temperature of the softmax.
         actions: how the action embeddings are initialised: ``kmeans`` [paper, ASOT], ``kmeans_in_order`` (K-means
             centres numbered by the mean relative time of their frames) [ours] or ``random`` [VASOT release].
+        prior: the temporal prior: ``clock`` (|i / N - k / K|, weighted by rho) [paper], or ``learnt`` from the plans of
+            the other recordings after a third of the epochs, see :mod:`vasot_lib.transport.times` [ours].
     """
 
     transport: Segmentation = field(default_factory=Segmentation)
     decode: Segmentation = field(default_factory=lambda: Segmentation(alpha=0.6, epsilon=0.04, relax=0.01))
     tau: Positive = 0.1
     actions: FirstActions = "kmeans"
+    prior: Literal["clock", "learnt"] = "clock"
 
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def loss(self, x: Tensor, actions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The scalar loss, from (B, N, D) frame and (K, D) action embeddings, and the share of converged plans."""
+    def loss(self, x: Tensor, actions: Tensor, mask: Tensor, prior: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The scalar loss, from (B, N, D) frame and (K, D) action embeddings, and the share of converged plans.
+
+        ``prior``: as in :meth:`vasot_lib.transport.Segmentation.match`.
+        """
         with torch.no_grad():
-            targets, plan = self.transport.match(x, actions, mask)
+            targets, plan = self.transport.match(x, actions, mask, prior)
         return matching_loss(x, actions, targets, self.tau, mask, None), plan.converged.float().mean()
 
 
@@ -65,6 +74,8 @@ class ASOT(Method):
     def __init__(self, encoder: Encoder, n_actions: int, hyper: Any):
         super().__init__(encoder, n_actions, hyper)
         self.actions = ActionEmbeddings(n_actions, encoder.n_out)
+        if self.segmentation.prior == "learnt":
+            self.times = TimesOfActions(n_actions)
 
     @property
     def segmentation(self) -> SegmentationTerm:
@@ -77,15 +88,46 @@ class ASOT(Method):
             in_order = self.segmentation.actions == "kmeans_in_order"
             self.actions.initialise(self.encoder, dataset, n_frames, generator, in_order)
 
+    @torch.no_grad()
+    def begin_epoch(self, dataset: Dataset, n_frames: int, share: float) -> None:
+        """Count when each action happens, after a third of the epochs."""
+        if self.segmentation.prior == "clock":
+            return
+        recipe = self.segmentation.transport
+        if len(self.times.costs) != len(dataset.videos):
+            self.times.start(len(dataset.videos), recipe.rho / recipe.epsilon)
+        if share >= CLOCK_SHARE or self.times.known:  # known where a finished training goes on
+            training = self.training
+            self.eval()  # without dropout and augmentation
+            parts = range(0, len(dataset.videos), VIDEOS_AT_A_TIME)
+            self.times.count([found for first in parts for found in self._counted(dataset, first, n_frames)])
+            self.train(training)
+
+    def _counted(self, dataset: Dataset, first: int, n_frames: int) -> list[Tensor]:
+        """(N_v, K) pseudo-labels of some of the recordings, from the frames in the middle of equal bins."""
+        videos = dataset.videos[first : first + VIDEOS_AT_A_TIME]
+        batch = collate(videos, n_frames, None).to(self.device)
+        x = self.embed_frames(batch.features, batch.mask).float()
+        targets, _ = self.match(self.segmentation.transport, x, batch.mask)
+        return [rows[real] for rows, real in zip(targets, batch.mask, strict=True)]
+
+    def time_cost(self, batch: Batch) -> Tensor | None:
+        """The learnt temporal prior of a training batch for ``Segmentation.match``; None for that of the paper."""
+        if self.segmentation.prior == "clock":
+            return None
+        return self.segmentation.transport.epsilon * self.times.cost(batch.mask, batch.videos)
+
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Segmentation loss of the videos in the batch."""
         self.actions.renormalise()
-        loss, converged = self.segmentation.loss(embedded, self.actions.weight, batch.mask)
+        loss, converged = self.segmentation.loss(embedded, self.actions.weight, batch.mask, self.time_cost(batch))
         return {"loss": loss, "converged_segmentation": converged}
 
     def match(self, recipe: Segmentation, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, K) targets of (B, N, D) embeddings, and (B,) whether each plan converged."""
-        targets, plan = recipe.match(x, self.actions.weight, mask)
+        known = self.segmentation.prior == "learnt" and self.times.known
+        prior = recipe.epsilon * self.times.cost(mask) if known else None
+        targets, plan = recipe.match(x, self.actions.weight, mask, prior)
         return targets, plan.converged
 
     @torch.no_grad()

@@ -72,6 +72,17 @@ class Method(nn.Module):
             generator: source of all random numbers.
         """
 
+    def begin_epoch(self, dataset: Dataset, n_frames: int, share: float) -> None:
+        """Compute what stays the same for an epoch, such as a learnt temporal prior.
+
+        Called by ``fit`` before every epoch, in all processes and on the device. The default does nothing.
+
+        Args:
+            dataset: the training data.
+            n_frames: number of frames that are sampled from each video.
+            share: of the epochs that lie behind, 0 to 1.
+        """
+
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """Groups of parameters for the optimiser, each with its learning rate; by default one group of all at ``lr``.
 

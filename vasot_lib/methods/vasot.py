@@ -79,7 +79,9 @@ class VASOT(ASOT, VAOT):
         terms, aligned = self.hyper.alignment.loss(x, y, mask_x, mask_y)
         terms = {name: self.hyper.w_align * value for name, value in terms.items()}
         # segmentation.loss averages over all 2B videos, X and Y alike, which is (L_xa + L_ya) / 2.
-        segmentation, segmented = self.segmentation.loss(embedded, self.actions.weight, batch.mask)
+        segmentation, segmented = self.segmentation.loss(
+            embedded, self.actions.weight, batch.mask, self.time_cost(batch)
+        )
         terms["segmentation"] = self.hyper.w_seg * 2.0 * segmentation
         total = sum(terms.values())
         if self.hyper.weights == "learned":

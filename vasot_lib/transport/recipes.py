@@ -151,13 +151,14 @@ class Segmentation:
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def match(self, x: Tensor, actions: Tensor, mask: Tensor) -> tuple[Tensor, Plan]:
+    def match(self, x: Tensor, actions: Tensor, mask: Tensor, prior: Tensor | None = None) -> tuple[Tensor, Plan]:
         """Match the frames of B videos to K actions.
 
         Args:
             x: (B, N, D) frame embeddings.
             actions: (K, D) action embeddings.
             mask: (B, N) bool, real frames.
+            prior: (B, N, K) cost in the place of rho times the temporal prior.
 
         Returns:
             (B, N, K) pseudo-labels T*, whose rows sum to 1, and the plan from which they were computed.
@@ -173,9 +174,10 @@ class Segmentation:
         """
         check_embeddings(FLOATS, {"x": mask}, x=x, actions=actions)
         n = mask.sum(1)
-        prior = temporal_prior(x.shape[1], len(actions), n, torch.full_like(n, len(actions)))
+        if prior is None:
+            prior = self.rho * temporal_prior(x.shape[1], len(actions), n, torch.full_like(n, len(actions)))
         plan = solve(
-            cosine_cost(x, actions).add_(prior, alpha=self.rho), (Near(self.radius), Distinct()), alpha=self.alpha,
+            cosine_cost(x, actions).add_(prior), (Near(self.radius), Distinct()), alpha=self.alpha,
             epsilon=self.epsilon, relax_y=self.relax, mask_x=mask, scheme=self.scheme, iterations=self.iterations,
             sweeps=self.sweeps, finish=self.finish,
         )  # fmt: skip
