@@ -17,6 +17,7 @@ from vasot_kit.figures import (
     plot_radii,
     plot_sensitivity,
     plot_standings,
+    plot_time_priors,
 )
 from vasot_kit.figures.style import ACCENT, SOFT
 from vasot_kit.tables.comparison import intervals
@@ -113,6 +114,14 @@ def test_scores_over_radii_have_a_panel_per_data_set_with_the_radius_found() -> 
         mean, found = axes.lines
         assert list(mean.get_xdata()) == [0.01, 0.04] and mean.get_ydata() == pytest.approx([55, 55])
         assert found.get_xdata()[0] == radius
+
+
+def test_time_priors_have_a_row_per_data_set_and_a_column_per_prior() -> None:
+    flat, ramp = np.ones((50, 3)), np.linspace(0.5, 2, 150).reshape(50, 3)
+    figure = plot_time_priors({"toy": {"paper": flat, "learnt": ramp}, "mocap6": {"paper": ramp, "learnt": flat}})
+    *panels, bar = figure.axes
+    assert [axes.get_title() for axes in panels] == ["toy: paper", "toy: learnt", "mocap6: paper", "mocap6: learnt"]
+    assert (panels[1].images[0].get_array() == ramp.T).all() and bar.get_ylabel().startswith("density")
 
 
 def test_standings_are_drawn_at_their_line_and_column() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarFormatter
 
@@ -12,6 +13,7 @@ from vasot_kit.figures.comparisons import LINE_STYLES
 from vasot_kit.figures.style import ACCENT, BACKGROUND, INK, MARKERS, PUBLISHED, SOFT, despine
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from vasot_kit.experiments.auto import ActionLength
@@ -75,6 +77,32 @@ def plot_radii(rows: pd.DataFrame, scores: Mapping[str, str], found: Mapping[str
     panels[0].set_ylabel("score × 100")
     figure.supxlabel("radius, as a share of the recording", fontsize=10)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=9)
+    return figure
+
+
+def plot_time_priors(priors: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+    """How probable each action is at each relative time by several temporal priors, one row of panels per data set.
+
+    Args:
+        priors: data set -> name of the prior -> (N, K) density, 1 where nothing is known.
+    """
+    names = list(dict.fromkeys(name for row in priors.values() for name in row))
+    figure = Figure(figsize=(1.4 + 3.6 * len(names), 0.6 + 2.3 * len(priors)), layout="constrained")
+    panels = figure.subplots(len(priors), len(names), sharex=True, squeeze=False)
+    for (dataset, row), line in zip(priors.items(), panels, strict=True):
+        for name, axes in zip(names, line, strict=True):
+            k = row[name].shape[1]
+            image = axes.imshow(
+                row[name].T, aspect="auto", origin="lower", extent=(0, 1, 0.5, k + 0.5), cmap="viridis",
+                norm=LogNorm(0.4, 4, clip=True),
+            )  # fmt: skip
+            axes.set_title(f"{dataset}: {name}", fontsize=11)
+            axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        line[0].set_ylabel("action")
+    bar = figure.colorbar(image, ax=panels, ticks=[0.5, 1, 2, 4], format=ScalarFormatter(), shrink=0.8)
+    bar.ax.minorticks_off()
+    bar.set_label("density; 1: no idea")
+    figure.supxlabel("relative time", fontsize=10)
     return figure
 
 
