@@ -142,7 +142,11 @@ class PixelEncoder(Encoder):
                 flat = F.interpolate(flat, (self.side, self.side), mode="bilinear", antialias=True)
             maps = self.trunk(normalised(flat, *self.colours))  # (b T, C, h, w)
             maps = maps.unflatten(0, (-1, t)).transpose(1, 2)
-            return self.normalise(self.head(self.temporal_convolutions(maps).amax((2, 3, 4))))
+            # On CPUs that compute in bfloat16 the gradient of a Conv3d's weights reads memory that nothing has written
+            # (torch 2.13): in half of all calls it is NaN where that memory is. So these layers stay in float32 there.
+            with torch.autocast("cpu", enabled=False):
+                maps = self.temporal_convolutions(maps.float() if maps.device.type == "cpu" else maps)
+            return self.normalise(self.head(maps.amax((2, 3, 4))))
 
         if torch.is_grad_enabled():
             embedded = embed(frames, pictures.shape[0] if len(outer) > 1 else 1)

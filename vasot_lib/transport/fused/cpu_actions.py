@@ -90,8 +90,8 @@ def normalise(log_plan, kernel, p, a, sizes, top, partial):
         for start in range(first, last, CHUNK):
             stop = min(start + CHUNK, last)
             largest, total = top[task, 0, : stop - start], top[task, 1, : stop - start]
-            largest[:] = log_plan[s, 0, start:stop]
-            for k in range(1, m):
+            largest[:] = f32(-np.inf)
+            for k in range(m):
                 _raise_to(largest, log_plan[s, k, start:stop])
             total[:] = f32(0.0)
             for k in range(m):
@@ -139,7 +139,7 @@ def solve_few(
             kernels.relax(columns[s, :m], vectors.q[s, :m], vectors.shift[s, :m], vectors.rate[s] * coefficients.relax)
         if last or stop > 0.0:
             collect(kernel, vectors.a, plan, sizes, scratch.totals, True)
-            before, moved = moved, scratch.totals.sum()
+            per_sample(sizes, scratch.totals, measured.moved)
+            before, moved = moved, measured.moved[0]
             if stop > 0.0 and has_settled(moved, before, stop):
                 break
-    per_sample(sizes, scratch.totals, measured.moved)

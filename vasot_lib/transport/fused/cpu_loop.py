@@ -91,14 +91,14 @@ def solve(
             kernels.sweep(new, b, a, p, sizes, scratch.sums)
         if last or stop > 0.0:
             kernels.moved(kernel, a_before, b_before, new, a, b, sizes, scratch.totals)
-            before, moved = moved, scratch.totals.sum()
+            per_sample(sizes, scratch.totals, measured.moved)
+            before, moved = moved, measured.moved[0]
         if stop > 0.0:
             kernel, spare = new, kernel
             if has_settled(moved, before, stop):
                 break
     if stop > 0.0:
-        plan[:] = kernel
-    per_sample(sizes, scratch.totals, measured.moved)
+        _copy(kernel, plan)
     if tolerance > f32(0.0):
         kernels.scale(plan, a, b, sizes)
         _project(plan, vectors, sizes, scratch.sums, measured.columns, tolerance)
@@ -123,6 +123,15 @@ def finish(cost, plan, z, vectors, alpha, epsilon, x, y, sizes, scratch, measure
 def has_settled(moved, before, tolerance):
     """As :func:`vasot_lib.transport.reference.has_settled`."""
     return moved <= tolerance and 2.0 * moved * moved <= tolerance * (before - moved)
+
+
+@njit(forceinline=True, cache=True)
+def _copy(source, target):
+    """As ``target[:] = source``, for whose error message Numba would compile operations on strings for seconds."""
+    for s in range(source.shape[0]):
+        for i in range(source.shape[1]):
+            for j in range(source.shape[2]):
+                target[s, i, j] = source[s, i, j]
 
 
 @njit(forceinline=True, cache=True)
