@@ -132,10 +132,10 @@ KIT_ROWS = {
 # VASOT's MoF with .35 and with .25 for the alignment, .15 for segmentation: .708 and .697 on mocap6, .625 and .559 on
 # toy, .644 and .647 on class scores of 50 Salads. [release of VAOT: .35]
 AUTO_RHO = 0.35
-# Three trainings that vote, of two thirds of the epochs each, take about twice the time of `kit`. Mean MoF of VASOT over
-# toy, mocap6 and six generated procedures, three groups of seeds: .642; of five trainings with two fifths of the epochs
-# .611, of five with all of them, which take five times as long, .693. A single training with all epochs has .599, and
-# with the temporal prior of the paper .574 (five seeds).
+# Three trainings that vote, of two thirds of the epochs each, take about twice the time of `kit`. Mean MoF of VASOT
+# over toy, mocap6 and six generated procedures, three groups of seeds: .642; of five trainings with two fifths of the
+# epochs .611, of five with all of them, which take five times as long, .693. A single training with all epochs has
+# .599, and with the temporal prior of the paper .574 (five seeds).
 AUTO_RESTARTS, AUTO_EPOCHS = 3, 2 / 3
 
 # Prefix of the dotted names of each term's hyper-parameters, by method.
