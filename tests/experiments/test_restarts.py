@@ -101,6 +101,20 @@ def test_a_training_that_goes_on_is_the_one_without_a_break(dataset: Dataset, tm
     assert (loaded.segment(dataset.videos[0]) == whole.segment(dataset.videos[0])).all()
 
 
+@pytest.mark.parametrize("method", ["peot", "clot"])
+def test_members_may_have_layers_of_their_own(dataset: Dataset, method: str) -> None:
+    model = trained(dataset, method, 2)
+    x = dataset.videos[0]
+    members = torch.stack([member.embed(x) @ member.embed(x).T for member in model.members])
+    torch.testing.assert_close(model.embed(x) @ model.embed(x).T, members.mean(0))
+    alone = trained(dataset, method, 1)
+    torch.testing.assert_close(model.members[0].embed(x), alone.embed(x))
+    groups = model.parameter_groups(0.1)
+    held = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(held) == sorted(id(parameter) for parameter in model.parameters())
+    assert model.segment(x).shape == (len(x),) and -1 <= float(model.agreement) <= 1
+
+
 @pytest.mark.parametrize("method", ["ufsa", "cte", "tw_finch"])
 def test_what_is_more_than_an_encoder_and_actions_is_refused(dataset: Dataset, method: str) -> None:
     with pytest.raises(InputError, match=f"2 restarts of '{method}'; give at least 2, of a method that learns"):

@@ -41,12 +41,13 @@ def test_restarts_count_what_they_agree_on(dataset: Dataset) -> None:
 
 
 def test_auto_votes_in_twice_the_time_of_kit() -> None:
-    for method in ("asot", "vasot"):
+    for method in ("asot", "vasot", "clot"):
         auto, kit = (preset_values(preset, "", method) for preset in ("auto", "kit"))
         assert auto["restarts"] * auto["training.epochs"] == 2 * kit["training.epochs"]
         assert preset_values("auto", "", method, epochs=7)["training.epochs"] == 7
         assert preset_values("auto", "", method, epochs=0)["training.epochs"] == 0
-    assert "restarts" not in preset_values("auto", "", "vaot")
+    for method in ("vaot", "peot"):
+        assert "restarts" not in preset_values("auto", "", method)
 
 
 def test_clot_refuses_it(dataset: Dataset) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from vasot_lib.data import Batch, Dataset
 from vasot_lib.errors import InputError
+from vasot_lib.methods.asot import ASOT
 from vasot_lib.methods.base import ActionEmbeddings, Method
 from vasot_lib.transport.times import TimesOfActions
 
@@ -67,10 +68,18 @@ class Restarts(Method):
         for member in self.members:
             member.begin_epoch(dataset, n_frames, share)
 
+    def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
+        """The groups of all members, and the action embeddings of the consensus."""
+        groups = [group for member in self.members for group in member.parameter_groups(lr)]
+        return groups + ([{"params": list(self.actions.parameters()), "lr": lr}] if hasattr(self, "actions") else [])
+
     def embed_frames(self, features: Tensor, mask: Tensor) -> Tensor:
         """(B, N, R D) embeddings of all members side by side, over the root of R, which keeps unit lengths."""
-        embedded = [member.embed_frames(features, mask) for member in self.members]
-        return torch.cat(embedded, -1) / len(embedded) ** 0.5
+        return _side_by_side([member.embed_frames(features, mask) for member in self.members])
+
+    def embed_whole(self, features: Tensor, mask: Tensor) -> Tensor:
+        """(B, N, R D), the same of what the members give for whole videos."""
+        return _side_by_side([member.embed_whole(features, mask) for member in self.members])
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The sum of the members' losses, so that none has a part in another's, and the means of all other terms."""
@@ -111,19 +120,24 @@ def restarts(members: Sequence[Method]) -> Method:
         members: at least two, built with the same configuration but other random numbers.
 
     Raises:
-        InputError: fewer than two members, or a method that keeps more than an encoder and action embeddings.
+        InputError: fewer than two members, or a method that needs more than the embeddings of frames and actions to
+            segment a video.
     """
     first = members[0]
     others = sorted({name for name, _ in first.named_children()} - {"encoder", "actions", "times"})
     others += sorted({name for name, _ in first.named_buffers(recurse=False)})
-    if len(members) < 2 or others or not first.learns:
+    if len(members) < 2 or not first.learns or (others and not isinstance(first, ASOT)):
         raise InputError(
-            f"{len(members)} restarts of {first.name!r}; give at least 2, of a method that learns an encoder and "
-            "action embeddings alone, such as vaot, asot or vasot"
+            f"{len(members)} restarts of {first.name!r}; give at least 2, of a method that learns embeddings of frames "
+            "and actions alone, such as vaot, asot or vasot"
         )
     # A class of its own: it aligns and segments as the members do, with the embeddings of all of them.
     together: Any = type(f"{type(first).__name__}Restarts", (Restarts, type(first)), {})
     return together(members)
+
+
+def _side_by_side(embedded: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(embedded), -1) / len(embedded) ** 0.5
 
 
 def agree(labels: Sequence[np.ndarray], k: int) -> tuple[np.ndarray, list[np.ndarray], float]:
