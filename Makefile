@@ -38,7 +38,7 @@ check: $(COMPILED)  ## style, types and the fast tests: before every commit, a m
 	$(BIN)/mypy
 	$(PYTEST) -m "not slow" tests
 
-test: $(COMPILED)  ## the whole suite and the stored outputs of the notebooks, twelve to twenty minutes on two cores
+test: $(COMPILED)  ## the whole suite and the stored outputs of the notebooks, six to twenty minutes on two cores
 	$(PYTEST) -rs $(STORED) $(COVERED) $(LONG) tests
 
 fuzz: $(COMPILED)  ## 10,000 random inputs of every kind, a few minutes; counts go to results/reliability.json
