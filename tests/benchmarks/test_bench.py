@@ -19,7 +19,7 @@ from vasot_kit.benchmarks.timing import Measurement, interleaved_times, peak_mem
 from vasot_kit.benchmarks.training import step_costs
 from vasot_kit.cli import main
 from vasot_kit.methods import METHODS
-from vasot_lib.transport import Far, Near, solve
+from vasot_lib.transport import solve
 
 
 def test_the_published_scheme_restated_gives_our_mirror_plan() -> None:
@@ -106,10 +106,10 @@ def once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("once")
 def test_every_row_of_the_solver_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "SCALING", (64, 128, 256))
-    solve(torch.rand(1, 64, 64), (Near(0.1), Far(0.1)))  # the first call of a process loads the compiled code
     rows = list(bench_solver(seconds=0.0, largest=256))
     assert len({row.name for row in rows}) == len(rows)
-    assert all(row.value is None or row.value > 0 for row in rows)
+    # An exponent that is fitted to three single calls may have any sign.
+    assert all(row.value is None or row.value > 0 or "exponent" in row.name for row in rows)
     goals = [row.name for row in rows if row.goal]
     for part in ("exp passes", "POT", "published scheme", "exponent", "buffers"):
         assert any(part in name for name in goals), part
