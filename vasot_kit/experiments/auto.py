@@ -5,7 +5,7 @@ the time between them, because they fall into one segment less and less often. T
 length of a segment, and the radius is a fixed share of it.
 
 How fixed the order of the actions is, and how long each lasts, is learnt during the training
-(:mod:`vasot_lib.transport.times`), and ASOT and VASOT are trained three times and vote
+(:mod:`vasot_lib.transport.times`) by ASOT and VASOT, and three trainings of either, or of CLOT, vote
 (:mod:`vasot_kit.experiments.restarts`).
 
 Everything else is the recipe of the preset ``kit`` with one row for all data sets: rho is .15 for segmentation, until

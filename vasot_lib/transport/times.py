@@ -21,8 +21,9 @@ from vasot_lib.transport.cost import temporal_prior
 
 BINS = 50  # of relative time
 WIDTH = 0.04  # scale of the exponential kernel that smooths the counts, a share of a recording
-# u, the share of the uniform density. MoF with .33 and .5, three seeds: .691 and .708 on mocap6, .725 and .687 on toy,
-# .635 and .658 on class scores of 50 Salads; with .06 the last is .482.
+# u, the share of the uniform density. VASOT's MoF with .33 and .5, three seeds of a version that counted after every
+# step: .691 and .708 on mocap6, .725 and .687 on toy, .635 and .658 on class scores of 50 Salads (two seeds), where it
+# was .482 with .06.
 UNIFORM = 0.5
 
 

@@ -127,7 +127,7 @@ def has_settled(moved, before, tolerance):
 
 @njit(forceinline=True, cache=True)
 def _copy(source, target):
-    """As ``target[:] = source``, for whose error message Numba would compile operations on strings for seconds."""
+    """As ``target[:] = source``, for whose error message Numba would compile operations on strings."""
     for s in range(source.shape[0]):
         for i in range(source.shape[1]):
             for j in range(source.shape[2]):
