@@ -29,7 +29,7 @@ from data_scripts.common.script import (
     verify,
     write_folder,
 )
-from data_scripts.common.signals import majority, pool
+from data_scripts.common.signals import pooled
 from vasot_kit.folders.files import read_features
 from vasot_lib.errors import DataError
 
@@ -53,11 +53,10 @@ def read_recording(acceleration: Path, segments: np.ndarray) -> tuple[np.ndarray
         raise DataError(
             f"{acceleration.name} and its gyro file have shapes {shapes}; expected equal ones with 3 columns"
         )
-    features = pool(np.concatenate(halves, axis=1).astype(np.float64), WINDOW)
     samples = np.zeros(len(halves[0]), dtype=int)
     for label, first, last in segments:
         samples[first - 1 : last] = label
-    return features, majority(samples, WINDOW, CLASSES)
+    return pooled(np.concatenate(halves, axis=1).astype(np.float64), samples, WINDOW, CLASSES)
 
 
 def convert(source: Path, target: Path, options: Options) -> Inventory:

@@ -18,23 +18,13 @@ Example: python data_scripts/hugadb.py --source ~/Downloads/HuGaDB
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from data_scripts.common.script import (
-    FeatureRecording,
-    Inventory,
-    Options,
-    PublishedFacts,
-    Script,
-    run,
-    write_folder,
-)
-from data_scripts.common.signals import majority, pool
-from vasot_kit.folders.files import PROBLEMS
+from data_scripts.common.script import Inventory, Options, PublishedFacts, Script, run, write_folder
+from data_scripts.common.signals import pooled, read_samples
 from vasot_lib.errors import DataError
 
 WINDOW = 30  # samples: half a second
@@ -52,10 +42,7 @@ def read_recording(file: Path) -> tuple[np.ndarray, list[str]]:
     Raises:
         DataError: it is damaged, or not one of HuGaDB.
     """
-    try:
-        table = np.loadtxt(file, delimiter="\t", skiprows=HEADER, ndmin=2)
-    except PROBLEMS as error:
-        raise DataError(f"{file} is damaged ({str(error).splitlines()[0]}); unpack the archive again") from error
+    table = read_samples(file, "\t", HEADER)
     if table.shape[1] != COLUMNS or len(table) < WINDOW:
         raise DataError(
             f"{file} has {len(table)} samples of {table.shape[1]} columns; expected {WINDOW} or more of {COLUMNS}"
@@ -63,7 +50,7 @@ def read_recording(file: Path) -> tuple[np.ndarray, list[str]]:
     activity = table[:, -1]
     if unknown := sorted(set(activity.tolist()) - set(range(1, len(CLASSES) + 1))):
         raise DataError(f"{file} names activities {unknown}; expected whole numbers from 1 to {len(CLASSES)}")
-    return pool(table[:, :SENSORS], WINDOW), majority(activity.astype(int) - 1, WINDOW, CLASSES)
+    return pooled(table[:, :SENSORS], activity.astype(int) - 1, WINDOW, CLASSES)
 
 
 def convert(source: Path, target: Path, options: Options) -> Inventory:
@@ -75,12 +62,8 @@ def convert(source: Path, target: Path, options: Options) -> Inventory:
     files = sorted(source.rglob("HuGaDB_v2_*.txt"))
     if not files:
         raise DataError(f"{source} holds no HuGaDB_v2_*.txt; --source must be the unpacked archive of version 2")
-
-    def recordings() -> Iterator[FeatureRecording]:
-        for file in files:
-            yield file.stem.removeprefix("HuGaDB_v2_"), *read_recording(file)
-
-    return write_folder(target, recordings(), CLASSES, PublishedFacts(), options, total=len(files))
+    recordings = ((file.stem.removeprefix("HuGaDB_v2_"), *read_recording(file)) for file in files)
+    return write_folder(target, recordings, CLASSES, PublishedFacts(), options, total=len(files))
 
 
 SCRIPT = Script(

@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+
+from vasot_kit.folders.files import PROBLEMS
+from vasot_lib.errors import DataError
+
+
+def read_samples(file: Path, delimiter: str, header: int) -> np.ndarray:
+    """(T, C) the numbers of a text file behind ``header`` lines.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # "input contained no data"; what is expected, the caller says
+            return np.loadtxt(file, delimiter=delimiter, skiprows=header, ndmin=2)
+    except PROBLEMS as error:
+        raise DataError(f"{file} is damaged ({str(error).splitlines()[0]}); unpack the archive again") from error
+
+
+def pooled(
+    signals: np.ndarray, samples: np.ndarray, window: int, classes: Sequence[str]
+) -> tuple[np.ndarray, list[str]]:
+    """The features of :func:`pool` and the class names of :func:`majority`: what a script writes of a recording."""
+    return pool(signals, window), majority(samples, window, classes)
 
 
 def pool(signals: np.ndarray, window: int) -> np.ndarray:

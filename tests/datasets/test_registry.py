@@ -59,6 +59,8 @@ def test_unknown_name_lists_the_known():
     ("name", "script"),
     [
         ("hapt", "hapt"),
+        ("hugadb", "hugadb"),
+        ("lara", "lara"),
         ("breakfast_coffee", "breakfast_coffee"),
         ("breakfast/tea", "breakfast"),
         ("youtube_instructions/cpr", "youtube_instructions"),

@@ -277,8 +277,9 @@ def _hapt(entry: Entry, root: Path, activity: str) -> Dataset:
     return _features(entry, root, background="unlabelled")
 
 
-def _hugadb(entry: Entry, root: Path, activity: str) -> Dataset:
-    return _features(entry, root).standardised()  # the gyroscopes of some people were amplified tenfold
+def _standardised(entry: Entry, root: Path, activity: str) -> Dataset:
+    # In HuGaDB the gyroscopes of some people were amplified tenfold; in LARa people differ in height.
+    return _features(entry, root).standardised()
 
 
 def _coffee(entry: Entry, root: Path, activity: str) -> Dataset:
@@ -337,8 +338,10 @@ _TABLE = (
           "motion capture: 6 recordings, 12 exercises in varying order, 10 Hz joint angles"),
     Entry("hapt",                  61, 44884,  12,    18, "no commercial use", "by hand",   _hapt,
           "waist-worn phone: 61 recordings of one protocol, 12 activities, 2 Hz (Reyes-Ortiz et al. 2015)"),
-    Entry("hugadb",              None,  None,  12,   108, "not stated",        "by hand",   _hugadb,
+    Entry("hugadb",              None,  None,  12,   108, "not stated",        "by hand",   _standardised,
           "six motion sensors on the legs: walking, stairs, sitting and more, 2 Hz (Chereshnev, Kertesz-Farkas 2017)"),
+    Entry("lara",                None,  None,   8,   189, "see Zenodo",        "by hand",   _standardised,
+          "motion capture of picking and packing in a warehouse: positions of 21 joints, 2 Hz (Niemann et al. 2020)"),
     Entry("breakfast_coffee",       5,  3350,   7,    64, "MIT",               "by hand",   _coffee,
           "five Breakfast videos of making coffee, 64-d IDT features, the sample of TOT's repository"),
     Entry("breakfast",           1712,  None, None,   64, "CC BY 4.0",         "script",    _breakfast,
