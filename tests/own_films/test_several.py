@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from tests.own_films.test_pairs import FOUND
+from tests.own_films.toys import record_toys
+from vasot_kit.film_matching.matching import FilmAlignment, FilmDescription, match_films
 from vasot_kit.films.media import probe, stream, write_video
 from vasot_kit.films.recordings import Recording
 from vasot_kit.own_films.align import align_films
@@ -32,6 +36,7 @@ def test_the_best_reference_is_paired_most_clearly_with_the_others() -> None:
 
     assert best_reference([verdict(0, 1, 0.5), verdict(0, 2, 1.0), verdict(1, 2, 2.0)]) == 2
     assert best_reference([verdict(0, 1, -1.0), verdict(0, 2, -1.0), verdict(1, 2, 2.0)]) == 1  # of two, the first
+    assert best_reference([verdict(0, 1, 0.5), verdict(0, 2, 1.0), verdict(1, 2, 2.0)], range(2)) == 1
 
 
 @pytest.mark.parametrize(
@@ -98,6 +103,51 @@ def test_all_films_stand_in_one_table_and_all_verdicts_in_another(
     assert float(own["share_of_y" if own["x"] == "part" else "share_of_x"]) < 0.8
     with pytest.raises(InputError, match="reference is 'part'; use first or best, and name the film that you want fi"):
         align_films(given, tmp_path / "none", reference="part", progress=False)
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Films of which the second is the best reference."""
+    return record_toys(tmp_path_factory.mktemp("three"), 3, n_steps=3, background=0)[1]
+
+
+@pytest.mark.parametrize(("order", "place", "matchings"), [((0, 1, 2), 1, 4), ((1, 2, 0), 0, 3), ((2, 0, 1), 2, 5)])
+def test_no_film_is_matched_twice_with_another(
+    order: tuple[int, ...],
+    place: int,
+    matchings: int,
+    three: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The reference is matched once more only with films before it, the other way round; and what is written is what a
+    run that is given the reference first writes."""
+    met: list[tuple[FilmDescription, FilmDescription]] = []
+
+    def match(x: FilmDescription, y: FilmDescription, *settings: Any) -> FilmAlignment:
+        met.append((x, y))
+        return match_films(x, y, *settings)
+
+    given = [three[k] for k in order]
+    monkeypatch.setattr("vasot_kit.own_films.align.match_films", match)
+    found = align_films(given, tmp_path / "best", reference="best", progress=False)
+    assert len(met) == matchings == len({(id(x), id(y)) for x, y in met})
+    again = align_films([three[1], *(film for film in given if film != three[1])], tmp_path / "first", progress=False)
+    result, other = (json.loads((tmp_path / run / "result.json").read_text()) for run in ("best", "first"))
+    assert result["reference"] == other["reference"] == given[place].name and result["pairs"] == other["pairs"]
+    assert result["verdicts"][:2] == other["verdicts"] and len(result["verdicts"]) == 3
+    for one, two in zip(found, again, strict=True):
+        assert torch.equal(one.plan, two.plan) and np.array_equal(one.matches, two.matches)
+    one, two = (texts(tmp_path / run) for run in ("best", "first"))
+    assert one == two and len(one) == 9
+
+
+def texts(folder: Path) -> dict[str, str]:
+    """The text files on pairs, but for the time at which they were written and the mark of their configuration."""
+    mark = json.loads((folder / "config.json").read_text())["config"]
+    files = [file for file in sorted(folder.iterdir()) if file.suffix in {".csv", ".eaf", ".vtt"}]
+    held = {file.name: re.sub(r' DATE="[^"]*"', "", file.read_text()).replace(mark, "") for file in files}
+    return {name: text for name, text in held.items() if name != "verdicts.csv"}
 
 
 def test_plans_of_pairs_without_the_reference_are_not_kept() -> None:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -117,13 +116,13 @@ def align_films(
     read = describe_films(films, features, fps, device, settings, progress)
     sounds = [envelope(film) for film in read.recordings] if sound else None
     read = read._replace(recordings=told_apart(read.recordings), sounds=sounds)
-    place, verdicts = 0, []
+    match = partial(match_pairs, read, settings=settings, progress=progress)
     if reference == BEST and len(films) > 2:
-        among = list(combinations(range(len(films)), 2))
-        verdicts = [judged(pair, match_pairs(read, [pair], settings, progress)[0]) for pair in among]
-        place = best_reference(verdicts)
+        place, behind, verdicts = _best(match, len(films))
+    else:
+        place, behind, verdicts = 0, match([(0, k) for k in range(1, len(films))]), []
+    alignments = match([(place, k) for k in range(place)]) + behind
     others = [k for k in range(len(films)) if k != place]
-    alignments = match_pairs(read, [(place, k) for k in others], settings, progress)
     verdicts = [each for each in verdicts if place not in (each.x, each.y)]
     verdicts = [judged((place, k), each) for k, each in zip(others, alignments, strict=True)] + verdicts
     _write(outputs, read.recordings, place, alignments, verdicts, progress)
@@ -181,6 +180,24 @@ def match_pairs(
             best = best._replace(kind="match" if best.whole else "part")
         alignments.append(best)
     return alignments
+
+
+def _best(
+    match: Callable[[Sequence[tuple[int, int]]], list[FilmAlignment]], count: int
+) -> tuple[int, list[FilmAlignment], list[Judged]]:
+    """The place of the reference among films, its matches with the films behind it, and the verdicts on all pairs.
+
+    Every film is matched with those behind it. It has then met all, so that only the matches of the best so far are
+    kept. A match is not the same the other way round: those of the reference with the films before it are not here.
+    """
+    behind: list[FilmAlignment] = []
+    verdicts: list[Judged] = []
+    for place in range(count):
+        row = match([(place, k) for k in range(place + 1, count)])
+        verdicts += [judged((place, place + 1 + k), each) for k, each in enumerate(row)]
+        if best_reference(verdicts, range(place + 1)) == place:
+            behind = row
+    return best_reference(verdicts), behind, verdicts
 
 
 def _prior(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple
@@ -67,17 +67,19 @@ def judged(places: tuple[int, int], alignment: FilmAlignment) -> Judged:
     return Judged(*places, alignment.kind, alignment.closeness, alignment.gain, sure, (shares[0], shares[1]))
 
 
-def best_reference(verdicts: Sequence[Judged]) -> int:
+def best_reference(verdicts: Sequence[Judged], among: Container[int] | None = None) -> int:
     """The place of the film whose plans with the others prefer their pairs most; the first of several.
 
     Args:
-        verdicts: on all pairs of the films.
+        verdicts: on all pairs of the films, or of those that are asked for.
+        among: the places of the films that are asked for; all by default.
     """
     gains: dict[int, float] = {}
     for each in sorted(verdicts):
         for place in (each.x, each.y):
             gains[place] = gains.get(place, 0.0) + each.gain
-    return max(sorted(gains), key=lambda place: gains[place])
+    asked = [place for place in sorted(gains) if among is None or place in among]
+    return max(asked, key=lambda place: gains[place])
 
 
 def write_table(outputs: Outputs, pairs: Sequence[Pair]) -> None:
