@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import pytest
 from PIL import Image
 
 from vasot_kit.films.media import stream
+from vasot_kit.films.recordings import Recording, read_recordings
 from vasot_lib.errors import DataError
 
 HEIGHT, WIDTH, BITS = 48, 64, 8
+FPS = 30
 
 
 def picture(number: int) -> np.ndarray:
@@ -32,6 +35,29 @@ def number(image: np.ndarray) -> int:
     height, width = image.shape[:2]
     bars = image[height // 4, [width * (2 * bit + 1) // (2 * BITS) for bit in range(BITS)], 0]
     return int("".join("1" if level > 127 else "0" for level in bars), 2)
+
+
+@dataclass
+class Numbers:
+    """The number that a picture shows, and the rate that was said; interrupted after so many pictures."""
+
+    name: str = "numbers"
+    side: int = WIDTH
+    one_process: bool = True
+    interrupt: int | None = None
+
+    def __call__(self, pictures: Iterator[np.ndarray], fps: float) -> np.ndarray:
+        seen = []
+        for picture in pictures:
+            if len(seen) == self.interrupt:
+                raise KeyboardInterrupt
+            seen.append((number(picture), fps))
+        return np.array(seen, dtype=np.float64)
+
+
+def read(*paths: Path, **options) -> list[Recording]:
+    extractor = options.pop("extractor", Numbers())
+    return read_recordings(paths, extractor, cache=paths[0].parent / "cache", progress=False, **options)
 
 
 def numbers(path: Path, **options) -> list[int]:
