@@ -4,11 +4,11 @@
 
 FOLDER is the unpacked "OMoCap annotated data" of version 3 (zenodo.org/records/8189341): for each recording, of 200
 samples a second, a file of motion such as L02_S15_R04.csv and one of classes, L02_S15_R04_labels.csv. Of 22 joints the
-positions relative to the lower back are taken, in mm. Its own, which is then always 0, is left out, and so are all
-rotations, because angles jump by a full turn. Per half second and for each of 63 coordinates: mean, standard deviation
-and mean absolute difference of neighbouring samples (189-d); the class that most of its samples carry. All 8 classes
-are kept, none and synchronization too, as in SMQ (arXiv 2508.04513); a sample without a class counts as none, as in its
-release.
+positions relative to the lower back are taken, in mm along the axes of the room. Its own, which is then always 0, is
+left out, and so are all rotations, because angles jump by a full turn. Per half second and for each of 63 coordinates:
+mean, standard deviation and mean absolute difference of neighbouring samples (189-d); the class that most of its
+samples carry. All 8 classes are kept, none and synchronization too, as in SMQ (arXiv 2508.04513); a sample without a
+class counts as none, as in its release.
 
 Labels and motion have equally many samples. A recording where they do not is refused; --trim cuts to the shorter where
 they differ by less than half a second. The registered data set is standardised within each recording, so that heights
