@@ -83,7 +83,7 @@ class Steps:
                 terms = self._terms(part.to(self.fabric.device), share * self.fabric.world_size)
             self._add(terms, share)
         self.optimiser.step()
-        self.method.module.end_step(lambda tensor, how: self.fabric.all_reduce(tensor, reduce_op=how))
+        self.method.module.end_step(lambda tensor, how: self.fabric.all_reduce(tensor.clone(), reduce_op=how))
 
     def _terms(self, batch: Batch, weight: float = 1.0) -> dict[str, Tensor]:
         """Compute the gradients of the weighted loss of a batch on the device; returns the terms of the loss."""

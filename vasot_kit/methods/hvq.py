@@ -189,7 +189,7 @@ class HVQ(Method):
         return super().forward(without_padding(batch))
 
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """The terms ``fine`` and ``actions``, the commitment of either level, and ``reconstruction`` with its weight."""
+        """The terms ``fine`` and ``actions``, the commitments of the levels, and ``reconstruction`` with its weight."""
         mask = batch.mask.unsqueeze(2)
         x, terms = embedded.unsqueeze(2), {}
         for name, quantiser in (("fine", self.fine), ("actions", self.actions)):
