@@ -199,7 +199,7 @@ METHOD_VALUES: dict[str, dict[str, MethodValues]] = {
         "clot": MethodValues({"hyper.cost": "release", "hyper.dispatch": "release"}),
         "hvq": MethodValues({**HVQ.values, "hyper.fifa_time": "video"}),
     },
-    # Every method but PEOT and CLOT was measured at a grid of 12 settings and at 4 to 12 more around the best of these,
+    # Every method but PEOT, CLOT, HVQ and SMQ was measured at a grid of 12 settings and at 4 to 12 more around the best of these,
     # with two seeds each on toy and on mocap6; VASOT at 40 settings in all. Kept was the best mean over both data sets,
     # of Acc@0.1 and AP@5 for alignment, or of MoF, F1 and mIoU for segmentation. For UFSA, whose grid went up to three
     # times the epochs, this was what its defaults and the data set already have. RGWOT, measured at 13 settings, is for
