@@ -77,11 +77,13 @@ class Steps:
         self.optimiser.zero_grad()
         for number, (part, share) in enumerate(parts, 1):
             # The processes exchange their gradients in the backward pass of their last part only.
+            self.method.module.share = share
             with self.fabric.no_backward_sync(self.method, enabled=number < len(parts)):
                 # The exchange averages over the processes, but the loss of a step is the sum over all parts.
                 terms = self._terms(part.to(self.fabric.device), share * self.fabric.world_size)
             self._add(terms, share)
         self.optimiser.step()
+        self.method.module.end_step(lambda tensor, how: self.fabric.all_reduce(tensor.clone(), reduce_op=how))
 
     def _terms(self, batch: Batch, weight: float = 1.0) -> dict[str, Tensor]:
         """Compute the gradients of the weighted loss of a batch on the device; returns the terms of the loss."""

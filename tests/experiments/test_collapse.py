@@ -26,13 +26,15 @@ def test_nothing_is_said_of_a_training_that_recovered_or_was_none() -> None:
             assert not warn_of_collapse(history)
 
 
-def test_of_all_stored_trainings_one_collapsed() -> None:
+def test_of_all_stored_trainings_one_collapsed_besides_those_of_hvq_and_smq() -> None:
     tables = [pd.read_csv(file) for file in RESULTS]
     rows = pd.concat([table for table in tables if {"mean_cosine", "effective_rank"} <= set(table)])
     measured = rows.dropna(subset=["mean_cosine", "effective_rank"])
     with warnings.catch_warnings(action="ignore"):
         found = [row for row in measured.to_dict("records") if warn_of_collapse([row])]
-    assert len(measured) > 50 and [(row["dataset"], row["method"], row["seed"]) for row in found] == [
+    others = [row for row in found if row["method"] not in ("hvq", "smq")]
+    assert len(measured) > 50 and [(row["dataset"], row["method"], row["seed"]) for row in others] == [
         ("toy_rendered", "vaot", 1)
     ]
-    assert found[0]["ap_5"] < 0.4
+    assert others[0]["ap_5"] < 0.4
+    assert sum(row["line"] == "hvq_paper" for row in found) == 33  # of 36, as docs/results.md says

@@ -115,7 +115,7 @@ def test_members_may_have_layers_of_their_own(dataset: Dataset, method: str) -> 
     assert model.segment(x).shape == (len(x),) and -1 <= float(model.agreement) <= 1
 
 
-@pytest.mark.parametrize("method", ["ufsa", "cte", "tw_finch"])
+@pytest.mark.parametrize("method", ["ufsa", "hvq", "smq", "cte", "tw_finch"])
 def test_what_is_more_than_an_encoder_and_actions_is_refused(dataset: Dataset, method: str) -> None:
     with pytest.raises(InputError, match=f"2 restarts of '{method}'; give at least 2, of a method that learns"):
         build(make_config("toy", method, overrides={"restarts": 2}), dataset)

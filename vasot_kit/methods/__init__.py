@@ -3,9 +3,11 @@
 from vasot_kit.methods.clot import CLOT
 from vasot_kit.methods.cte import CTE
 from vasot_kit.methods.gtcc import GTCC
+from vasot_kit.methods.hvq import HVQ
 from vasot_kit.methods.lav import LAV
 from vasot_kit.methods.peot import PEOT
 from vasot_kit.methods.rgwot import RGWOT
+from vasot_kit.methods.smq import SMQ
 from vasot_kit.methods.tcc import TCC
 from vasot_kit.methods.tot import TOT
 from vasot_kit.methods.tw_finch import TWFinch
@@ -17,7 +19,7 @@ from vasot_lib.methods import ASOT, VAOT, VASOT, Method
 # In the order of result tables: first the joint method, then those for alignment, then those for segmentation.
 METHODS: dict[str, type[Method]] = {
     method.name: method
-    for method in (VASOT, VAOT, RGWOT, TCC, LAV, VAVA, GTCC, ASOT, PEOT, CLOT, TOT, UFSA, CTE, TWFinch)
+    for method in (VASOT, VAOT, RGWOT, TCC, LAV, VAVA, GTCC, ASOT, PEOT, CLOT, TOT, UFSA, HVQ, SMQ, CTE, TWFinch)
 }
 
 
@@ -36,10 +38,12 @@ __all__ = [
     "CLOT",
     "CTE",
     "GTCC",
+    "HVQ",
     "LAV",
     "METHODS",
     "PEOT",
     "RGWOT",
+    "SMQ",
     "TCC",
     "TOT",
     "UFSA",

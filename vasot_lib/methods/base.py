@@ -6,6 +6,7 @@ computes for a batch; afterwards ``embed``, ``align`` and ``segment`` apply what
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,6 +40,8 @@ class Method(nn.Module):
             no random numbers, has no schedule, and reads nothing back from the device.
         epoch, step: number of the current epoch and of the current optimiser step, from 0. The training loop sets both;
             loss terms with a schedule read them.
+        share: of the videos of a step, those that ``forward`` gets at a time; 0 for a part that counts for nothing,
+            which a process computes only because all wait for each other. The training loop sets it.
         encoder: maps features or pictures to embeddings of width D = ``encoder.n_out``.
         n_actions: K.
         hyper: the instance of ``Hyper`` that the method was built with.
@@ -57,6 +60,7 @@ class Method(nn.Module):
         super().__init__()
         self.epoch = 0
         self.step = 0
+        self.share = 1.0
         self.encoder = encoder
         self.n_actions = n_actions
         self.hyper = hyper
@@ -81,6 +85,15 @@ class Method(nn.Module):
             dataset: the training data.
             n_frames: number of frames that are sampled from each video.
             share: of the epochs that lie behind, 0 to 1.
+        """
+
+    def end_step(self, reduce: Callable[[Tensor, str], Tensor]) -> None:
+        """Compute what follows an optimiser step, such as a moving mean of what its videos showed.
+
+        Called by ``fit`` after every step, in all processes and on the device. The default does nothing.
+
+        Args:
+            reduce: gives the ``"sum"`` or the ``"max"`` of a tensor over all processes.
         """
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
