@@ -54,7 +54,7 @@ NOT_IN_THE_LIBRARY = {
     *("argparse", "av", "click", "distributed", "matplotlib", "seaborn", "ipywidgets", "IPython"),
     *("nbformat", "papermill", "sphinx", "jupyter_client", "nbclient", "jinja2", "vasot_kit", "data_scripts"),
 }
-MOST_LINES_OF_THE_LIBRARY = 7200
+MOST_LINES_OF_THE_LIBRARY = 7_300
 MOST_LINES_OF_A_FILE = 400
 MOST_LINES_OF_A_FUNCTION = 65  # without its docstring
 

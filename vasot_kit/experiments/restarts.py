@@ -6,8 +6,11 @@ actions of all restarts are matched to those of the restart that agrees best wit
 action that most of them give it, which is the bagged clustering of Dudoit and Fridlyand (2003).
 
 The restarts then decide together. The embedding of a frame is that of all restarts side by side, so that the cosine of
-two frames is the mean of the cosines that the restarts find, and an action embedding is the mean over the frames that
-the restarts agree to give to that action.
+two frames is the mean of the cosines that the restarts find. From the frames that the restarts agree to give to an
+action its embedding is computed, and both settle (:meth:`vasot_lib.methods.asot.ASOT.settle`).
+
+Where a method has no parameters but those of its encoder and its actions, the batches of all restarts are matched in
+one call of the solver, which takes less time than one after another and is a single launch on a GPU.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from vasot_lib.data import Batch, Dataset
 from vasot_lib.errors import InputError
 from vasot_lib.methods.asot import ASOT
 from vasot_lib.methods.base import ActionEmbeddings, Method
+from vasot_lib.methods.vaot import VAOT
 from vasot_lib.transport.times import TimesOfActions
 
 
@@ -36,6 +40,7 @@ class Restarts(Method):
         members: the method R times, each with weights of its own.
         actions: where the method has action embeddings, those of the consensus, (K, R D).
         times: where the method learns when each action happens, those of the consensus.
+        as_one: whether all members are matched in one call of the solver.
         agreement: () mean adjusted Rand index of the segmentations of the training videos by any two members; 1 where
             all agree, 0 where they agree by chance. NaN before the end of the training, and without actions.
     """
@@ -43,6 +48,7 @@ class Restarts(Method):
     members: Any  # an nn.ModuleList, whose elements are modules without further knowledge to a type checker
     actions: ActionEmbeddings
     times: TimesOfActions
+    as_one: bool
     agreement: Tensor
 
     def __init__(self, members: Sequence[Method]):
@@ -57,6 +63,8 @@ class Restarts(Method):
             self.actions.requires_grad_(False)  # they are set at the end, no loss moves them
         if hasattr(first, "times"):
             self.times = TimesOfActions(self.n_actions)
+        own = {name.split(".")[0] for name, _ in first.named_parameters()}
+        self.as_one = isinstance(first, (ASOT, VAOT)) and own <= {"encoder", "actions"}
 
     def initialise(self, dataset: Dataset, n_frames: int, generator: torch.Generator) -> None:
         """Initialise the members one after another, each with random numbers of its own."""
@@ -83,16 +91,37 @@ class Restarts(Method):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The sum of the members' losses, so that none has a part in another's, and the means of all other terms."""
-        found = []
-        for member in self.members:
-            member.epoch, member.step = self.epoch, self.step
-            found.append(member(batch))
+        found = [self._together(batch)] if self.as_one else [self._alone(member, batch) for member in self.members]
         terms = {name: torch.stack([each[name] for each in found]).mean(0) for name in found[0]}
-        return terms | {"loss": sum(each["loss"] for each in found)}
+        return terms | {"loss": len(self.members) * terms["loss"]}
+
+    def _alone(self, member: Method, batch: Batch) -> dict[str, Tensor]:
+        member.epoch, member.step = self.epoch, self.step
+        return member(batch)
+
+    def _together(self, batch: Batch) -> dict[str, Tensor]:
+        """The means of the members' terms, from one batch that holds theirs one after another."""
+        r = len(self.members)
+        embedded = torch.cat([member.embed_frames(batch.features, batch.mask) for member in self.members])
+        rows = Batch(batch.features, batch.mask.repeat(r, 1), batch.index.repeat(r, 1), batch.videos.repeat(r))
+        with torch.autocast(embedded.device.type, enabled=False):
+            return self.loss_terms(embedded, rows)
+
+    def segmentation_loss(self, embedded: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The mean of the members' segmentation losses, from a batch that holds theirs one after another."""
+        n = len(embedded) // len(self.members)
+        first: Any = self.members[0]
+        for member in self.members:
+            member.actions.renormalise()
+        actions = torch.cat([member.actions.weight.expand(n, -1, -1) for member in self.members])
+        own = Batch(batch.features, batch.mask[:n], batch.index[:n], batch.videos[:n])
+        costs = [member.time_cost(own) for member in self.members]
+        prior = None if costs[0] is None else torch.cat(costs)
+        return first.segmentation.loss(embedded, actions, batch.mask, prior)
 
     @torch.no_grad()
     def finalise(self, dataset: Dataset, generator: torch.Generator) -> None:
-        """Set the action embeddings to the means of the frames of each action that the members agree on.
+        """Set the action embeddings to what the members agree on, and let them settle.
 
         Where the members have learnt when each action happens, that is counted in what they agree on.
         """
@@ -101,16 +130,17 @@ class Restarts(Method):
         labels = [np.concatenate([member.segment(video) for video in dataset.videos]) for member in self.members]
         consensus, matched, agreement = agree(labels, self.n_actions)
         self.agreement.fill_(agreement)
-        frames = torch.cat([self.embed(video) for video in dataset.videos])
-        sums = torch.zeros_like(self.actions.weight).index_add_(0, torch.from_numpy(consensus), frames)
-        learnt = torch.cat([m.actions.weight[order] for m, order in zip(self.members, matched, strict=True)], 1)
-        sums = torch.where(sums.any(1, keepdim=True), sums, learnt)  # an action that no frame was left with
-        self.actions.weight.copy_(F.normalize(sums, dim=1))
-        if hasattr(self, "times") and self.members[0].times.known:
-            lengths = [len(video) for video in dataset.videos]
-            agreed = F.one_hot(torch.from_numpy(consensus), self.n_actions).float()
-            self.times.start(len(lengths), 0.0)
-            self.times.count(list(agreed.split(lengths)))
+        # What an action keeps that no frame is left with.
+        learnt = [m.actions.weight[order] for m, order in zip(self.members, matched, strict=True)]
+        self.actions.weight.copy_(F.normalize(torch.cat(learnt, 1), dim=1))
+        if hasattr(self, "times"):
+            self.times.counts.copy_(self.members[0].times.counts)
+        agreed = torch.from_numpy(consensus)
+        if isinstance(self, ASOT):
+            self.settle(dataset, list(agreed.split([len(video) for video in dataset.videos])))
+        else:
+            frames = torch.cat([self.embed(video) for video in dataset.videos])
+            self.actions.set_means(F.one_hot(agreed, self.n_actions).to(frames).T @ frames)
 
 
 def restarts(members: Sequence[Method]) -> Method:

@@ -202,6 +202,11 @@ class ActionEmbeddings(nn.Module):
         self.weight.copy_(F.normalize(self.weight, dim=1))
 
     @torch.no_grad()
+    def set_means(self, sums: Tensor) -> None:
+        """Set the embeddings to the directions of (K, D) sums over frames; an action without any keeps its own."""
+        self.weight.copy_(F.normalize(torch.where(sums.any(1, keepdim=True), sums, self.weight), dim=1))
+
+    @torch.no_grad()
     def initialise(
         self, encoder: nn.Module, dataset: Dataset, n_frames: int, generator: torch.Generator, in_order: bool = False
     ) -> None:

@@ -74,14 +74,11 @@ class VASOT(ASOT, VAOT):
 
     def loss_terms(self, embedded: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Both losses of the pairs in the batch. One call of the solver gives the plans of L_xa and of L_ya."""
-        self.actions.renormalise()
         x, y, mask_x, mask_y = (rows[side::2] for rows in (embedded, batch.mask) for side in (0, 1))
         terms, aligned = self.hyper.alignment.loss(x, y, mask_x, mask_y)
         terms = {name: self.hyper.w_align * value for name, value in terms.items()}
-        # segmentation.loss averages over all 2B videos, X and Y alike, which is (L_xa + L_ya) / 2.
-        segmentation, segmented = self.segmentation.loss(
-            embedded, self.actions.weight, batch.mask, self.time_cost(batch)
-        )
+        # segmentation_loss averages over all 2B videos, X and Y alike, which is (L_xa + L_ya) / 2.
+        segmentation, segmented = self.segmentation_loss(embedded, batch)
         terms["segmentation"] = self.hyper.w_seg * 2.0 * segmentation
         total = sum(terms.values())
         if self.hyper.weights == "learned":

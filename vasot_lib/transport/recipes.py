@@ -156,7 +156,7 @@ class Segmentation:
 
         Args:
             x: (B, N, D) frame embeddings.
-            actions: (K, D) action embeddings.
+            actions: (K, D) action embeddings, or (B, K, D) where each video has its own.
             mask: (B, N) bool, real frames.
             prior: (B, N, K) cost in the place of rho times the temporal prior.
 
@@ -175,7 +175,8 @@ class Segmentation:
         check_embeddings(FLOATS, {"x": mask}, x=x, actions=actions)
         n = mask.sum(1)
         if prior is None:
-            prior = self.rho * temporal_prior(x.shape[1], len(actions), n, torch.full_like(n, len(actions)))
+            k = actions.shape[-2]
+            prior = self.rho * temporal_prior(x.shape[1], k, n, torch.full_like(n, k))
         plan = solve(
             cosine_cost(x, actions).add_(prior), (Near(self.radius), Distinct()), alpha=self.alpha,
             epsilon=self.epsilon, relax_y=self.relax, mask_x=mask, scheme=self.scheme, iterations=self.iterations,

@@ -63,6 +63,8 @@ class TimesOfActions(nn.Module):
         times = torch.stack([_by_time(each) for each in targets])
         total = times.sum(0)
         self.counts.copy_(total / len(targets))
+        if len(self.costs) != len(times):
+            self.costs = torch.empty_like(times)
         self.costs.copy_(_cost(total - times))  # in place: a recorded step reads this memory
 
     def cost(self, mask: Tensor, videos: Tensor | None = None) -> Tensor:
