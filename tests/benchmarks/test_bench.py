@@ -19,6 +19,7 @@ from vasot_kit.benchmarks.timing import Measurement, interleaved_times, peak_mem
 from vasot_kit.benchmarks.training import step_costs
 from vasot_kit.cli import main
 from vasot_kit.methods import METHODS
+from vasot_lib.data import toy
 from vasot_lib.transport import solve
 
 
@@ -84,6 +85,13 @@ def test_a_long_call_is_not_warmed_up_again(monkeypatch: pytest.MonkeyPatch) -> 
     functions = {"long": lambda: (calls.append("long"), time.sleep(0.06)), "short": lambda: calls.append("short")}
     times = interleaved_times(functions, seconds=0.0)
     assert calls.count("long") == 4 and times["long"] > 0.05
+
+
+def test_a_whole_training_and_its_evaluation_are_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "load_dataset", lambda name: toy(n_videos=4, n_steps=3, seed=1))
+    fitted, evaluated = training._hapt("cpu", epochs=1)
+    assert fitted.value > 0 and "4 recordings" in fitted.note
+    assert evaluated.value > 0 and evaluated.unit == "s" and "MoF" in evaluated.note
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from /proc")

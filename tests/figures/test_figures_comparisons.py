@@ -16,6 +16,7 @@ from vasot_kit.figures import (
     plot_intervals,
     plot_radii,
     plot_sensitivity,
+    plot_settling,
     plot_standings,
     plot_time_priors,
 )
@@ -122,6 +123,17 @@ def test_time_priors_have_a_row_per_data_set_and_a_column_per_prior() -> None:
     *panels, bar = figure.axes
     assert [axes.get_title() for axes in panels] == ["toy: paper", "toy: learnt", "mocap6: paper", "mocap6: learnt"]
     assert (panels[1].images[0].get_array() == ramp.T).all() and bar.get_ylabel().startswith("density")
+
+
+def test_settling_is_drawn_against_the_first_round() -> None:
+    rows = pd.DataFrame(
+        [("toy", 0, 1, 0.1, 0.5), ("toy", 1, 1, 0.3, 0.7), ("toy", 0, 2, 0.01, 0.6), ("toy", 1, 2, 0.01, 0.8)],
+        columns=["dataset", "seed", "round", "changed", "mof"],
+    )
+    left, right = plot_settling(rows, 0.03).axes
+    (limit, changed), (_, gain) = left.lines, right.lines
+    assert limit.get_ydata()[0] == pytest.approx(3) and changed.get_ydata() == pytest.approx([20, 1])
+    assert gain.get_ydata() == pytest.approx([0, 10]) and gain.get_label() == "toy"
 
 
 def test_standings_are_drawn_at_their_line_and_column() -> None:

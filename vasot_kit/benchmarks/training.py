@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from vasot_kit.benchmarks.timing import Measurement, interleaved_times, peak_memory
 from vasot_kit.datasets import load_dataset
 from vasot_kit.experiments.config import build, make_config
+from vasot_kit.experiments.evaluate import evaluate
 from vasot_kit.methods import METHODS, find_method
 from vasot_lib.data import Batch
 from vasot_lib.encoders import MLPEncoder
@@ -41,7 +42,7 @@ def bench_training(device: str = "cpu", seconds: float = 4.0, epochs: int = 30) 
         note = f"{cost['mib']:.1f} MiB at the peak of a step of 16 pairs, {cost['weights']:.0f} weights"
         yield Measurement(f"step of {name}", cost["ms"], "ms", "", note)
     if epochs:
-        yield _hapt(device, epochs)
+        yield from _hapt(device, epochs)
 
 
 def step_costs(methods: Sequence[str], device: str = "cpu", seconds: float = 4.0) -> dict[str, dict[str, float]]:
@@ -171,15 +172,22 @@ def _parts(model: Method, batch: Batch, device: str, seconds: float) -> Iterator
         )
 
 
-def _hapt(device: str, epochs: int) -> Measurement:
+def _hapt(device: str, epochs: int) -> Iterator[Measurement]:
+    """A whole training, and its evaluation on the same device: all segmentations and the alignments of all pairs."""
     name, goal = f"VASOT on HAPT, {epochs} epochs", "<= 5" if device == "cuda" else "<= 90"
     try:
         data = load_dataset("hapt")
     except DataError as error:
-        return Measurement(name, None, "s", goal, f"skipped: {error}")
+        yield Measurement(name, None, "s", goal, f"skipped: {error}")
+        return
     config = make_config("hapt", "vasot", "paper", epochs=epochs, device=device)
     model = build(config, data)
     start = time.perf_counter()
     history = fit(model, data, config.training, progress=False)
     note = f"{len(data.videos)} recordings, loss {history[0]['loss']:.3f} to {history[-1]['loss']:.3f}"
-    return Measurement(name, time.perf_counter() - start, "s", goal, note)
+    yield Measurement(name, time.perf_counter() - start, "s", goal, note)
+    model.to(device)
+    start = time.perf_counter()
+    scores = evaluate(model, data)
+    note = f"all scores, MoF {scores['mof']:.3f}, AP@5 {scores['ap_5']:.3f}"
+    yield Measurement("evaluation of that training", time.perf_counter() - start, "s", "", note)

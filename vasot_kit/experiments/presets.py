@@ -133,10 +133,11 @@ KIT_ROWS = {
 # toy, .644 and .647 on class scores of 50 Salads. [release of VAOT: .35]
 AUTO_RHO = 0.35
 # Three trainings that vote, of two thirds of the epochs each, take about twice the time of `kit`. Mean MoF of VASOT
-# over toy, mocap6 and six generated procedures, three groups of seeds: .642; of five trainings with two fifths of the
-# epochs .611, of five with all of them, which take five times as long, .693. A single training with all epochs has
-# .599, and with the temporal prior of the paper .574 (five seeds). CLOT gains by the vote, PEOT by neither: over toy,
-# mocap6 and two of the procedures, three seeds, CLOT has .425 alone and .447 together, PEOT .589 alone, .579 with both.
+# over toy, mocap6 and six generated procedures, three groups of seeds: .664; of five with all epochs, which take five
+# times as long, .707. Before votes settled these had .642 and .693, and five trainings with two fifths of the epochs
+# .611. A single training with all epochs has .599, and with the temporal prior of the paper .574 (five seeds). CLOT
+# gains by the vote, PEOT by neither: over toy, mocap6 and two of the procedures, three seeds, CLOT has .425 alone and
+# .447 together, PEOT .589 alone, .579 with both.
 AUTO_RESTARTS, AUTO_EPOCHS = 3, 2 / 3
 
 # Prefix of the dotted names of each term's hyper-parameters, by method.

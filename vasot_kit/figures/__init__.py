@@ -11,7 +11,13 @@ not touch the global state of pyplot; save a figure with ``vasot_kit.runs.record
 
 from vasot_kit.figures.comparisons import plot_grid, plot_intervals, plot_sensitivity, plot_standings
 from vasot_kit.figures.dummies import plot_detection, plot_kept, plot_room
-from vasot_kit.figures.estimates import plot_action_count, plot_action_length, plot_radii, plot_time_priors
+from vasot_kit.figures.estimates import (
+    plot_action_count,
+    plot_action_length,
+    plot_radii,
+    plot_settling,
+    plot_time_priors,
+)
 from vasot_kit.figures.films import plot_alignment, plot_clock, plot_timelines
 from vasot_kit.figures.lessons import animate_plans, plot_deliveries, plot_method
 from vasot_kit.figures.plans import plot_convergence, plot_marginals, plot_matched_frames, plot_plan
@@ -51,6 +57,7 @@ __all__ = [
     "plot_method",
     "plot_plan",
     "plot_radii",
+    "plot_settling",
     "plot_time_priors",
     "plot_ratios",
     "plot_room",

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from vasot_kit.figures.comparisons import LINE_STYLES
-from vasot_kit.figures.style import ACCENT, BACKGROUND, INK, MARKERS, PUBLISHED, SOFT, despine
+from vasot_kit.figures.style import ACCENT, BACKGROUND, COLOURS, INK, MARKERS, PUBLISHED, SOFT, despine
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,6 +103,36 @@ def plot_time_priors(priors: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     bar.ax.minorticks_off()
     bar.set_label("density; 1: no idea")
     figure.supxlabel("relative time", fontsize=10)
+    return figure
+
+
+def plot_settling(rows: pd.DataFrame, settled: float) -> Figure:
+    """How many frames change their action in each round of settling, and what that does to a score, by data set.
+
+    Args:
+        rows: one per training and round, with ``dataset``, ``round``, ``mof``, and ``changed``, the share of the frames
+            that the next round changes.
+        settled: the share below which rounds end.
+    """
+    mean = rows.groupby(["dataset", "round"], sort=False)[["changed", "mof"]].mean()
+    figure = Figure(figsize=(10.5, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.axhline(100 * settled, color=INK, lw=1, ls=":")
+    right.axhline(0, color=SOFT, lw=0.8)
+    for number, name in enumerate(dict.fromkeys(rows["dataset"])):
+        found, look = mean.loc[name], {"color": COLOURS[number % len(COLOURS)], "lw": 1.8}
+        left.plot(found.index, 100 * found["changed"], **look)
+        right.plot(found.index, 100 * (found["mof"] - found["mof"].iloc[0]), label=name.replace("_", " "), **look)
+    left.set_yscale("log")
+    left.yaxis.set_major_formatter("{x:g}")
+    left.set_ylim(bottom=0.1)
+    left.set_title("frames that the next round changes, per cent", fontsize=11)
+    right.set_title("MoF × 100, less that of the first round", fontsize=11)
+    for axes in (left, right):
+        axes.set_xlabel("round")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        despine(axes)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     return figure
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vasot_lib.checks import Positive, check_fields
@@ -28,10 +27,6 @@ from vasot_lib.transport.times import TimesOfActions
 FirstActions = Literal["kmeans", "kmeans_in_order", "random"]
 CLOCK_SHARE = 1 / 3  # of the epochs, in which a learnt temporal prior is still that of the paper
 VIDEOS_AT_A_TIME = 16  # whose plans are counted
-# Mean MoF and F1 over toy, mocap6 and six generated procedures of three trainings of VASOT that vote, four groups of
-# seeds: with the first means .651, .660; until fewer than .06, .03 or .01 of the frames change .666, .681; .671, .690;
-# .670, .696; on class scores of 50 Salads .653, .707; .647, .702; .640, .694; .635, .685.
-SETTLED, MOST_ROUNDS = 0.03, 20
 
 
 @dataclass(frozen=True)
@@ -131,37 +126,6 @@ class ASOT(Method):
         """Segmentation loss of the videos in the batch."""
         loss, converged = self.segmentation_loss(embedded, batch)
         return {"loss": loss, "converged_segmentation": converged}
-
-    @torch.no_grad()
-    def finalise(self, dataset: Dataset, generator: torch.Generator) -> None:
-        """Where the temporal prior was learnt, let action embeddings and segmentations settle."""
-        if self.segmentation.prior == "learnt" and self.times.known:
-            self.settle(dataset, [self.segment(video) for video in dataset.videos])
-
-    @torch.no_grad()
-    def settle(self, dataset: Dataset, labels: list[Tensor]) -> None:
-        """Take the mean of the frames of each action as its embedding, segment again, and so on. [ours]
-
-        The steps of a training move the action embeddings slowly after the frames. Here they reach them: it ends when
-        fewer than 3 % of the frames change their action, or after 20 rounds. A temporal prior that was learnt
-        is counted again in every round.
-
-        Args:
-            dataset: V recordings.
-            labels: of each of them (N_v,) the action of each frame to begin with.
-        """
-        embedded = [self.embed(video) for video in dataset.videos]
-        frames, actions = torch.cat(embedded), torch.cat(labels)
-        learnt = self.segmentation.prior == "learnt" and self.times.known
-        for _ in range(MOST_ROUNDS):
-            shares = F.one_hot(actions, self.n_actions).to(frames)
-            self.actions.set_means(shares.T @ frames)
-            if learnt:
-                self.times.count(list(shares.split([len(x) for x in embedded])))
-            before = actions
-            actions = torch.cat([self.decode(x[None], x.new_ones(1, len(x), dtype=torch.bool))[0] for x in embedded])
-            if (actions != before).float().mean() < SETTLED:
-                break
 
     def match(self, recipe: Segmentation, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, K) targets of (B, N, D) embeddings, and (B,) whether each plan converged."""
