@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from vasot_lib.data import Batch
+from vasot_lib.methods.base import Method
 from vasot_lib.transport.problem import NeedsHost, without_host_reads
 
 if TYPE_CHECKING:
@@ -28,16 +29,18 @@ BEFORE_RECORDING = 3  # steps of a kind that are launched: kernels are compiled,
 class Steps:
     """Takes optimiser steps and adds up the terms of their losses.
 
-    A step is recorded if the method says that it can be (:attr:`vasot_lib.methods.base.Method.replays`), one process
-    computes it in one part on a CUDA device, and no recording of the batch has padding: then the numbers of frames are
-    known, and nothing has to be read from the device. A transport that needs the host, such as a balanced one without
+    A step is recorded if the method says that it can be (:attr:`vasot_lib.methods.base.Method.replays`) and computes
+    nothing after it (:meth:`vasot_lib.methods.base.Method.end_step`), one process computes it in one part on a CUDA
+    device, and no recording of the batch has padding: then the numbers of frames are known, and nothing has to be read
+    from the device. A transport that needs the host, such as a balanced one without
     finishing sweeps, is launched; where recording fails otherwise, so are all further steps, with a warning.
     """
 
     def __init__(self, method: Any, optimiser: Any, fabric: Fabric):
         """``method`` and ``optimiser`` as :mod:`lightning_fabric` has wrapped them."""
         self.method, self.optimiser, self.fabric = method, optimiser, fabric
-        self.records = fabric.device.type == "cuda" and fabric.world_size == 1 and method.module.replays
+        plain = type(method.module).end_step is Method.end_step  # a recording holds nothing that follows the optimiser
+        self.records = fabric.device.type == "cuda" and fabric.world_size == 1 and method.module.replays and plain
         self._taken: Counter[Hashable] = Counter()
         self._recorded: dict[Hashable, _RecordedStep] = {}
         self.begin()

@@ -7,8 +7,11 @@ import torch
 import torch.nn.functional as F
 
 from vasot_kit.experiments.config import build, make_config
-from vasot_lib.data import Dataset, collate, toy
+from vasot_kit.experiments.restarts import restarts
+from vasot_lib.data import Batch, Dataset, collate, toy
+from vasot_lib.errors import InputError
 from vasot_lib.methods import Method
+from vasot_lib.methods.asot import ASOT
 from vasot_lib.training import fit
 
 K, LENGTH = 3, 20
@@ -85,7 +88,7 @@ def test_an_action_that_no_frame_has_keeps_its_embedding(dataset: Dataset) -> No
     torch.testing.assert_close(method.actions.weight.norm(dim=1), torch.ones(K))
 
 
-@pytest.mark.parametrize("method", ["vaot", "asot", "vasot", "rgwot"])
+@pytest.mark.parametrize("method", ["vaot", "asot", "vasot"])
 def test_all_restarts_at_once_have_the_losses_of_one_after_another(dataset: Dataset, method: str) -> None:
     together = model(method, dataset, restarts=3)
     assert together.as_one
@@ -97,12 +100,53 @@ def test_all_restarts_at_once_have_the_losses_of_one_after_another(dataset: Data
     assert found["loss"].item() == pytest.approx(sum(terms["loss"].item() for terms in each), rel=1e-5)
     for name in found.keys() - {"loss"}:
         assert found[name].item() == pytest.approx(sum(terms[name].item() for terms in each) / 3, rel=1e-5)
+    weights = [weight for weight in together.members.parameters() if weight.requires_grad]
+    ours = torch.autograd.grad(found["loss"], weights, allow_unused=True)
+    theirs = torch.autograd.grad(torch.stack([terms["loss"] for terms in each]).sum(), weights, allow_unused=True)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
 
 
-@pytest.mark.parametrize(("method", "values"), [("clot", {}), ("peot", {}), ("vasot", {"hyper.weights": "learned"})])
-def test_who_has_parameters_of_its_own_goes_one_after_another(
+@pytest.mark.parametrize(
+    ("method", "values"),
+    [
+        ("clot", {}),
+        ("clot", {"hyper.dispatch": "none", "hyper.w_segment": 0.0, "hyper.w_refine": 0.0}),
+        ("peot", {}),
+        ("rgwot", {}),
+        ("vasot", {"hyper.weights": "learned"}),
+    ],
+)
+def test_losses_of_another_kind_are_computed_one_after_another(
     dataset: Dataset, method: str, values: dict[str, object]
 ) -> None:
     together = model(method, dataset, restarts=2, **values)
     assert not together.as_one
     assert torch.isfinite(together(collate(dataset.videos, 24, None))["loss"])
+
+
+def test_a_loss_of_ones_own_gets_the_members_actions(dataset: Dataset) -> None:
+    class Mine(ASOT):
+        def loss_terms(self, embedded: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+            return {"loss": (embedded @ self.actions.weight.T).mean()}
+
+    members = []
+    for seed in (0, 1):
+        config = make_config("toy", "asot", "kit", seed=seed, recordings=dataset)
+        member = build(config, dataset)
+        member.__class__ = Mine
+        members.append(member)
+    together, batch = restarts(members), collate(dataset.videos, 24, None)
+    assert together(batch)["loss"].item() == pytest.approx(sum(member(batch)["loss"].item() for member in members))
+
+
+def test_who_computes_something_after_each_step_cannot_be_restarted(dataset: Dataset) -> None:
+    class Following(ASOT):
+        def end_step(self, reduce: object) -> None:
+            """Something."""
+
+    members = [build(make_config("toy", "asot", "kit", recordings=dataset), dataset) for _ in range(2)]
+    for member in members:
+        member.__class__ = Following
+    with pytest.raises(InputError, match="2 restarts of 'asot'"):
+        restarts(members)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -60,6 +61,14 @@ def trained(data: Dataset, method: str, **settings: object) -> tuple[dict, list]
     options = dict(epochs=3, batch_size=4, frames=40, seed=1) | settings
     history = fit(model, data, TrainingSettings(**options), progress=False)  # type: ignore[arg-type]
     return model.state_dict(), history
+
+
+def test_what_follows_a_step_keeps_it_from_being_recorded(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build(make_config("toy", "asot", "kit"), dataset)
+    cuda = SimpleNamespace(device=torch.device("cuda"), world_size=1)
+    assert steps.Steps(SimpleNamespace(module=model), None, cuda).records  # type: ignore[arg-type]
+    monkeypatch.setattr(type(model), "end_step", lambda self, reduce: None)
+    assert not steps.Steps(SimpleNamespace(module=model), None, cuda).records  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("method", ["vasot", "vaot", "asot"])

@@ -10,8 +10,8 @@ two frames is the mean of the cosines that the restarts find. From the frames th
 action its embedding is computed. Where the restarts hardly agree, that is only where frames and actions begin to settle
 (:meth:`Restarts.settle`).
 
-Where a method has no parameters but those of its encoder and its actions, the batches of all restarts are matched in
-one call of the solver, which takes less time than one after another and is a single launch on a GPU.
+The batches of all restarts of VAOT, ASOT or VASOT are matched in one call of the solver, which takes less time than one
+after another and is a single launch on a GPU.
 """
 
 from __future__ import annotations
@@ -31,16 +31,19 @@ from vasot_lib.errors import InputError
 from vasot_lib.methods.asot import ASOT
 from vasot_lib.methods.base import ActionEmbeddings, Method
 from vasot_lib.methods.vaot import VAOT
+from vasot_lib.methods.vasot import VASOT
 from vasot_lib.transport.times import TimesOfActions
 
 # Frames and actions settle where the restarts agree less than this. Three trainings of VASOT agree to .85 to .89 on
-# class scores of 50 Salads, where settling lost .013 MoF, and to .11 to .78 on toy, mocap6 and six generated
-# procedures, where it gained .020 in the mean (results/settling.csv).
+# class scores of 50 Salads, where settling lost .013 MoF, and to .11 to .75 on toy, mocap6 and six generated procedures
+# (results/temporal_prior.csv), where it gained .020 in the mean (results/settling.csv).
 AGREED = 0.8
 # The share of the frames below which they have settled. Mean MoF and F1 over toy, mocap6 and six generated procedures,
 # four groups of seeds: with the first means .651, .660; until fewer than .06, .03 or .01 of the frames change .666,
-# .681; .671, .690; .670, .696.
+# .681; .671, .690; .671, .696.
 SETTLED, MOST_ROUNDS = 0.03, 20
+# Losses that know actions only by ``segmentation_loss``, which Restarts gives them for all members.
+AS_ONE = (VAOT.loss_terms, ASOT.loss_terms, VASOT.loss_terms)
 
 
 class Restarts(Method):
@@ -65,6 +68,7 @@ class Restarts(Method):
         nn.Module.__init__(self)
         first = members[0]
         self.epoch = self.step = 0
+        self.share = 1.0
         self.n_actions, self.hyper = first.n_actions, first.hyper
         self.members = nn.ModuleList(members)
         self.register_buffer("agreement", torch.tensor(torch.nan))
@@ -73,8 +77,8 @@ class Restarts(Method):
             self.actions.requires_grad_(False)  # they are set at the end, no loss moves them
         if hasattr(first, "times"):
             self.times = TimesOfActions(self.n_actions)
-        own = {name.split(".")[0] for name, _ in first.named_parameters()}
-        self.as_one = isinstance(first, (ASOT, VAOT)) and own <= {"encoder", "actions"}
+        plain = type(first).forward is Method.forward and not hasattr(first, "uncertainty")
+        self.as_one = plain and type(first).loss_terms in AS_ONE
 
     def initialise(self, dataset: Dataset, n_frames: int, generator: torch.Generator) -> None:
         """Initialise the members one after another, each with random numbers of its own."""
@@ -106,7 +110,7 @@ class Restarts(Method):
         return terms | {"loss": len(self.members) * terms["loss"]}
 
     def _alone(self, member: Method, batch: Batch) -> dict[str, Tensor]:
-        member.epoch, member.step = self.epoch, self.step
+        member.epoch, member.step, member.share = self.epoch, self.step, self.share
         return member(batch)
 
     def _together(self, batch: Batch) -> dict[str, Tensor]:
@@ -146,18 +150,19 @@ class Restarts(Method):
     def settle(self, dataset: Dataset, actions: Tensor) -> None:
         """Take the mean of the frames of each action as its embedding.
 
-        Where the restarts disagree, segment again, and so on. The steps of a training move the action embeddings slowly
-        after the frames. Here they reach them: it ends when fewer than 3 % of the frames change their action, or after
-        20 rounds. Where the members have learnt when each action happens, that is counted again in every round.
+        Where :attr:`agreement` is low, segment again, and so on, until fewer than 3 % of the frames change their
+        action, 20 times at most. In a training the action embeddings follow the frames with a delay; here they are
+        computed from them. Where the members have learnt when each action happens, that is counted again in every
+        round.
 
         Args:
             dataset: recordings with n frames together.
-            actions: (n,) the action of each frame to begin with.
+            actions: (n,) the action of each frame to begin with, on the device of the method.
         """
         embedded = [self.embed(video) for video in dataset.videos]
         frames, lengths = torch.cat(embedded), [len(x) for x in embedded]
         decode: Any = getattr(self, "decode", None)  # what ASOT has, and the methods that follow it
-        rounds = MOST_ROUNDS if decode is not None and float(self.agreement) < AGREED else 1
+        rounds = 1 if decode is None or float(self.agreement) >= AGREED else MOST_ROUNDS
         for _ in range(rounds):
             shares = F.one_hot(actions, self.n_actions).to(frames)
             self.actions.set_means(shares.T @ frames)
@@ -183,7 +188,8 @@ def restarts(members: Sequence[Method]) -> Method:
     first = members[0]
     others = sorted({name for name, _ in first.named_children()} - {"encoder", "actions", "times"})
     others += sorted({name for name, _ in first.named_buffers(recurse=False)})
-    if len(members) < 2 or not first.learns or (others and not isinstance(first, ASOT)):
+    steps = type(first).end_step is not Method.end_step
+    if len(members) < 2 or not first.learns or steps or (others and not isinstance(first, ASOT)):
         raise InputError(
             f"{len(members)} restarts of {first.name!r}; give at least 2, of a method that learns embeddings of frames "
             "and actions alone, such as vaot, asot or vasot"

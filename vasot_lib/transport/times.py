@@ -63,7 +63,7 @@ class TimesOfActions(nn.Module):
         times = torch.stack([_by_time(each) for each in targets])
         total = times.sum(0)
         self.counts.copy_(total / len(targets))
-        if len(self.costs) != len(times):
+        if len(self.costs) != len(times):  # not in a training, whose first epoch has called start
             self.costs = torch.empty_like(times)
         self.costs.copy_(_cost(total - times))  # in place: a recorded step reads this memory
 
