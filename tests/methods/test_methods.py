@@ -13,8 +13,10 @@ from vasot_lib.data import Batch, Dataset, Video, collate, epoch_batch_parts, to
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import InputError
 from vasot_lib.methods import ActionEmbeddings, Method
-from vasot_lib.methods.vasot import UNCERTAINTY_SCALE
+from vasot_lib.methods.vasot import UNCERTAINTY_SCALE, gradient_weights
 from vasot_lib.training import fit
+
+TASKS = ("alignment", "segmentation")
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +118,37 @@ def test_learned_weights_are_best_at_one_over_each_loss(dataset: Dataset) -> Non
     torch.testing.assert_close(best, (1 + losses.log()).sum())
     best.backward()
     torch.testing.assert_close(method.uncertainty.grad, torch.zeros(2), atol=1e-4, rtol=0)
+
+
+def test_a_gradient_loses_what_is_against_the_other_one() -> None:
+    one, other = torch.tensor([2.0, 0.0]), torch.tensor([-1.0, 1.0])
+    weights = gradient_weights(torch.stack([one, other]), "pcgrad")
+    projected = [a - (a @ b) / (b @ b) * b for a, b in ((one, other), (other, one))]
+    torch.testing.assert_close(weights[0] * one + weights[1] * other, projected[0] + projected[1])
+    agreeing = torch.stack([one, -other])
+    torch.testing.assert_close(gradient_weights(agreeing, "pcgrad"), torch.ones(2))
+
+
+def test_the_bargain_of_both_gradients_is_struck() -> None:
+    """Nash-MTL's condition: the product of all gradients with the step is one over the weights."""
+    gradients = torch.randn(2, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    gradients[1] *= 7
+    weights = gradient_weights(gradients, "nash")
+    torch.testing.assert_close(gradients @ (weights @ gradients), 1 / weights)
+
+
+@pytest.mark.parametrize("how", ["pcgrad", "nash"])
+def test_both_losses_are_weighed_by_their_gradients(dataset: Dataset, how: str) -> None:
+    batch = first_batch(dataset, paired=True)
+    method = built("vasot", dataset, hyper__w_align=8.0, hyper__weights=how)
+    embedded = method.embed_frames(batch.features, batch.mask)
+    terms = method.loss_terms(embedded, batch)
+    gradients = [torch.autograd.grad(terms[name], embedded, retain_graph=True)[0].flatten() for name in TASKS]
+    weights = gradient_weights(torch.stack(gradients), how)
+    torch.testing.assert_close(terms["loss"], weights @ torch.stack([terms[name] for name in TASKS]))
+    terms["loss"].backward()
+    with torch.no_grad():
+        assert method(batch)["loss"].isfinite()
 
 
 def test_vasot_segmentation_loss_is_the_sum_over_both_videos(dataset: Dataset) -> None:

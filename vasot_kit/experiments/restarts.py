@@ -77,7 +77,7 @@ class Restarts(Method):
             self.actions.requires_grad_(False)  # they are set at the end, no loss moves them
         if hasattr(first, "times"):
             self.times = TimesOfActions(self.n_actions)
-        plain = type(first).forward is Method.forward and not hasattr(first, "uncertainty")
+        plain = type(first).forward is Method.forward and getattr(first.hyper, "weights", "fixed") == "fixed"
         self.as_one = plain and type(first).loss_terms in AS_ONE
 
     def initialise(self, dataset: Dataset, n_frames: int, generator: torch.Generator) -> None:

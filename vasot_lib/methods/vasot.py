@@ -34,19 +34,41 @@ class JointTerms:
         segmentation: hyper-parameters of L_xa and L_ya, from frames to actions.
         w_align: weight of L_xy.
         w_seg: weight of L_xa + L_ya.
-        weights: ``fixed``, or ``learned``: each loss L becomes exp(-s) L + s with a trainable s (Kendall, Gal and
+        weights: ``fixed``; or ``learned``: each loss L becomes exp(-s) L + s with a trainable s (Kendall, Gal and
             Cipolla, CVPR 2018), where w_align and w_seg only say with which weights the training starts. At the best s
-            both losses have the same share in the sum.
+            both losses have the same share in the sum. ``pcgrad`` and ``nash`` multiply both losses in every step by
+            the weights of :func:`gradient_weights`.
     """
 
     alignment: AlignmentTerm = field(default_factory=AlignmentTerm)
     segmentation: SegmentationTerm = field(default_factory=SegmentationTerm)
     w_align: NotNegative = 1.0
     w_seg: NotNegative = 1.0
-    weights: Literal["fixed", "learned"] = "fixed"
+    weights: Literal["fixed", "learned", "pcgrad", "nash"] = "fixed"
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+
+def gradient_weights(gradients: Tensor, how: Literal["pcgrad", "nash"]) -> Tensor:
+    """(2,) weights of two losses from how their gradients agree.
+
+    ``pcgrad`` takes from each gradient its part against the other, if there is one (Yu et al., NeurIPS 2020):
+    ``1 - min(0, g_1 . g_2) / |g_i|^2``. ``nash`` solves the bargaining problem of Navon et al. (ICML 2022), for two
+    losses ``1 / (|g_i| sqrt(1 + cos(g_1, g_2)))``: both weighted gradients have the same length.
+
+    Args:
+        gradients: (2, n), of the losses in the embeddings of the frames.
+        how: ``pcgrad`` or ``nash``.
+
+    >>> gradient_weights(torch.tensor([[2.0, 0.0], [-1.0, 1.0]]), "pcgrad")
+    tensor([1.5000, 2.0000])
+    """
+    squares, product = gradients.square().sum(1).clamp_min(1e-24), gradients[0] @ gradients[1]
+    if how == "pcgrad":
+        return 1 - product.clamp_max(0.0) / squares
+    lengths = squares.sqrt()
+    return 1 / (lengths * (1 + product / lengths.prod()).clamp_min(1e-6).sqrt())
 
 
 class VASOT(ASOT, VAOT):
@@ -81,7 +103,16 @@ class VASOT(ASOT, VAOT):
         segmentation, segmented = self.segmentation_loss(embedded, batch)
         terms["segmentation"] = self.hyper.w_seg * 2.0 * segmentation
         total = sum(terms.values())
+        if self.hyper.weights != "fixed":
+            total = self._weighted(torch.stack([total - terms["segmentation"], terms["segmentation"]]), embedded)
+        return {"loss": total, **terms, "converged_alignment": aligned, "converged_segmentation": segmented}
+
+    def _weighted(self, losses: Tensor, embedded: Tensor) -> Tensor:
+        """The sum of both losses as ``weights`` says; several processes weigh each by what their own videos give."""
         if self.hyper.weights == "learned":
             s = UNCERTAINTY_SCALE * self.uncertainty
-            total = (torch.exp(-s) * torch.stack([total - terms["segmentation"], terms["segmentation"]]) + s).sum()
-        return {"loss": total, **terms, "converged_alignment": aligned, "converged_segmentation": segmented}
+            return (torch.exp(-s) * losses + s).sum()
+        if not embedded.requires_grad:
+            return losses.sum()
+        gradients = [torch.autograd.grad(loss, embedded, retain_graph=True)[0].flatten() for loss in losses]
+        return gradient_weights(torch.stack(gradients), self.hyper.weights) @ losses
