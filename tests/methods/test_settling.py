@@ -107,6 +107,14 @@ def test_all_restarts_at_once_have_the_losses_of_one_after_another(dataset: Data
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
 
 
+@pytest.mark.parametrize("method", ["asot", "vasot"])
+def test_a_batch_in_parts_trains_all_restarts_as_a_whole_one(dataset: Dataset, method: str) -> None:
+    values = {"restarts": 2, "training.batch_size": 4}
+    whole, parts = (model(method, dataset, **values, **{"training.accumulate": count}) for count in (1, 2))
+    for one, other in zip(whole.members.parameters(), parts.members.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("method", "values"),
     [
