@@ -32,8 +32,8 @@ class Steps:
     A step is recorded if the method says that it can be (:attr:`vasot_lib.methods.base.Method.replays`) and computes
     nothing after it (:meth:`vasot_lib.methods.base.Method.end_step`), one process computes it in one part on a CUDA
     device, and no recording of the batch has padding: then the numbers of frames are known, and nothing has to be read
-    from the device. A transport that needs the host, such as a balanced one without
-    finishing sweeps, is launched; where recording fails otherwise, so are all further steps, with a warning.
+    from the device. A transport that needs the host, such as a balanced one without finishing sweeps, is launched;
+    where recording fails otherwise, so are all further steps, with a warning.
     """
 
     def __init__(self, method: Any, optimiser: Any, fabric: Fabric):

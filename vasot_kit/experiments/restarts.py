@@ -7,11 +7,11 @@ action that most of them give it, which is the bagged clustering of Dudoit and F
 
 The restarts then decide together. The embedding of a frame is that of all restarts side by side, so that the cosine of
 two frames is the mean of the cosines that the restarts find. From the frames that the restarts agree to give to an
-action its embedding is computed. Where the restarts hardly agree, that is only where frames and actions begin to settle
-(:meth:`Restarts.settle`).
+action its embedding is computed. Where the restarts hardly agree, all frames are then segmented with these embeddings,
+new embeddings are computed from that, and so on until little changes (:meth:`Restarts.settle`).
 
 The batches of all restarts of VAOT, ASOT or VASOT are matched in one call of the solver, which takes less time than one
-after another and is a single launch on a GPU.
+after another. A method derived from them may have a loss of its own, and is called restart by restart.
 """
 
 from __future__ import annotations
@@ -42,8 +42,6 @@ AGREED = 0.8
 # four groups of seeds: with the first means .651, .660; until fewer than .06, .03 or .01 of the frames change .666,
 # .681; .671, .690; .671, .696.
 SETTLED, MOST_ROUNDS = 0.03, 20
-# Losses that know actions only by ``segmentation_loss``, which Restarts gives them for all members.
-AS_ONE = (VAOT.loss_terms, ASOT.loss_terms, VASOT.loss_terms)
 
 
 class Restarts(Method):
@@ -77,8 +75,8 @@ class Restarts(Method):
             self.actions.requires_grad_(False)  # they are set at the end, no loss moves them
         if hasattr(first, "times"):
             self.times = TimesOfActions(self.n_actions)
-        plain = type(first).forward is Method.forward and getattr(first.hyper, "weights", "fixed") == "fixed"
-        self.as_one = plain and type(first).loss_terms in AS_ONE
+        # Other weights of the losses depend on each member's own parameters or gradients.
+        self.as_one = type(first) in (VAOT, ASOT, VASOT) and getattr(first.hyper, "weights", "fixed") == "fixed"
 
     def initialise(self, dataset: Dataset, n_frames: int, generator: torch.Generator) -> None:
         """Initialise the members one after another, each with random numbers of its own."""

@@ -39,7 +39,6 @@ from torch import Tensor
 
 from vasot_kit.methods.quantising import (
     Quantiser,
-    Reduce,
     TwoStages,
     mean_over_frames,
     widths,
@@ -49,7 +48,7 @@ from vasot_lib.checks import Count, NotNegative, Positive, Share, check_fields
 from vasot_lib.data import Batch, Dataset, Video, collate
 from vasot_lib.encoders import Encoder
 from vasot_lib.errors import InputError
-from vasot_lib.methods.base import Method
+from vasot_lib.methods.base import Method, Reduce
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,6 @@ which is drawn: then a step is the same however its batch is divided among proce
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,8 +22,7 @@ from torch import Tensor, nn
 from vasot_lib.data import Batch
 from vasot_lib.encoders import Encoder, MLPEncoder
 from vasot_lib.errors import InputError
-
-Reduce = Callable[[Tensor, str], Tensor]
+from vasot_lib.methods.base import Reduce
 
 
 class Stage(nn.Module):
@@ -113,13 +110,8 @@ class Quantiser(nn.Module):
         """(M, P, D) what the sums of :meth:`moved` add up; by default the (M, P, D) patches themselves."""
         return patches
 
-    def candidates(self, patches: Tensor, similarity: Tensor) -> Tensor:
-        """(M',) numbers of the patches from which new codes are drawn; by default of all M.
-
-        Args:
-            patches: (M, P, D) whole patches of one video.
-            similarity: (M, K) to the codes.
-        """
+    def candidates(self, patches: Tensor) -> Tensor:
+        """(M',) numbers of the (M, P, D) patches of a video from which new codes are drawn; by default of all M."""
         return torch.arange(len(patches), device=patches.device)
 
     def restart(self, where: Tensor) -> None:
@@ -167,7 +159,7 @@ class Quantiser(nn.Module):
             members = F.one_hot(code, k).to(x.dtype)  # (M, K)
             sums = torch.einsum("mk,mpd->kpd", members, self.shown(x))
             generator = torch.Generator().manual_seed(torch.initial_seed() + video)
-            pool = self.candidates(x, self.similarity(x))
+            pool = self.candidates(x)
             draw = torch.rand(k, self.drawn, generator=generator).mul(len(pool)).long().to(device)
             rank = torch.rand(k, generator=generator).to(x)  # the video with the highest one gives the new code
             self._note(members.sum(0), sums, rank, x[pool[draw]].mean(1))

@@ -30,7 +30,6 @@ from torch import Tensor
 
 from vasot_kit.methods.quantising import (
     Quantiser,
-    Reduce,
     TwoStages,
     mean_over_frames,
     widths,
@@ -40,7 +39,7 @@ from vasot_lib.checks import Count, NotNegative, Share, check_fields
 from vasot_lib.data import Batch, Dataset, Video, collate
 from vasot_lib.encoders import Encoder, MLPEncoder
 from vasot_lib.errors import InputError
-from vasot_lib.methods.base import Method
+from vasot_lib.methods.base import Method, Reduce
 
 
 @dataclass(frozen=True)
@@ -116,9 +115,9 @@ class Patches(Quantiser):
         self.sums.lerp_(sums, 1.0 - self.decay)
         return self.sums / self.counts.clamp_min(1e-5).view(-1, 1, 1)
 
-    def candidates(self, patches: Tensor, similarity: Tensor) -> Tensor:
+    def candidates(self, patches: Tensor) -> Tensor:
         """(M',) numbers of the half of the (M, P, D) patches that is closest to a code."""
-        closest = similarity.amax(1)
+        closest = self.similarity(patches).amax(1)
         return (closest >= closest.median()).nonzero().squeeze(1)
 
 

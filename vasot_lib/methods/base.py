@@ -19,6 +19,8 @@ from vasot_lib.data import Batch, Dataset, Video, collate
 from vasot_lib.encoders import Encoder
 from vasot_lib.errors import InputError
 
+Reduce = Callable[[Tensor, str], Tensor]  # the "sum" or the "max" of a tensor over all processes
+
 
 class Method(nn.Module):
     """A model that is trained on a loss and then embeds, aligns or segments videos.
@@ -87,7 +89,7 @@ class Method(nn.Module):
             share: of the epochs that lie behind, 0 to 1.
         """
 
-    def end_step(self, reduce: Callable[[Tensor, str], Tensor]) -> None:
+    def end_step(self, reduce: Reduce) -> None:
         """Compute what follows an optimiser step, such as a moving mean of what its videos showed.
 
         Called by ``fit`` after every step, in all processes and on the device. The default does nothing.
