@@ -16,7 +16,7 @@ from vasot_kit.figures import (
     plot_intervals,
     plot_radii,
     plot_sensitivity,
-    plot_settling,
+    plot_shared_segments,
     plot_standings,
     plot_time_priors,
 )
@@ -125,15 +125,15 @@ def test_time_priors_have_a_row_per_data_set_and_a_column_per_prior() -> None:
     assert (panels[1].images[0].get_array() == ramp.T).all() and bar.get_ylabel().startswith("density")
 
 
-def test_settling_is_drawn_against_the_first_round() -> None:
+def test_shared_segments_are_drawn_at_what_they_gain() -> None:
     rows = pd.DataFrame(
-        [("toy", 0, 1, 0.1, 0.5), ("toy", 1, 1, 0.3, 0.7), ("toy", 0, 2, 0.01, 0.6), ("toy", 1, 2, 0.01, 0.8)],
-        columns=["dataset", "seed", "round", "changed", "mof"],
+        [("toy", 0.5, 0.6, 0.7, 0.9), ("toy", 0.5, 0.4, 0.7, 0.6), ("own_order", 0.2, 0.2, 0.5, 0.5)],
+        columns=["dataset", "found_again_vote", "found_again_shared", "mof_vote", "mof_shared"],
     )
-    left, right = plot_settling(rows, 0.03).axes
-    (limit, changed), (_, gain) = left.lines, right.lines
-    assert limit.get_ydata()[0] == pytest.approx(3) and changed.get_ydata() == pytest.approx([20, 1])
-    assert gain.get_ydata() == pytest.approx([0, 10]) and gain.get_label() == "toy"
+    _, limit, toy, other = plot_shared_segments(rows, 0.02).axes[0].lines
+    assert limit.get_xdata()[0] == 0.02
+    assert toy.get_xdata() == pytest.approx([0.1, -0.1]) and toy.get_ydata() == pytest.approx([20, -10])
+    assert other.get_label() == "own order" and other.get_ydata() == pytest.approx([0])
 
 
 def test_standings_are_drawn_at_their_line_and_column() -> None:

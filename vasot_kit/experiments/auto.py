@@ -5,9 +5,8 @@ the time between them, because they fall into one segment less and less often. T
 length of a segment, and the radius is a fixed share of it.
 
 How fixed the order of the actions is, and how long each lasts, is learnt during the training
-(:mod:`vasot_lib.transport.times`) by ASOT and VASOT, and three trainings of either, or of CLOT, vote. Where they hardly
-agree, action embeddings and segmentations are then computed from each other in turn
-(:mod:`vasot_kit.experiments.restarts`).
+(:mod:`vasot_lib.transport.times`) by ASOT and VASOT. Three trainings of either, or of CLOT, vote, or give way to the
+segments that recordings share (:mod:`vasot_kit.experiments.restarts`).
 
 Everything else is the recipe of the preset ``kit`` with one row for all data sets: rho is .15 for segmentation, until
 the temporal prior is learnt, and .35 for alignment, as published for 50 Salads and for VAOT. All of this was chosen on

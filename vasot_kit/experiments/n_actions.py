@@ -22,10 +22,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from scipy.cluster.hierarchy import cut_tree, linkage
-from scipy.ndimage import maximum_filter1d, uniform_filter1d
+from scipy.ndimage import uniform_filter1d
 
 from vasot_kit.experiments.auto import action_length, standardised
 from vasot_kit.experiments.config import build, make_config
+from vasot_kit.experiments.segments import cut, jumps, numbered, sums
 from vasot_lib.data import Dataset
 from vasot_lib.errors import DataError
 from vasot_lib.training import fit
@@ -37,7 +38,6 @@ MOST_RECORDINGS = 60
 ENOUGH = 3  # recordings from which VAOT is trained; with fewer the standardised features stand for its embeddings
 FOLDS = 5
 SEGMENTS = 1.5  # as many as the recordings are believed to have, times this
-WINDOW = 0.3  # before and after a frame in which a jump is looked for, as a share of an action
 SMOOTHING = 0.2  # window of the running mean, as a share of an action
 KEPT_VARIANCE = 0.95  # by the principal components
 SHRINKAGE = 0.05  # of the covariance within classes
@@ -95,7 +95,7 @@ def count_actions(dataset: Dataset, seed: int = 0, epochs: int | None = None, pr
     share = max(LEAST_SHARE, action_length(dataset, seed).share)
     plain = _reduced(_embedded(dataset, seed, epochs, progress))
     smooth = [uniform_filter1d(x, max(1, round(SMOOTHING * share * len(x))), axis=0, mode="nearest") for x in plain]
-    segment = _numbered([_cut(each, share) for each in plain])
+    segment = numbered([cut(each, share, SEGMENTS / share) for each in plain])
     owner, frames = np.concatenate(segment), np.concatenate(smooth)
     size = np.bincount(owner)
     means = np.stack([np.bincount(owner, column) / size for column in frames.T], axis=1)
@@ -136,63 +136,20 @@ def _reduced(recordings: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [(each - mean) @ axes for each in frames]
 
 
-def _cut(recording: np.ndarray, share: float) -> np.ndarray:
-    """(n,) number of the segment of each frame, ascending: cut at the largest jumps that are largest around."""
-    n = len(recording)
-    window = max(1, round(WINDOW * share * n))
-    jump = _jumps(_sums(recording), np.arange(n), np.maximum(np.arange(n) - window, 0), window)
-    # Near the ends one side is the mean of few frames, which differs by chance.
-    jump *= np.minimum(np.minimum(np.arange(n), n - np.arange(n)) / window, 1)
-    peaks = np.flatnonzero((jump == maximum_filter1d(jump, 2 * max(1, window // 2) + 1)) & (jump > 0))
-    largest = peaks[np.argsort(-jump[peaks], kind="stable")][: max(2, round(SEGMENTS / share)) - 1]
-    starts = np.zeros(n, int)
-    starts[largest] = 1
-    return starts.cumsum()
-
-
-def _numbered(segments: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The segments of all recordings, counted on from one recording to the next."""
-    first = np.cumsum([0] + [int(each[-1]) + 1 for each in segments])
-    return [each + start for each, start in zip(segments, first, strict=False)]
-
-
-def _sums(recording: np.ndarray) -> np.ndarray:
-    """(n + 1, d) sums of the frames before each."""
-    return np.concatenate([np.zeros((1, recording.shape[1])), recording.cumsum(0)])
-
-
-def _jumps(
-    sums: np.ndarray, at: np.ndarray, first: np.ndarray, window: int, last: np.ndarray | None = None
-) -> np.ndarray:
-    """(m,) squared distance of the means before and after each of the frames ``at``; 0 where nothing is before.
-
-    Args:
-        sums: (n + 1, d) of :func:`_sums`.
-        at: (m,) frames.
-        first: (m,) where the mean before begins.
-        window: frames of the mean after.
-        last: (m,) where it ends at the latest; the end of the recording by default.
-    """
-    end = np.minimum(at + window, len(sums) - 1 if last is None else last)
-    before = (sums[at] - sums[first]) / np.maximum(at - first, 1)[:, None]
-    after = (sums[end] - sums[at]) / np.maximum(end - at, 1)[:, None]
-    return np.where(at > first, np.square(before - after).sum(1), 0.0)
-
-
 def _joined(recordings: Sequence[np.ndarray], classes: Sequence[np.ndarray], share: float) -> int:
     """The number of classes, when those that follow one another without a jump are joined, the smoothest pair first."""
     classes = [each.copy() for each in classes]
-    sums = [_sums(each) for each in recordings]
+    totals = [sums(each) for each in recordings]
     while True:
         left = len(np.unique(np.concatenate(classes)))
-        pair = _smoothest(sums, classes, share)
+        pair = _smoothest(totals, classes, share)
         if pair is None or left <= LEAST_ACTIONS:
             return left
         for each in classes:
             each[each == pair[1]] = pair[0]
 
 
-def _smoothest(sums: Sequence[np.ndarray], classes: Sequence[np.ndarray], share: float) -> tuple[int, int] | None:
+def _smoothest(totals: Sequence[np.ndarray], classes: Sequence[np.ndarray], share: float) -> tuple[int, int] | None:
     """The two classes between which the embeddings jump least, relative to their distance; None where all pairs jump.
 
     With J the squared jump at boundaries between the two classes, D the squared distance of the segments' means and W
@@ -202,7 +159,7 @@ def _smoothest(sums: Sequence[np.ndarray], classes: Sequence[np.ndarray], share:
     measured: dict[tuple[int, int], np.ndarray] = defaultdict(lambda: np.zeros(3))
     between: Counter[tuple[int, int]] = Counter()
     of_class: Counter[int] = Counter()
-    for total, each in zip(sums, classes, strict=True):
+    for total, each in zip(totals, classes, strict=True):
         for pair, values in _boundaries(total, each, share):
             measured[pair] += values
             between[pair] += 1
@@ -217,7 +174,7 @@ def _smoothest(sums: Sequence[np.ndarray], classes: Sequence[np.ndarray], share:
 
 
 def _boundaries(
-    sums: np.ndarray, classes: np.ndarray, share: float
+    total: np.ndarray, classes: np.ndarray, share: float
 ) -> list[tuple[tuple[int, int], tuple[float, float, float]]]:
     """For each boundary of a recording its two classes, ascending, and J, D and W of :func:`_smoothest`."""
     n = len(classes)
@@ -225,15 +182,15 @@ def _boundaries(
     starts = np.flatnonzero(np.diff(classes, prepend=-1))
     ends = np.append(starts[1:], n)
     at = starts[1:]
-    jump = _jumps(sums, at, np.maximum(at - window, starts[:-1]), window, ends[1:])
-    means = (sums[ends] - sums[starts]) / (ends - starts)[:, None]
+    jump = jumps(total, at, np.maximum(at - window, starts[:-1]), window, ends[1:])
+    means = (total[ends] - total[starts]) / (ends - starts)[:, None]
     apart = np.square(np.diff(means, axis=0)).sum(1)
     inside = np.arange(window, n - window + 1)
-    everywhere = np.concatenate([[0.0], _jumps(sums, inside, inside - window, window).cumsum()])
+    everywhere = np.concatenate([[0.0], jumps(total, inside, inside - window, window).cumsum()])
     # The frames of a segment whose windows lie within it, as places in `inside`.
     low, high = starts, np.maximum(ends - 2 * window + 1, starts)
-    count, total = high - low, everywhere[high.clip(0, len(inside))] - everywhere[low.clip(0, len(inside))]
-    within = np.where(count > 0, total / np.maximum(count, 1), 0.0)
+    count, inner = high - low, everywhere[high.clip(0, len(inside))] - everywhere[low.clip(0, len(inside))]
+    within = np.where(count > 0, inner / np.maximum(count, 1), 0.0)
     both = np.minimum((count > 0)[:-1].astype(int) + (count > 0)[1:], 2)
     typical = (within[:-1] + within[1:]) / np.maximum(both, 1)
     pairs = [(min(a, b), max(a, b)) for a, b in zip(classes[at - 1].tolist(), classes[at].tolist(), strict=True)]

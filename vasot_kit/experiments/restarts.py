@@ -6,9 +6,10 @@ actions of all restarts are matched to those of the restart that agrees best wit
 action that most of them give it, which is the bagged clustering of Dudoit and Fridlyand (2003).
 
 The restarts then decide together. The embedding of a frame is that of all restarts side by side, so that the cosine of
-two frames is the mean of the cosines that the restarts find. From the frames that the restarts agree to give to an
-action its embedding is computed. Where the restarts hardly agree, all frames are then segmented with these embeddings,
-new embeddings are computed from that, and so on until little changes (:meth:`Restarts.settle`).
+two frames is the mean of the cosines that the restarts find. With these embeddings there is a second way to actions:
+cut recordings where embeddings jump, and divide the segments by how recordings share them
+(:mod:`vasot_kit.experiments.segments`). Of the two, those actions are taken that are found again better in other
+recordings, and the embedding of each is the mean of its frames.
 
 The batches of all restarts of VAOT, ASOT or VASOT are matched in one call of the solver, which takes less time than one
 after another. A method derived from them may have a loss of its own, and is called restart by restart.
@@ -26,6 +27,8 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor, nn
 
+from vasot_kit.experiments.auto import RADIUS_PER_LENGTH
+from vasot_kit.experiments.segments import better_shared, linked_recordings
 from vasot_lib.data import Batch, Dataset
 from vasot_lib.errors import InputError
 from vasot_lib.methods.asot import ASOT
@@ -33,15 +36,6 @@ from vasot_lib.methods.base import ActionEmbeddings, Method
 from vasot_lib.methods.vaot import VAOT
 from vasot_lib.methods.vasot import VASOT
 from vasot_lib.transport.times import TimesOfActions
-
-# Frames and actions settle where the restarts agree less than this. Three trainings of VASOT agree to .85 to .89 on
-# class scores of 50 Salads, where settling lost .013 MoF, and to .11 to .75 on toy, mocap6 and six generated procedures
-# (results/temporal_prior.csv), where it gained .020 in the mean (results/settling.csv).
-AGREED = 0.8
-# The share of the frames below which they have settled. Mean MoF and F1 over toy, mocap6 and six generated procedures,
-# four groups of seeds: with the first means .651, .660; until fewer than .06, .03 or .01 of the frames change .666,
-# .681; .671, .690; .671, .696.
-SETTLED, MOST_ROUNDS = 0.03, 20
 
 
 class Restarts(Method):
@@ -133,44 +127,34 @@ class Restarts(Method):
 
     @torch.no_grad()
     def finalise(self, dataset: Dataset, generator: torch.Generator) -> None:
-        """Set the action embeddings to what the members agree on, and let them settle."""
+        """Set the embedding of each action to the mean of its frames.
+
+        The actions are those of the vote, or those of :func:`vasot_kit.experiments.segments.shared_actions`, where they
+        are found again clearly better in other recordings. Where the members have learnt when each action happens, that
+        is counted again.
+        """
         if not hasattr(self, "actions"):
             return
-        labels = [np.concatenate([member.segment(video) for video in dataset.videos]) for member in self.members]
-        consensus, matched, agreement = agree(labels, self.n_actions)
+        labels = [[member.segment(video).cpu().numpy() for video in dataset.videos] for member in self.members]
+        consensus, matched, agreement = agree([np.concatenate(each) for each in labels], self.n_actions)
         self.agreement.fill_(agreement)
         # What an action keeps that no frame is left with.
         learnt = [m.actions.weight[order] for m, order in zip(self.members, matched, strict=True)]
         self.actions.weight.copy_(F.normalize(torch.cat(learnt, 1), dim=1))
-        self.settle(dataset, torch.from_numpy(consensus))
-
-    @torch.no_grad()
-    def settle(self, dataset: Dataset, actions: Tensor) -> None:
-        """Take the mean of the frames of each action as its embedding.
-
-        Where :attr:`agreement` is low, segment again, and so on, until fewer than 3 % of the frames change their
-        action, 20 times at most. In a training the action embeddings follow the frames with a delay; here they are
-        computed from them. Where the members have learnt when each action happens, that is counted again in every
-        round.
-
-        Args:
-            dataset: recordings with n frames together.
-            actions: (n,) the action of each frame to begin with, on the device of the method.
-        """
+        # The radius stands for the length of an action. Where there is none, each is taken to happen once.
+        first: Any = self.members[0]
+        share = first.segmentation.decode.radius / RADIUS_PER_LENGTH if isinstance(first, ASOT) else 1 / self.n_actions
         embedded = [self.embed(video) for video in dataset.videos]
-        frames, lengths = torch.cat(embedded), [len(x) for x in embedded]
-        decode: Any = getattr(self, "decode", None)  # what ASOT has, and the methods that follow it
-        rounds = 1 if decode is None or float(self.agreement) >= AGREED else MOST_ROUNDS
-        for _ in range(rounds):
-            shares = F.one_hot(actions, self.n_actions).to(frames)
-            self.actions.set_means(shares.T @ frames)
-            if hasattr(self, "times") and self.members[0].times.known:
-                self.times.count(list(shares.split(lengths)))
-            if rounds > 1:
-                before = actions
-                actions = torch.cat([decode(x[None], x.new_ones(1, len(x), dtype=torch.bool))[0] for x in embedded])
-                if (actions != before).float().mean() < SETTLED:
-                    break
+        actions = np.split(consensus, np.cumsum([len(x) for x in embedded])[:-1])
+        some = linked_recordings(len(embedded), share)
+        linked = [embedded[i] for i in some]
+        shared = better_shared(np.concatenate([actions[i] for i in some]), linked, self.n_actions, share)
+        if shared is not None:
+            embedded, actions = linked, np.split(shared, np.cumsum([len(x) for x in linked])[:-1])
+        of_frames = [F.one_hot(torch.from_numpy(each), self.n_actions).to(embedded[0]) for each in actions]
+        self.actions.set_means(torch.cat(of_frames).T @ torch.cat(embedded))
+        if hasattr(self, "times") and self.members[0].times.known:
+            self.times.count(of_frames)
 
 
 def restarts(members: Sequence[Method]) -> Method:

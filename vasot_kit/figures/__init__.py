@@ -15,7 +15,7 @@ from vasot_kit.figures.estimates import (
     plot_action_count,
     plot_action_length,
     plot_radii,
-    plot_settling,
+    plot_shared_segments,
     plot_time_priors,
 )
 from vasot_kit.figures.films import plot_alignment, plot_clock, plot_timelines
@@ -57,7 +57,7 @@ __all__ = [
     "plot_method",
     "plot_plan",
     "plot_radii",
-    "plot_settling",
+    "plot_shared_segments",
     "plot_time_priors",
     "plot_ratios",
     "plot_room",

@@ -106,33 +106,28 @@ def plot_time_priors(priors: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     return figure
 
 
-def plot_settling(rows: pd.DataFrame, settled: float) -> Figure:
-    """How many frames change their action in each round of settling, and what that does to a score, by data set.
+def plot_shared_segments(rows: pd.DataFrame, least: float) -> Figure:
+    """What the segments that recordings share give in the place of the vote, over what can be seen without labels.
 
     Args:
-        rows: one per training and round, with ``dataset``, ``round``, ``mof``, and ``changed``, the share of the frames
-            that the next round changes.
-        settled: the share below which rounds end.
+        rows: one per training, with ``dataset``, ``found_again_vote`` and ``found_again_shared``, the agreement of
+            frames with their nearest frames in other recordings, and ``mof_vote`` and ``mof_shared``.
+        least: the difference of the first two above which the shared segments are taken.
     """
-    mean = rows.groupby(["dataset", "round"], sort=False)[["changed", "mof"]].mean()
-    figure = Figure(figsize=(10.5, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.axhline(100 * settled, color=INK, lw=1, ls=":")
-    right.axhline(0, color=SOFT, lw=0.8)
-    for number, name in enumerate(dict.fromkeys(rows["dataset"])):
-        found, look = mean.loc[name], {"color": COLOURS[number % len(COLOURS)], "lw": 1.8}
-        left.plot(found.index, 100 * found["changed"], **look)
-        right.plot(found.index, 100 * (found["mof"] - found["mof"].iloc[0]), label=name.replace("_", " "), **look)
-    left.set_yscale("log")
-    left.yaxis.set_major_formatter("{x:g}")
-    left.set_ylim(bottom=0.1)
-    left.set_title("frames that the next round changes, per cent", fontsize=11)
-    right.set_title("MoF × 100, less that of the first round", fontsize=11)
-    for axes in (left, right):
-        axes.set_xlabel("round")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        despine(axes)
+    figure = Figure(figsize=(9.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(0, color=SOFT, lw=0.8)
+    axes.axvline(least, color=INK, lw=1, ls=":")
+    for number, (name, found) in enumerate(rows.groupby("dataset", sort=False)):
+        axes.plot(
+            found["found_again_shared"] - found["found_again_vote"], 100 * (found["mof_shared"] - found["mof_vote"]),
+            MARKERS[number % len(MARKERS)], color=COLOURS[number % len(COLOURS)], mec="white", ms=8,
+            label=str(name).replace("_", " "),
+        )  # fmt: skip
+    axes.set_xlabel("how much better shared segments are found again in other recordings than the vote")
+    axes.set_ylabel("what they change in MoF × 100")
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    despine(axes)
     return figure
 
 

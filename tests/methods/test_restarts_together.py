@@ -1,17 +1,20 @@
-"""Action embeddings and segmentations that settle, and restarts that are matched in one call of the solver."""
+"""Restarts that are matched in one call of the solver, and the actions that they decide on in the end."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from vasot_kit.experiments import segments
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.restarts import restarts
 from vasot_lib.data import Batch, Dataset, collate, toy
 from vasot_lib.errors import InputError
 from vasot_lib.methods import Method
 from vasot_lib.methods.asot import ASOT
+from vasot_lib.methods.base import ActionEmbeddings
 from vasot_lib.training import fit
 
 K, LENGTH = 3, 20
@@ -30,29 +33,28 @@ def dataset() -> Dataset:
     return toy(n_videos=4, n_steps=3, seed=1)
 
 
-def clear(dataset: Dataset, agreement: float) -> tuple[Method, Dataset, torch.Tensor]:
-    """Restarts whose embeddings are the features, recordings of K actions in one order, the actions of a recording."""
+def found(members: list[torch.Tensor], features: torch.Tensor, dataset: Dataset) -> tuple[Method, Dataset]:
+    """Two finished restarts that gave all recordings the segmentations ``members``, embeddings being the features."""
     config = make_config("toy", "asot", "auto", overrides={"restarts": 2, "encoder.out": 4}, recordings=dataset)
-    method = build(config, dataset)
-    width = method.actions.weight.shape[1]
-    method.__class__ = type(
-        "AsTheyAre", (type(method),), {"embed": lambda self, video: F.normalize(video.features, dim=1)}
-    )
-    method.agreement.fill_(agreement)
-    truth = torch.arange(K).repeat_interleave(LENGTH)
+    method: Any = build(config, dataset)
+    videos = [
+        replace(v, features=each, labels=v.labels[: len(each)], position=None)
+        for v, each in zip(dataset.videos, features, strict=True)
+    ]
+    for member, labels in zip(method.members, members, strict=True):
+        member.segment = lambda video, labels=labels: labels
+        member.times.counts.fill_(1)
+    method.embed = lambda video: F.normalize(video.features, dim=1)
+    data = replace(dataset, videos=tuple(videos))
+    method.finalise(data, torch.Generator())
+    return method, data
+
+
+def noisy(actions: torch.Tensor, dataset: Dataset) -> torch.Tensor:
+    """(V, N, 8) features of recordings in which each action is a direction of its own, and noise."""
     generator = torch.Generator().manual_seed(0)
-    videos = []
-    for video in dataset.videos:
-        features = torch.eye(K, width)[truth] + 0.05 * torch.randn(len(truth), width, generator=generator)
-        videos.append(replace(video, features=features, labels=truth, position=None))
-    return method, replace(dataset, videos=tuple(videos)), truth
-
-
-def wrong(truth: torch.Tensor) -> torch.Tensor:
-    labels = truth.clone()
-    labels[LENGTH : LENGTH + 8] = 0
-    labels[2 * LENGTH - 6 : 2 * LENGTH] = 2
-    return labels
+    noise = torch.randn(len(dataset.videos), len(actions), 8, generator=generator)
+    return torch.eye(K, 8)[actions] + 0.05 * noise
 
 
 def means(method: Method, data: Dataset, labels: torch.Tensor) -> torch.Tensor:
@@ -60,32 +62,39 @@ def means(method: Method, data: Dataset, labels: torch.Tensor) -> torch.Tensor:
     return F.normalize(torch.stack([frames[:, labels == k].mean((0, 1)) for k in range(K)]), dim=1)
 
 
-@pytest.mark.parametrize("agreement", [0.0, 1.0])
-def test_right_actions_get_the_means_of_their_frames_and_stay(dataset: Dataset, agreement: float) -> None:
-    method, clean, truth = clear(dataset, agreement)
-    method.settle(clean, truth.repeat(len(clean.videos)))
-    torch.testing.assert_close(method.actions.weight, means(method, clean, truth))
-    assert all((method.segment(video) == truth).all() for video in clean.videos)
+def test_right_actions_get_the_means_of_their_frames(dataset: Dataset) -> None:
+    truth = torch.arange(K).repeat_interleave(LENGTH)
+    method, data = found([truth, truth], noisy(truth, dataset), dataset)
+    assert method.agreement == 1
+    torch.testing.assert_close(method.actions.weight, means(method, data, truth))
+    assert all((method.segment(video) == truth).all() for video in data.videos)
 
 
-def test_boundaries_in_the_wrong_place_move_to_the_right_one(dataset: Dataset) -> None:
-    method, clean, truth = clear(dataset, 0.3)
-    method.settle(clean, wrong(truth).repeat(len(clean.videos)))
-    torch.testing.assert_close(method.actions.weight, means(method, clean, truth))
+def test_a_wrong_vote_gives_way_to_the_segments_that_recordings_share(dataset: Dataset) -> None:
+    truth, apart = torch.arange(K).repeat_interleave(LENGTH), torch.arange(K * LENGTH) % K
+    method, data = found([apart, apart], noisy(truth, dataset), dataset)
+    assert all(len({*zip(method.segment(v).tolist(), truth.tolist(), strict=True)}) == K for v in data.videos)
+    # When each action happens is counted from the new actions, not from the vote.
+    assert (method.times.counts > 0).sum() < 1.5 * method.times.counts.shape[1]
 
 
-def test_where_restarts_agree_their_segmentation_stands(dataset: Dataset) -> None:
-    method, clean, truth = clear(dataset, 0.9)
-    method.settle(clean, wrong(truth).repeat(len(clean.videos)))
-    torch.testing.assert_close(method.actions.weight, means(method, clean, wrong(truth)))
+def test_a_vote_that_stands_counts_all_recordings_not_those_that_are_linked(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "MOST_RECORDINGS", 2)
+    truth = torch.arange(K).repeat_interleave(LENGTH)
+    features = noisy(truth, dataset)
+    features[1, 2 * LENGTH :, 5] += 2  # the last action looks different in the second recording, which is not linked
+    method, data = found([truth, truth], features, dataset)
+    torch.testing.assert_close(method.actions.weight, means(method, data, truth))
 
 
-def test_an_action_that_no_frame_has_keeps_its_embedding(dataset: Dataset) -> None:
-    method, _, _ = clear(dataset, 0.3)
-    before = method.actions.weight[2].clone()
-    method.actions.set_means(torch.cat([torch.ones(2, before.shape[0]), torch.zeros(1, before.shape[0])]))
-    torch.testing.assert_close(method.actions.weight[2], before)
-    torch.testing.assert_close(method.actions.weight.norm(dim=1), torch.ones(K))
+def test_an_action_that_no_frame_has_keeps_its_embedding() -> None:
+    actions = ActionEmbeddings(K, 8)
+    before = actions.weight[2].clone()
+    actions.set_means(torch.cat([torch.ones(2, 8), torch.zeros(1, 8)]))
+    torch.testing.assert_close(actions.weight[2], before)
+    torch.testing.assert_close(actions.weight.norm(dim=1), torch.ones(K))
 
 
 @pytest.mark.parametrize("method", ["vaot", "asot", "vasot"])
