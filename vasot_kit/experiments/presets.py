@@ -8,7 +8,7 @@
   structure term more, numbers actions in the order of time, makes sharper alignment plans that are solved with proximal
   (Sinkhorn) steps and whose dummy may take more than one frame, and weighs VASOT's alignment term eight times as much.
 - ``auto``: the recipe of ``kit`` with one row for all data sets; the radius is read from the recordings
-  (``vasot_kit.experiments.auto``), the temporal prior is learnt, and three trainings vote.
+  (``vasot_kit.experiments.auto``), the temporal prior is learnt, and three trainings decide together.
 
 All solve with 25 iterations, after which most plans of a training have not converged. With 100 most have, and VASOT's
 MoF is no better (docs/results.md, Convergence): on HAPT with ``auto`` .863 and .798, on toy and mocap6 with ``kit`` the
@@ -132,12 +132,12 @@ KIT_ROWS = {
 # VASOT's MoF with .35 and with .25 for the alignment, .15 for segmentation: .708 and .697 on mocap6, .625 and .559 on
 # toy, .644 and .647 on class scores of 50 Salads. [release of VAOT: .35]
 AUTO_RHO = 0.35
-# Three trainings that vote, of two thirds of the epochs each, take about twice the time of `kit`. Mean MoF of VASOT
-# over toy, mocap6 and six generated procedures, three groups of seeds: .664; of five with all epochs, which take five
-# times as long, .707. Before votes settled these had .642 and .693, and five trainings with two fifths of the epochs
-# .611. A single training with all epochs has .599, and with the temporal prior of the paper .574 (five seeds). CLOT
-# gains by the vote, PEOT by neither: over toy, mocap6 and two of the procedures, three seeds, CLOT has .425 alone and
-# .447 together, PEOT .589 alone, .579 with both.
+# Three trainings of two thirds of the epochs each take about twice the time of `kit`. Mean MoF of VASOT over toy,
+# mocap6 and six generated procedures, three groups of seeds: .758; with five sixths of the epochs, 2.2 to 2.6 times the
+# time, .792; five with all epochs, five times the time, .825. A single training with all epochs has .599, and with the
+# temporal prior of the paper .574 (five seeds). Before there were shared segments CLOT gained by the vote, PEOT by
+# neither: over toy, mocap6 and two of the procedures, three seeds, CLOT had .425 alone and .447 together, PEOT .589
+# alone, .579 with both.
 AUTO_RESTARTS, AUTO_EPOCHS = 3, 2 / 3
 
 # Prefix of the dotted names of each term's hyper-parameters, by method.
