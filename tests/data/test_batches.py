@@ -125,6 +125,9 @@ def test_bad_requests_are_named_at_once():
     dataset = dataset_of("tea", "tea", "coffee")
     with pytest.raises(InputError, match="activity 'coffee' of data set 'counted' has one video, 'v2'"):
         whole_batches(dataset, 6, 2, True, seeded())
+    alone = "^data set 'counted' has one video, 'v0'; a pair needs two: add one, or train a method of single videos"
+    with pytest.raises(InputError, match=alone):
+        whole_batches(dataset_of(""), 6, 2, True, seeded())
     with pytest.raises(InputError, match="batch_size is 3; it must be a positive even number"):
         whole_batches(dataset, 6, 3, True, seeded())
     with pytest.raises(InputError, match="batch_size is 0"):

@@ -178,8 +178,9 @@ def _draw_partner(dataset: Dataset, x: int, generator: torch.Generator) -> int:
     activity = dataset.videos[x].activity
     others = [y for y, video in enumerate(dataset.videos) if y != x and video.activity == activity]
     if not others:
+        which = f"activity {activity!r} of data set" if activity else "data set"
         raise InputError(
-            f"activity {activity!r} of data set {dataset.name!r} has one video, {dataset.videos[x].name!r}; "
-            "a pair needs two: add one or drop it"
+            f"{which} {dataset.name!r} has one video, {dataset.videos[x].name!r}; a pair needs two: "
+            + ("add one or drop it" if activity else "add one, or train a method of single videos, such as asot")
         )
     return others[int(torch.randint(len(others), (), generator=generator))]
