@@ -28,6 +28,7 @@ from scipy.optimize import least_squares
 from sklearn.cluster import KMeans
 
 from vasot_kit.experiments.presets import ALIGNMENT_PREFIX, SEGMENTATION_PREFIX
+from vasot_kit.experiments.segments import evenly
 from vasot_lib.data import Dataset
 from vasot_lib.errors import DataError
 
@@ -100,7 +101,7 @@ def action_length(dataset: Dataset, seed: int = 0) -> ActionLength:
     k = dataset.n_actions if dataset.n_actions > 1 else CLUSTERS
     frames = []
     for video in dataset.train_part.videos[:MOST_RECORDINGS]:
-        rows = np.linspace(0, len(video) - 1, min(len(video), MOST_FRAMES)).round().astype(int)
+        rows = evenly(len(video), MOST_FRAMES)
         x = standardised(video.features[torch.from_numpy(rows)].double().numpy())
         frames.append(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
     together = np.concatenate(frames)

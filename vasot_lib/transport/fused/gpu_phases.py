@@ -88,7 +88,7 @@ def sum_along_column(job, how: tl.constexpr, chunk, full):
     """
     columns = tl.arange(0, how.tile)
     weight = tl.load(job.arrays.b + job.vector * job.sizes.m + columns, mask=columns < job.sizes.m, other=0.0)
-    carry = tl.zeros((how.tile,), tl.float32)
+    carry = tl.full((how.tile,), 0.0, tl.float32)
     for start in range(chunk * job.sizes.chunk, tl.minimum((chunk + 1) * job.sizes.chunk, job.n), how.rows):
         rows = start + tl.arange(0, how.rows)
         at, real = entries(job, rows, columns)
