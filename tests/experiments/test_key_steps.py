@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from vasot_kit.experiments.config import build, make_config
-from vasot_kit.experiments.key_steps import in_order, key_step_rows, key_steps, memberships, score_key_steps
+from vasot_kit.experiments.key_steps import (
+    in_order,
+    key_step_rows,
+    key_steps,
+    memberships,
+    score_key_steps,
+    shared_steps,
+)
 from vasot_lib.data import toy
 from vasot_lib.errors import InputError
 from vasot_lib.paths import viterbi
@@ -51,6 +58,26 @@ def test_steps_are_found_in_any_order_and_the_cut_joins_what_noise_tears_apart()
 def test_a_high_price_leaves_one_step_per_recording() -> None:
     embeddings, _ = steps_in_noise()
     assert all(len(np.unique(found)) == 1 for found in key_steps(embeddings, 4, change=1e6))
+
+
+def test_a_step_that_moves_is_one_shared_step_and_halves_of_two_clusters() -> None:
+    """Each of three steps goes from one place of a circle to another, which is near the place where the next begins."""
+    rng = np.random.default_rng(3)
+    truths = [np.repeat(order, 40) for order in ([0, 2, 1], [2, 1, 0], [1, 0, 2])]
+    way = np.repeat([0.0, 0.5, 1.0], [18, 4, 18])
+    turned = [np.radians(np.concatenate([120 * step + 100 * way for step in truth[::40]])) for truth in truths]
+    embeddings = [np.stack([np.cos(angle), np.sin(angle)], 1) for angle in turned]
+    embeddings = [rows + 0.02 * rng.normal(size=rows.shape) for rows in embeddings]
+    embeddings = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in embeddings]
+    shared = shared_steps(embeddings, 3, share=1 / 3)
+    assert shared is not None and score_key_steps(shared, truths)["step_f1"] > 0.98
+    assert score_key_steps(key_steps(embeddings, 3), truths)["step_f1"] < 0.6
+
+
+def test_nothing_is_shared_by_one_recording_or_by_more_than_can_be_linked() -> None:
+    embeddings, _ = steps_in_noise()
+    assert shared_steps(embeddings[:1], 4, 0.25) is None
+    assert shared_steps(21 * embeddings, 4, 0.25) is None
 
 
 def slow(found: list[int], truth: list[int], k: int) -> tuple[float, float, float]:
@@ -112,12 +139,12 @@ def test_bad_values_are_refused(call: object, message: str) -> None:
         call()  # type: ignore[operator]
 
 
-def test_rows_hold_clustering_cut_and_segmentation_beside_an_equal_split() -> None:
+def test_rows_hold_clustering_cut_shared_and_own_segments_beside_an_equal_split() -> None:
     data = toy(n_videos=4, seed=3)
     vaot, asot = (build(make_config("toy", name), data) for name in ("vaot", "asot"))
     rows = key_step_rows(data, {"vaot": vaot, "asot": asot})
     ways = [(row["embeddings"], row["steps"]) for row in rows]
-    both = [(name, how) for name in ("raw", "vaot", "asot") for how in ("clustering", "cut")]
+    both = [(name, how) for name in ("raw", "vaot", "asot") for how in ("clustering", "cut", "shared")]
     assert ways == [("equal_split", ""), *both, ("asot", "segmentation")]
     truths = [video.labels.numpy() for video in data.videos]
     expected = score_key_steps([asot.segment(video).numpy() for video in data.videos], truths, data.background)

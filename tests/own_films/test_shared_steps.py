@@ -38,7 +38,7 @@ def test_all_ways_are_scored_and_written(home: Path, tmp_path: Path, capsys: pyt
     out = tmp_path / "out"
     assert main(["key-steps", str(home / "data"), str(home / "vaot"), str(home / "asot"), "--out", str(out)]) == 0
     data, scores = load_folder(home / "data"), rows(out / "scores.csv")
-    both = [(name, way) for name in ("raw", "vaot", "asot") for way in ("clustering", "cut")]
+    both = [(name, way) for name in ("raw", "vaot", "asot") for way in ("clustering", "cut", "shared")]
     ways = [("equal_split", ""), *both, ("asot", "segmentation")]
     assert [(row["embeddings"], row["way"]) for row in scores] == ways
     truths = [video.labels.numpy() for video in data.videos]

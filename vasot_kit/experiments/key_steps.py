@@ -7,6 +7,8 @@ Embeddings of all recordings are clustered, each cluster is a key step, and a gr
 u_ik is the membership of frame i in cluster k as in fuzzy C-means, ``|x_i - m_k|^-2 / sum_j |x_i - m_j|^-2``, and c
 the price of a change. On a chain of frames the minimum is found exactly, by the Viterbi algorithm.
 
+Clusters take a step for a point. :func:`shared_steps` takes it for a movement, which other recordings repeat.
+
 Source: Bansal et al., ECCV 2022 (EgoProceL, with the module PCM). The release prices a change by the difference of the
 two cluster *numbers*, which are arbitrary, and cuts all recordings as one chain by alpha expansion. Here every change
 costs the same, by default what it costs there between neighbouring numbers.
@@ -18,9 +20,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 
+from vasot_kit.experiments.auto import action_length
+from vasot_kit.experiments.segments import linked_recordings, nearest_frames, shared_actions
 from vasot_kit.experiments.together import embed_all, segment_all
 from vasot_lib.checks import Count, NotNegative, Seed, check_value
 from vasot_lib.data import Dataset
@@ -56,6 +61,24 @@ def key_steps(embeddings: Sequence[np.ndarray], k: int, change: float | None = N
     return [viterbi(memberships(rows, means), switch=price) for rows in embeddings]
 
 
+def shared_steps(embeddings: Sequence[np.ndarray], k: int, share: float) -> list[np.ndarray] | None:
+    """(N_v,) key step of each frame of every recording by :func:`vasot_kit.experiments.segments.shared_actions`.
+
+    Args:
+        embeddings: (N_v, D) of each recording of one task, of unit length.
+        k: number of key steps.
+        share: mean length of an action as a share of a recording.
+
+    Returns:
+        None where recordings are one or too many to be linked, or have no more than K segments together.
+    """
+    rows = [torch.from_numpy(each) for each in embeddings]
+    if len(linked_recordings(len(rows), share)) < len(rows):
+        return None
+    found = shared_actions(rows, k, share, nearest_frames(rows, share))
+    return None if found is None else np.split(found, np.cumsum([len(each) for each in rows])[:-1])
+
+
 def key_step_rows(dataset: Dataset, methods: Mapping[str, Method], seed: int = 0) -> list[dict[str, Any]]:
     """One row of scores for each way to the key steps of a data set with labels; K is that of the data set.
 
@@ -85,7 +108,8 @@ def all_ways(
     """The key steps by every way, numbered by the mean relative time of their frames.
 
     ``equal_split`` cuts every recording into K parts. The raw features (standardised per recording, of unit length) and
-    the embeddings of each method are clustered (``clustering``) and cut (``cut``). A method that segments has its own
+    the embeddings of each method are clustered (``clustering``), cut (``cut``), and divided into segments that
+    recordings share (``shared``, where :func:`shared_steps` finds any). A method that segments has its own
     ``segmentation`` as well.
 
     Args:
@@ -94,10 +118,16 @@ def all_ways(
         own: name of the method -> (N_v,) actions of each recording, for those that segment.
         k: number of key steps.
         seed: of K-means.
+
+    Raises:
+        DataError: the features of the recordings hardly ever change.
     """
+    share = action_length(dataset, seed).share
     found: Ways = {(EQUAL, ""): [equal_split(len(video), k) for video in dataset.videos]}
     for name, rows in {RAW: baseline_embeddings(dataset)["raw"], **embedded}.items():
         found |= {(name, "clustering"): key_steps(rows, k, 0.0, seed), (name, "cut"): key_steps(rows, k, None, seed)}
+        shared = shared_steps(rows, k, share)
+        found |= {} if shared is None else {(name, "shared"): shared}
     found |= {(name, "segmentation"): list(rows) for name, rows in own.items()}
     return {way: in_order(rows) for way, rows in found.items()}
 
