@@ -103,6 +103,15 @@ def test_the_radius_is_a_share_of_it(method: str) -> None:
         assert stage.radius == pytest.approx(RADIUS_PER_LENGTH * action_length(data).share, abs=1e-4)
 
 
+def test_the_learning_rate_of_vasot_makes_up_for_fewer_epochs() -> None:
+    data = recordings(0.1)
+    kit, ours = make_config("work", "vasot"), make_config("work", "vasot", "auto", recordings=data)
+    assert (ours.training.epochs, ours.restarts) == (20, 3) and kit.training.epochs == 30
+    assert ours.training.lr * ours.training.epochs == pytest.approx(kit.training.lr * kit.training.epochs)
+    given = make_config("work", "vasot", "auto", epochs=30, recordings=data)
+    assert given.training.lr == kit.training.lr == make_config("work", "asot", "auto", recordings=data).training.lr
+
+
 def test_methods_without_structural_priors_keep_their_settings() -> None:
     config = make_config("work", "tcc", "auto", recordings=recordings(0.1, n=50))
     assert config.hyper == make_config("unregistered", "tcc", "kit").hyper
