@@ -77,7 +77,7 @@ def test_a_step_that_moves_is_one_shared_step_and_halves_of_two_clusters() -> No
 def test_nothing_is_shared_by_one_recording_or_by_more_than_can_be_linked() -> None:
     embeddings, _ = steps_in_noise()
     assert shared_steps(embeddings[:1], 4, 0.25) is None
-    assert shared_steps(21 * embeddings, 4, 0.01) is None
+    assert shared_steps(21 * embeddings, 4, 0.25) is None
 
 
 def slow(found: list[int], truth: list[int], k: int) -> tuple[float, float, float]:

@@ -59,16 +59,6 @@ def test_every_frame_has_its_nearest_in_each_other_recording() -> None:
     assert not len(nearest_frames([one], SHARE).frames)
 
 
-def test_of_many_recordings_each_is_linked_to_twenty_from_first_to_last() -> None:
-    links = nearest_frames(40 * [torch.eye(2)], SHARE)
-    pairs = {(one // 2, other // 2) for one, other in zip(links.frames, links.nearest, strict=True)}
-    assert (links.frames % 2 == links.nearest % 2).all()
-    for recording in range(40):
-        others = sorted((other - recording) % 40 for one, other in pairs if one == recording)
-        assert len(others) == 20 and others[0] == 1 and others[-1] == 39 and max(np.diff(others)) == 2
-    assert len(nearest_frames(21 * [torch.eye(2)], SHARE).frames) == 21 * 20 * 2
-
-
 def test_of_a_long_recording_some_frames_are_linked_to_the_right_ones() -> None:
     truth = np.concatenate([np.repeat([0, 1, 2, 3], 250), np.repeat([2, 0, 3, 1], 10)])
     recordings = list(torch.eye(4)[torch.from_numpy(truth)].split([1000, 40]))
@@ -143,6 +133,6 @@ def test_numbering_of_recordings_does_not_matter() -> None:
 
 def test_so_many_recordings_are_linked_that_their_segments_are_not_too_many() -> None:
     assert (linked_recordings(7, 0.1) == np.arange(7)).all()
-    assert len(linked_recordings(500, 0.1)) == 300
+    assert len(linked_recordings(500, 0.1)) == 60
     some = linked_recordings(500, 0.005)
     assert len(some) == 15 and some[0] == 0 and some[-1] == 499

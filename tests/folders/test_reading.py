@@ -136,7 +136,7 @@ def damage(folder: Path, how: str) -> None:
         ("empty truth", r"b_long is empty; copy it again"),
         ("binary truth", r"b_long is not a text file"),
         ("no features", r"features holds no \.npy or \.txt feature files"),
-        ("no features folder", r"features is missing; expected features/"),
+        ("no features folder", r"features is missing; put the features of every recording there, as \.npy"),
         ("empty npy", r"b_long\.npy is damaged .*copy it again"),
         ("truncated npy", r"b_long\.npy is damaged .*copy it again"),
         ("pickled npy", r"b_long\.npy holds pickled objects.*; save it as a plain float array"),
@@ -215,6 +215,25 @@ def test_a_folder_of_features_alone_gives_videos_without_labels(folder):
         load_folder(folder, activity="coffee")
     with pytest.raises(InputError, match="n_actions is 5 but video 'a_short' has only 4 frames"):
         load_folder(folder, activity="tea", n_actions=5)
+
+
+def test_feature_files_alone_in_a_folder_are_recordings_without_labels(tmp_path):
+    np.save(tmp_path / "b.npy", np.arange(10.0).reshape(5, 2))
+    np.savetxt(tmp_path / "a.csv", np.ones((4, 2)), delimiter=",")
+    (tmp_path / ".b.npy").write_text("a note")
+    (tmp_path / "outputs").mkdir()
+    np.save(tmp_path / "outputs" / "labels.npy", np.zeros((7, 1)))
+    dataset = load_folder(tmp_path, n_actions=2)
+    assert [(video.name, video.activity, len(video)) for video in dataset.videos] == [("a", "", 4), ("b", "", 5)]
+    assert dataset.videos[1].labels is None and dataset.n_actions == 2
+    np.save(tmp_path / "a.npy", np.ones((4, 2)))
+    with pytest.raises(DataError, match="holds more than one feature file named 'a'"):
+        load_folder(tmp_path)
+    (tmp_path / "groundTruth").mkdir()
+    (tmp_path / "mapping").mkdir()
+    (tmp_path / "mapping" / "mapping.txt").write_text("0 idle\n")
+    with pytest.raises(DataError, match="features is missing; put the features of every recording there"):
+        load_folder(tmp_path)
 
 
 @pytest.mark.parametrize(

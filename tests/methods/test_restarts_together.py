@@ -81,7 +81,7 @@ def test_a_wrong_vote_gives_way_to_the_segments_that_recordings_share(dataset: D
 def test_a_vote_that_stands_counts_all_recordings_not_those_that_are_linked(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(segments, "MOST_SEGMENTS", 2)  # and so two recordings
+    monkeypatch.setattr(segments, "MOST_RECORDINGS", 2)
     truth = torch.arange(K).repeat_interleave(LENGTH)
     features = noisy(truth, dataset)
     features[1, 2 * LENGTH :, 5] += 2  # the last action looks different in the second recording, which is not linked

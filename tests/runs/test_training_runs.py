@@ -19,7 +19,7 @@ from vasot_kit.experiments.evaluate import baseline_rows, by_activity, evaluate
 from vasot_kit.folders import load_folder, save_folder
 from vasot_kit.runs import training
 from vasot_kit.runs.records import collect
-from vasot_kit.runs.training import BASELINES, Training, run_study
+from vasot_kit.runs.training import BASELINES, Training, run_study, train_and_score
 from vasot_lib.data import toy
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.training import fit, load_checkpoint
@@ -295,3 +295,34 @@ def test_bad_use_of_train_is_one_line_and_exit_code_2(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("vasot: ") and message in line
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "overrides", "message"),
+    [
+        ("vasot", {}, "has one video, 'a'; a pair needs two"),  # before K is estimated, which takes long
+        ("asot", {"restarts": 0}, "restarts is 0"),
+    ],
+)
+def test_a_training_that_cannot_begin_leaves_no_folder(
+    method: str, overrides: dict[str, int], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    np.save(tmp_path / "mine" / "a.npy", np.random.default_rng(0).normal(size=(80, 4)).cumsum(0))
+    with pytest.raises(InputError, match=message):
+        train_and_score(Training(str(tmp_path / "mine"), method, overrides=overrides), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_error_on_the_way_removes_a_new_folder_that_is_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise InputError("the loss became NaN")
+
+    monkeypatch.setattr(training, "fit", fails)
+    (tmp_path / "old").mkdir()
+    for out, stays in (("new", False), ("old", True)):
+        with pytest.raises(InputError, match="the loss became NaN"):
+            train_and_score(Training("toy", "asot", epochs=1), tmp_path / out)
+        assert (tmp_path / out).exists() == stays

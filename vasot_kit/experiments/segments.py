@@ -33,10 +33,7 @@ LEAST_GAIN, LEAST_GAIN_FROM_ONE = 0.02, 0.25
 # Frames of a recording that are linked: at least so many, and so many of a segment in the mean. With 256 of a recording
 # of 90 segments shared actions lost .05 MoF.
 LINKED_FRAMES, FRAMES_OF_A_SEGMENT = 256, 4
-# Other recordings in which nearest frames are looked for. Twelve trainings on 50 generated recordings each: MoF .889
-# with 10, .898 with 20 and .900 with all 49, which takes twice as long as 20.
-OTHERS = 20
-MOST_SEGMENTS = 3000  # that are linked; twice as many are refused
+MOST_RECORDINGS, MOST_SEGMENTS = 60, 3000  # that are linked; twice as many segments are refused
 
 
 @dataclass(frozen=True)
@@ -113,8 +110,6 @@ def found_again(actions: np.ndarray, links: Links) -> float:
 def nearest_frames(embedded: Sequence[Tensor], share: float) -> Links:
     """The links between recordings, from 256 frames of each, or four per action where that is more.
 
-    Each recording is linked to all others, or to 20 at even distances where there are more.
-
     Args:
         embedded: of each recording (N, D) embeddings of unit length; one alone has no links.
         share: mean length of an action as a share of a recording.
@@ -125,9 +120,10 @@ def nearest_frames(embedded: Sequence[Tensor], share: float) -> Links:
     first = np.cumsum([0] + [len(each) for each in embedded])
     frames, nearest = [np.zeros(0, int)], [np.zeros(0, int)]
     for i, one in enumerate(seen):
-        for j in (i + 1 + evenly(len(seen) - 1, OTHERS)) % len(seen):
-            frames.append(first[i] + rows[i])
-            nearest.append(first[j] + rows[j][(one @ seen[j].T).argmax(1).cpu().numpy()])
+        for j, other in enumerate(seen):
+            if i != j:
+                frames.append(first[i] + rows[i])
+                nearest.append(first[j] + rows[j][(one @ other.T).argmax(1).cpu().numpy()])
     return Links(np.concatenate(frames), np.concatenate(nearest))
 
 
@@ -138,7 +134,7 @@ def linked_recordings(n: int, share: float) -> np.ndarray:
         n: number of recordings.
         share: mean length of an action as a share of a recording.
     """
-    return evenly(n, max(2, round(MOST_SEGMENTS * share)))
+    return evenly(n, max(2, min(MOST_RECORDINGS, round(MOST_SEGMENTS * share))))
 
 
 def evenly(n: int, most: int) -> np.ndarray:

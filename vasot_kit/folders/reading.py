@@ -4,6 +4,8 @@
 <path>/groundTruth/[<activity>/]<video>[.txt]       one class name per line, or "first last name" per segment
 <path>/mapping/mapping.txt                          one "id name" per line
 <path>/splits/<part>.txt                            one "[<activity>/]<video>" per line, where a split is published
+
+Without labels the feature files may also lie in <path> itself.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ def load_folder(
     If the folder has neither ``groundTruth/`` nor a mapping and no ``background`` is given, the videos have no labels.
 
     Args:
-        path: folder with ``features/``, ``groundTruth/`` and the mapping.
+        path: folder with ``features/``, ``groundTruth/`` and the mapping; or with feature files alone.
         name: of the data set; the name of the folder by default.
         activity: read only this subfolder of ``features/``; by default all subfolders and the files beside them.
         background: name of the class that scores leave out.
@@ -78,7 +80,7 @@ def load_folder(
     names = read_merged_mapping(file) if merge else {label: label for label in read_mapping(file)}
     if background is not None and background not in names.values():
         raise unknown_name("background class", background, names.values())
-    files = _feature_files(root / "features", activity)
+    files = _once(_feature_files(root / "features", activity), root)
     truths = [_truth_file(each, root) for each in files]
     tables = [read_features(each) for each in files]
     labelled = [_known_labels(truth, names, file, fps)[::stride] for truth in truths]
@@ -116,7 +118,7 @@ def load_folder(
 
 
 def _activity(file: Path, root: Path) -> str:
-    return "" if file.parent == root / "features" else file.parent.name
+    return "" if file.parent in (root, root / "features") else file.parent.name
 
 
 def _parts(root: Path, files: Sequence[Path]) -> list[str]:
@@ -152,7 +154,8 @@ def read_split(root: Path, keys: Sequence[str]) -> list[str]:
 
 
 def _unlabelled(root: Path, name: str | None, activity: str | None, n_actions: int) -> Dataset:
-    files = _feature_files(root / "features", activity)
+    alone = feature_files(root) if root.is_dir() and activity is None and not (root / "features").exists() else []
+    files = _once(alone or _feature_files(root / "features", activity), root)
     videos = tuple(
         Video(file.stem, features, activity=_activity(file, root), part=part)
         for file, features, part in zip(
@@ -208,22 +211,35 @@ def _fitted(
 
 def _feature_files(folder: Path, activity: str | None) -> list[Path]:
     if not folder.is_dir():
-        raise DataError(f"{folder} is missing; expected features/, groundTruth/ and mapping/ (SPEC section 8)")
+        raise DataError(
+            f"{folder} is missing; put the features of every recording there, as .npy, .npz, .txt or .csv, and labels "
+            "into groundTruth/ beside it"
+        )
     if activity is not None:
         activities = [entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
         if activity not in activities:
             raise unknown_name("activity", activity, activities)
         folder = folder / activity
-    # Hidden files are notes of macOS and others, such as ._video.npy, and hold no features.
-    shown = [file for file in folder.iterdir() if not file.name.startswith(".") and file.name != "__MACOSX"]
-    seen = [file for each in shown for file in ([each] if each.is_file() else each.glob("[!.]*"))]
-    files = sorted(file for file in seen if file.suffix.lower() in (*ARRAYS, *TEXT) and file.is_file())
+    inner = [each for each in folder.iterdir() if each.is_dir() and each.name[0] != "." and each.name != "__MACOSX"]
+    files = sorted(file for each in (folder, *inner) for file in feature_files(each))
     if not files:
         raise DataError(f"{folder} holds no .npy or .txt feature files (or .npz, .csv); copy them there")
+    return files
+
+
+def feature_files(folder: Path) -> list[Path]:
+    """The feature files in a folder, but not in those within it, sorted by name."""
+    # Hidden files are notes of macOS and others, such as ._video.npy, and hold no features.
+    shown = [file for file in folder.iterdir() if not file.name.startswith(".")]
+    return sorted(file for file in shown if file.suffix.lower() in (*ARRAYS, *TEXT) and file.is_file())
+
+
+def _once(files: list[Path], root: Path) -> list[Path]:
+    """The same files, none of which has the name of another."""
     stems = [file.stem for file in files]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
-        raise DataError(f"{folder} holds more than one feature file named {twice!r}; keep one of them")
+        raise DataError(f"{root} holds more than one feature file named {twice!r}; keep one of them")
     return files
 
 

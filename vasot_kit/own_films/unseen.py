@@ -16,6 +16,7 @@ from vasot_kit.films.motion import Motion
 from vasot_kit.films.recordings import FeatureExtractor, Recording, make_dataset, read_recordings
 from vasot_kit.folders import load_folder
 from vasot_kit.folders.files import ARRAYS, TEXT, read_features, read_mapping
+from vasot_kit.folders.reading import feature_files
 from vasot_kit.own_films.inputs import feature_extractor, films_by_name, films_in, refuse_still, sampling_rate
 from vasot_kit.runs.models import Inputs, how_described
 from vasot_lib.data import Dataset, Video
@@ -99,12 +100,7 @@ def _extractor(inputs: Inputs, features: str | None, device: str) -> FeatureExtr
 def _holds_features(path: Path) -> bool:
     if path.is_file():
         return path.suffix.lower() in (*ARRAYS, *TEXT)
-    return (path / "features").is_dir() or (bool(_feature_files(path)) and not video_files(path))
-
-
-def _feature_files(folder: Path) -> list[Path]:
-    shown = (file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
-    return sorted(file for file in shown if file.suffix.lower() in (*ARRAYS, *TEXT))
+    return (path / "features").is_dir() or (bool(feature_files(path)) and not video_files(path))
 
 
 def _holds_pictures(folder: Path) -> bool:
@@ -116,7 +112,7 @@ def _features(path: Path, inputs: Inputs, background: str) -> Dataset:
     if inputs.size is not None:
         raise InputError(f"{path} holds features but the model was trained on pictures; name the film")
     labelled = path.is_dir() and (path / "features").is_dir()
-    files = [] if labelled else [path] if path.is_file() else _feature_files(path)
+    files = [] if labelled else [path] if path.is_file() else feature_files(path)
     root = path if labelled else files[0].parent.parent if files[0].parent.name == "features" else files[0].parent
     made_by, fps = how_described(root)
     if inputs.features and (made_by, fps) != (inputs.features, inputs.fps):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -111,10 +111,9 @@ def train_and_score(training: Training, out: Path, device: str = "cpu", **readin
         DataError: the data set is absent, or ``out`` holds another configuration's weights.
     """
     data = _load(training, **reading)
-    training.config(device, data)
-    if is_first_process():
-        out.mkdir(parents=True, exist_ok=True)
-    with held(out) if is_first_process() else nullcontext():
+    settings = training.config(device, data)[0].training
+    n_batches(data.train_part, settings.batch_size, find_method(training.method).paired)  # raises without pairs
+    with _folder(out) if is_first_process() else nullcontext():
         if data.n_actions == 0 and not _labelled(data) and "segmentation" in find_method(training.method).tasks:
             training = replace(training, n_actions=_counted(data, training, out))
         rows, config = _compute(training, data, device, out / WEIGHTS)
@@ -123,6 +122,19 @@ def train_and_score(training: Training, out: Path, device: str = "cpu", **readin
         if _labelled(data):
             rows += baseline_rows(data, training.seed, training.preset)
         return record(rows, config, dataset_checksums={data.name: data.checksum()}, notebook="train", folder=out)
+
+
+@contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """Make the folder of a run and hold it; a new one in which an error left nothing is removed again."""
+    new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with held(out):
+            yield
+    finally:
+        if new and not any(out.iterdir()):
+            out.rmdir()
 
 
 def run_study(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -93,7 +94,7 @@ def epoch_batch_parts(
     Raises:
         InputError: batch_size below 1; or, if ``paired``, an odd batch_size or an activity with a single video.
     """
-    n_batches(dataset, batch_size, paired)  # raises if batch_size is wrong
+    n_batches(dataset, batch_size, paired)  # raises if batch_size is wrong, or a video has no partner
     rows = torch.randperm(len(dataset.videos), generator=generator).tolist()
     if paired:
         rows = [row for x in rows for row in (x, _draw_partner(dataset, x, generator))]
@@ -128,13 +129,15 @@ def n_batches(dataset: Dataset, batch_size: int, paired: bool) -> int:
     """Number of batches in an epoch.
 
     Raises:
-        InputError: batch_size below 1, or odd if ``paired``.
+        InputError: batch_size below 1, or odd if ``paired``; or, if ``paired``, an activity with one video.
     """
     check_value("batch_size", batch_size, int)
     if batch_size < 1 or (paired and batch_size % 2):
         raise InputError(
             f"batch_size is {batch_size}; it must be a positive{' even' if paired else ''} number of videos"
         )
+    if paired:
+        _check_partners(dataset)
     rows = len(dataset.videos) * (2 if paired else 1)
     return -(-rows // batch_size)
 
@@ -177,10 +180,15 @@ def _draw_partner(dataset: Dataset, x: int, generator: torch.Generator) -> int:
     """The index of a random other video of the same activity as video x."""
     activity = dataset.videos[x].activity
     others = [y for y, video in enumerate(dataset.videos) if y != x and video.activity == activity]
-    if not others:
-        which = f"activity {activity!r} of data set" if activity else "data set"
-        raise InputError(
-            f"{which} {dataset.name!r} has one video, {dataset.videos[x].name!r}; a pair needs two: "
-            + ("add one or drop it" if activity else "add one, or train a method of single videos, such as asot")
-        )
     return others[int(torch.randint(len(others), (), generator=generator))]
+
+
+def _check_partners(dataset: Dataset) -> None:
+    videos = Counter(video.activity for video in dataset.videos)
+    alone = next((video for video in dataset.videos if videos[video.activity] == 1), None)
+    if alone is not None:
+        which = f"activity {alone.activity!r} of data set" if alone.activity else "data set"
+        raise InputError(
+            f"{which} {dataset.name!r} has one video, {alone.name!r}; a pair needs two: "
+            + ("add one or drop it" if alone.activity else "add one, or train a method of single videos, such as asot")
+        )
