@@ -14,6 +14,7 @@ from vasot_kit.figures import (
     plot_action_length,
     plot_grid,
     plot_intervals,
+    plot_number_of_recordings,
     plot_radii,
     plot_sensitivity,
     plot_shared_segments,
@@ -134,6 +135,18 @@ def test_shared_segments_are_drawn_at_what_they_gain() -> None:
     assert limit.get_xdata()[0] == 0.02
     assert toy.get_xdata() == pytest.approx([0.1, -0.1]) and toy.get_ydata() == pytest.approx([20, -10])
     assert other.get_label() == "own order" and other.get_ydata() == pytest.approx([0])
+
+
+def test_more_recordings_are_drawn_as_a_line_through_the_means() -> None:
+    rows = pd.DataFrame(
+        [("toy", 6, 0.5), ("toy", 6, 0.7), ("toy", 12, 0.9), ("own_order", 6, 0.4)],
+        columns=["dataset", "recordings", "mof"],
+    )
+    axes = plot_number_of_recordings(rows).axes[0]
+    dots, toy, _, other = axes.lines
+    assert dots.get_ydata() == pytest.approx([50, 70, 90]) and other.get_label() == "own order"
+    assert list(toy.get_xdata()) == [6, 12] and toy.get_ydata() == pytest.approx([60, 90])
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["6", "12"]
 
 
 def test_standings_are_drawn_at_their_line_and_column() -> None:

@@ -14,6 +14,7 @@ from vasot_kit.figures.dummies import plot_detection, plot_kept, plot_room
 from vasot_kit.figures.estimates import (
     plot_action_count,
     plot_action_length,
+    plot_number_of_recordings,
     plot_radii,
     plot_shared_segments,
     plot_time_priors,
@@ -55,6 +56,7 @@ __all__ = [
     "plot_matched_frames",
     "plot_matrices",
     "plot_method",
+    "plot_number_of_recordings",
     "plot_plan",
     "plot_radii",
     "plot_shared_segments",

@@ -131,6 +131,30 @@ def plot_shared_segments(rows: pd.DataFrame, least: float) -> Figure:
     return figure
 
 
+def plot_number_of_recordings(rows: pd.DataFrame) -> Figure:
+    """The MoF over the number of recordings that were trained on: a dot per training, a line through the means.
+
+    Args:
+        rows: one per training, with ``dataset``, ``recordings`` and ``mof``.
+    """
+    figure = Figure(figsize=(9.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for number, (name, found) in enumerate(rows.groupby("dataset", sort=False)):
+        marker, colour = MARKERS[number % len(MARKERS)], COLOURS[number % len(COLOURS)]
+        means = 100 * found.groupby("recordings")["mof"].mean()
+        axes.plot(found["recordings"], 100 * found["mof"], marker, color=colour, alpha=0.35, mec="none", ms=5)
+        axes.plot(means, color=colour, lw=1.6, marker=marker, mec="white", ms=8, label=str(name).replace("_", " "))
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(sorted(set(rows["recordings"]))))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("number of recordings")
+    axes.set_ylabel("MoF × 100")
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    despine(axes)
+    return figure
+
+
 def plot_action_count(count: ActionCount, title: str = "") -> Figure:
     """The gain of every number of classes that was compared, the best of them, and the number of actions it leads to.
 
