@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vasot_kit.experiments.config import Config, build, make_config
+from vasot_kit.experiments.config import Config, build, make_config, with_overrides
 from vasot_kit.methods import METHODS
 from vasot_kit.runs.training import Training, train_and_score
 from vasot_lib.data import Dataset, collate, epoch_batch_parts, toy
@@ -142,6 +142,7 @@ def test_targets_of_bfloat16_embeddings_are_float32() -> None:
 RUNS = {name: config(name, epochs=2) for name in LEARNERS} | {
     "accumulated": config("vasot", accumulate=2),
     "resumed": config("vasot"),
+    "restarts": with_overrides(config("vasot", epochs=2), {"restarts": 2}),
 }
 
 
