@@ -265,8 +265,8 @@ def key_steps(recordings: str, runs: Sequence[Path], out: Path, **options: Any) 
     """Find the key steps that recordings of one task share.
 
     RECORDINGS are what `vasot apply` takes, such as the name of a data set. RUN is the folder of a `vasot train`: its
-    embeddings are clustered, and cut into segments that recordings share. Where there are labels, all ways are scored,
-    beside raw features and an equal split.
+    embeddings are clustered, cut, and divided into segments that recordings share. Where there are labels, all ways are
+    scored, beside raw features and an equal split.
     """
     from vasot_kit.own_films.key_steps import write_key_steps
 

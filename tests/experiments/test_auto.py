@@ -103,13 +103,12 @@ def test_the_radius_is_a_share_of_it(method: str) -> None:
         assert stage.radius == pytest.approx(RADIUS_PER_LENGTH * action_length(data).share, abs=1e-4)
 
 
-def test_the_learning_rate_of_vasot_makes_up_for_fewer_epochs() -> None:
+@pytest.mark.parametrize(("method", "lr"), [("vasot", 1.5e-3), ("asot", 1e-3), ("vaot", 1e-3)])
+def test_a_training_of_more_epochs_is_the_same_but_longer(method: str, lr: float) -> None:
+    """So that a finished one can go on."""
     data = recordings(0.1)
-    kit, ours = make_config("work", "vasot"), make_config("work", "vasot", "auto", recordings=data)
-    assert (ours.training.epochs, ours.restarts) == (20, 3) and kit.training.epochs == 30
-    assert ours.training.lr * ours.training.epochs == pytest.approx(kit.training.lr * kit.training.epochs)
-    given = make_config("work", "vasot", "auto", epochs=30, recordings=data)
-    assert given.training.lr == kit.training.lr == make_config("work", "asot", "auto", recordings=data).training.lr
+    ours, longer = (make_config("work", method, "auto", epochs=n, recordings=data) for n in (None, 40))
+    assert longer == replace(ours, training=replace(ours.training, epochs=40)) and ours.training.lr == lr
 
 
 def test_methods_without_structural_priors_keep_their_settings() -> None:

@@ -18,6 +18,7 @@ from vasot_kit.experiments.segments import (
     better_shared,
     cut,
     found_again,
+    found_again_by_frame,
     linked_recordings,
     nearest_frames,
     shared_actions,
@@ -57,6 +58,22 @@ def test_every_frame_has_its_nearest_in_each_other_recording() -> None:
     assert len(links.frames) == 4 * 2 + 2 * 2 + 3 * 2
     assert {(0, 5), (2, 4), (1, 7), (2, 8), (3, 6), (4, 2), (5, 0), (4, 8), (6, 3), (8, 4)} <= pairs
     assert not len(nearest_frames([one], SHARE).frames)
+
+
+def test_each_frame_says_in_which_share_of_the_others_it_is_found_again() -> None:
+    places = torch.eye(3)
+    embedded = [5 * places[[0, 0, 1]], places[[0, 1, 1]], places[[1, 0]]]
+    actions = [np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([1, 2])]  # in the last the first place is action 2
+    one, two, three = found_again_by_frame(actions, embedded)
+    assert one.tolist() == [0.5, 0.5, 1] and two.tolist() == [0.5, 1, 1] and three.tolist() == [1, 0]
+
+
+def test_between_the_frames_that_are_compared_the_share_is_interpolated() -> None:
+    truth = np.repeat([0, 1], 1000)
+    embedded = list(torch.eye(2)[torch.from_numpy(np.tile(truth, 2))].split(2000))
+    found = found_again_by_frame([truth, np.where(np.arange(2000) < 1500, truth, 0)], embedded)
+    assert [len(each) for each in found] == [2000, 2000]
+    assert found[0][:990].min() == 1 and found[1][1010:1490].min() == 1 and found[1][1510:].max() == 0
 
 
 def test_of_a_long_recording_some_frames_are_linked_to_the_right_ones() -> None:

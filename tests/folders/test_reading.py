@@ -236,6 +236,21 @@ def test_feature_files_alone_in_a_folder_are_recordings_without_labels(tmp_path)
         load_folder(tmp_path)
 
 
+@pytest.mark.parametrize("widths", [(5, 5, 5, 5, 4), (5, 5, 4)])
+def test_a_recording_of_another_width_is_named_and_turns_no_others_round(tmp_path, widths):
+    for number, width in enumerate(widths):
+        np.save(tmp_path / f"{number}.npy", np.ones((30, width)))
+    with pytest.raises(DataError, match=r"mixes feature widths \[4, 5\]"):
+        load_folder(tmp_path)
+
+
+def test_what_is_no_folder_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    for name, said in (("file", "is a file"), ("absent", "is missing")):
+        with pytest.raises(DataError, match=f"{name} {said}; name the folder of the recordings"):
+            load_folder(tmp_path / name)
+
+
 @pytest.mark.parametrize(
     ("gone", "message"),
     [("groundTruth", r"a_short is missing; add the ground truth"), ("mapping", r"mapping\.txt is missing")],

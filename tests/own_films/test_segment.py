@@ -154,7 +154,10 @@ def test_films_page_and_chapters_tell_the_same_segments(segmented: Segmented) ->
         expected = [(int(row["action"]) - 1, row) for row in rows(segmented.out / "segments.csv")
                     if row["recording"] == film.stem]  # fmt: skip
         assert [action for action, *_ in of_page["segments"]] == [action for action, _ in expected]
-        assert [labels[start] for _, start, _ in of_page["segments"]] == [action for action, _ in expected]
+        assert [labels[start] for _, start, *_ in of_page["segments"]] == [action for action, _ in expected]
+        shares = [float(row["found_again"]) for _, row in expected]
+        assert [share for *_, share in of_page["segments"]] == pytest.approx(shares, abs=1e-3)
+        assert 0 <= min(shares) <= max(shares) <= 1
         assert [each["start"] for each in recording["segments"]] == pytest.approx(
             [float(row["start_seconds"]) for _, row in expected], abs=1e-4
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -326,3 +327,17 @@ def test_an_error_on_the_way_removes_a_new_folder_that_is_empty(
         with pytest.raises(InputError, match="the loss became NaN"):
             train_and_score(Training("toy", "asot", epochs=1), tmp_path / out)
         assert (tmp_path / out).exists() == stays
+
+
+def test_a_refused_training_leaves_the_count_of_the_one_that_is_there(tmp_path: Path) -> None:
+    folder, out = tmp_path / "mine", tmp_path / "run"
+    folder.mkdir()
+    for video in toy(3, 3, seed=4).videos:
+        np.save(folder / f"{video.name}.npy", video.features.numpy())
+    one = Training(str(folder), "asot", "kit", epochs=1, overrides=SMALL)
+    train_and_score(one, out)
+    before = (out / "n_actions.json").read_bytes()
+    (out / "n_actions.json").write_bytes(before + b" ")  # so that another estimate of the same number shows as well
+    with pytest.raises(DataError, match="made by another configuration"):
+        train_and_score(replace(one, seed=1), out)
+    assert (out / "n_actions.json").read_bytes() == before + b" "

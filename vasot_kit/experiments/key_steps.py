@@ -29,7 +29,7 @@ from vasot_kit.experiments.segments import linked_recordings, nearest_frames, sh
 from vasot_kit.experiments.together import embed_all, segment_all
 from vasot_lib.checks import Count, NotNegative, Seed, check_value
 from vasot_lib.data import Dataset
-from vasot_lib.errors import InputError
+from vasot_lib.errors import DataError, InputError
 from vasot_lib.evaluation import baseline_embeddings, equal_split, hungarian
 from vasot_lib.methods import Method
 from vasot_lib.paths import viterbi
@@ -118,15 +118,15 @@ def all_ways(
         own: name of the method -> (N_v,) actions of each recording, for those that segment.
         k: number of key steps.
         seed: of K-means.
-
-    Raises:
-        DataError: the features of the recordings hardly ever change.
     """
-    share = action_length(dataset, seed).share
+    try:
+        share = action_length(dataset, seed).share
+    except DataError:  # features that hardly ever change, in which nothing jumps
+        share = None
     found: Ways = {(EQUAL, ""): [equal_split(len(video), k) for video in dataset.videos]}
     for name, rows in {RAW: baseline_embeddings(dataset)["raw"], **embedded}.items():
         found |= {(name, "clustering"): key_steps(rows, k, 0.0, seed), (name, "cut"): key_steps(rows, k, None, seed)}
-        shared = shared_steps(rows, k, share)
+        shared = None if share is None else shared_steps(rows, k, share)
         found |= {} if shared is None else {(name, "shared"): shared}
     found |= {(name, "segmentation"): list(rows) for name, rows in own.items()}
     return {way: in_order(rows) for way, rows in found.items()}

@@ -71,7 +71,8 @@ class ActionCount:
 
     def __str__(self) -> str:
         low, high = self.plausible
-        return f"{self.n_actions} actions, estimated without labels; {low} to {high} fit the recordings about as well"
+        others = "no other number fits" if low == high else f"{low} to {high} fit"
+        return f"{self.n_actions} actions, estimated without labels; {others} the recordings about as well"
 
 
 def count_actions(dataset: Dataset, seed: int = 0, epochs: int | None = None, progress: bool = False) -> ActionCount:

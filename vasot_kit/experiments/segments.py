@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.ndimage import maximum_filter1d
 from sklearn.cluster import SpectralClustering
 from sklearn.metrics import cohen_kappa_score
@@ -33,6 +34,7 @@ LEAST_GAIN, LEAST_GAIN_FROM_ONE = 0.02, 0.25
 # Frames of a recording that are linked: at least so many, and so many of a segment in the mean. With 256 of a recording
 # of 90 segments shared actions lost .05 MoF.
 LINKED_FRAMES, FRAMES_OF_A_SEGMENT = 256, 4
+COMPARED = 0.01  # length of an action for which found_again_by_frame links frames
 MOST_RECORDINGS, MOST_SEGMENTS = 60, 3000  # that are linked; twice as many segments are refused
 
 
@@ -105,6 +107,30 @@ def found_again(actions: np.ndarray, links: Links) -> float:
     """
     one, other = actions[links.frames], actions[links.nearest]
     return float(cohen_kappa_score(one, other)) if len(np.union1d(one, other)) > 1 else 0.0
+
+
+def found_again_by_frame(actions: Sequence[np.ndarray], embedded: Sequence[Tensor]) -> list[np.ndarray]:
+    """In which share of the other recordings the nearest frame has the same action, for every frame.
+
+    Where it is high, a segmentation is more often right by the labels (docs/results.md). It cannot show whether what
+    recordings have in common is what labels would call an action. Of long recordings 400 frames are compared, between
+    which the share is interpolated.
+
+    Args:
+        actions: of each of at least two recordings (N,) actions.
+        embedded: of each (N, D) embeddings.
+
+    Returns:
+        (N,) shares of each recording.
+    """
+    links = nearest_frames([F.normalize(each, dim=1) for each in embedded], COMPARED)
+    together = np.concatenate(actions)
+    frames, place = np.unique(links.frames, return_inverse=True)
+    same = together[links.frames] == together[links.nearest]
+    shares = np.bincount(place, same) / np.bincount(place)
+    # The first and the last frame of each recording are compared, so nothing is interpolated between recordings.
+    by_frame = np.interp(np.arange(len(together)), frames, shares)
+    return np.split(by_frame, np.cumsum([len(each) for each in actions])[:-1])
 
 
 def nearest_frames(embedded: Sequence[Tensor], share: float) -> Links:

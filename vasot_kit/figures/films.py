@@ -38,6 +38,7 @@ def plot_timelines(
     actions: Sequence[str],
     unit: str = "seconds",
     background: int | None = None,
+    found_again: Mapping[str, ArrayLike] | None = None,
 ) -> Figure:
     """One bar of actions per film, on one time axis.
 
@@ -47,9 +48,11 @@ def plot_timelines(
         actions: names of the actions.
         unit: of the times.
         background: the action that stands for none.
+        found_again: name of the film -> (N,) shares of the other films in which an action is found again; where it is
+            small, the colour is pale.
 
     Raises:
-        InputError: no films, or seconds and actions whose lengths do not fit.
+        InputError: no films, or seconds, actions or shares whose lengths do not fit.
     """
     if not rows:
         raise InputError("plot_timelines() got no films; give at least one")
@@ -60,10 +63,12 @@ def plot_timelines(
     for place, (name, (seconds, found)) in enumerate(rows.items()):
         edges = np.asarray(seconds, dtype=float)
         labels = per_frame(f"actions of {name!r}", found, len(edges) - 1)
-        draw_label_bar(axes, labels, place, background, numbered=True, edges=edges)
+        share = None if found_again is None else per_frame(f"shares of {name!r}", found_again[name], len(labels))
+        draw_label_bar(axes, labels, place, background, numbered=True, edges=edges, share=share)
         seen |= set(labels.tolist())
         longest = max(longest, float(edges[-1]))
-    axes.set(xlim=(0, longest), ylim=(len(rows) - 0.5, -0.5), xlabel=unit)
+    pale = "" if found_again is None else ". Pale: seldom found again in the other films"
+    axes.set(xlim=(0, longest), ylim=(len(rows) - 0.5, -0.5), xlabel=unit + pale)
     axes.set_yticks(range(len(rows)), names)
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set_visible(False)

@@ -24,6 +24,7 @@ HATCHES = ("", "////", "....", "xxxx")
 MARKERS = ("o", "s", "^", "D")
 BACKGROUND = "#DDDDDD"
 INK, SOFT, ACCENT, PUBLISHED = "#222222", "#777777", "#0072B2", "#882255"
+PALEST = 0.25  # opacity of a segment that has none of its colour
 NUMBERED = 0.045  # segments longer than this share of their video carry the number of their action
 
 
@@ -114,6 +115,7 @@ def draw_label_bar(
     vertical: bool = False,
     numbered: bool = False,
     edges: np.ndarray | None = None,
+    share: np.ndarray | None = None,
 ) -> None:
     """Draw the labels of a video as one bar of coloured segments.
 
@@ -125,16 +127,20 @@ def draw_label_bar(
         vertical: whether time runs along y.
         numbered: whether long segments carry the number of their action.
         edges: (N + 1,) frame i is drawn from ``edges[i]`` to ``edges[i + 1]``; by default from i - 0.5 to i + 0.5.
+        share: (N,) how much of its colour a segment has, the mean over its frames from 0 (pale) to 1; by default all.
     """
     edges = np.arange(len(labels) + 1) - 0.5 if edges is None else edges
     for action, start, end in zip(*(part.tolist() for part in segments(labels)), strict=True):
         style, across = action_style(action, background), (place - 0.4, 0.8)
         along = (edges[start], edges[end] - edges[start])
         (x, width), (y, height) = (across, along) if vertical else (along, across)
-        axes.add_patch(Rectangle((x, y), width, height, **patch_style(action, style)))
+        alpha = None if share is None else PALEST + (1 - PALEST) * float(share[start:end].mean())
+        axes.add_patch(Rectangle((x, y), width, height, alpha=alpha, **patch_style(action, style)))
         if numbered and 0 <= action != background and end - start > NUMBERED * len(labels):
-            box = dict(boxstyle="round,pad=0.1", fc=style.colour, lw=0)  # keeps the hatching away from the number
-            ink, middle = "white" if is_dark(style.colour) else INK, (edges[start] + edges[end]) / 2
+            # The box keeps the hatching away from the number.
+            box = dict(boxstyle="round,pad=0.1", fc=style.colour, lw=0, alpha=alpha)
+            ink = "white" if is_dark(style.colour) and (alpha is None or alpha > 0.6) else INK
+            middle = (edges[start] + edges[end]) / 2
             axes.text(middle, place, str(action + 1), ha="center", va="center", bbox=box, color=ink)
 
 

@@ -50,7 +50,10 @@ def read_features(file: Path) -> torch.Tensor:
                 "save it as a plain float array"
             ) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{file} is damaged or not a table of numbers ({reason}); copy it again") from error
+        raise DataError(
+            f"{file} is damaged or not a table of numbers ({reason}); copy it again, or move it away "
+            "if it is no recording"
+        ) from error
     if table.size == 0:
         raise DataError(f"{file} holds no frames; copy it again or remove it together with its ground truth")
     if table.ndim != 2:

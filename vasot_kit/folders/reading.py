@@ -74,6 +74,8 @@ def load_folder(
     check_value("stride", stride, Count)
     check_value("fps", fps, Positive | None)
     root = Path(path)
+    if not root.is_dir():
+        raise DataError(f"{root} is {'a file' if root.exists() else 'missing'}; name the folder of the recordings")
     file = root / mapping
     if background is None and not file.exists() and not (root / "groundTruth").exists():
         return _unlabelled(root, name, activity, n_actions or 0)
@@ -154,7 +156,7 @@ def read_split(root: Path, keys: Sequence[str]) -> list[str]:
 
 
 def _unlabelled(root: Path, name: str | None, activity: str | None, n_actions: int) -> Dataset:
-    alone = feature_files(root) if root.is_dir() and activity is None and not (root / "features").exists() else []
+    alone = feature_files(root) if activity is None and not (root / "features").exists() else []
     files = _once(alone or _feature_files(root / "features", activity), root)
     videos = tuple(
         Video(file.stem, features, activity=_activity(file, root), part=part)
@@ -169,7 +171,8 @@ def _turned(tables: list[torch.Tensor], lengths: list[int] | None) -> list[torch
     """The features of all videos as (frames, channels), turned round where they can only be (channels, frames)."""
     rows, columns = ([table.shape[axis] for table in tables] for axis in (0, 1))
     if lengths is None:
-        turn = len(set(rows)) == 1 and len(set(columns)) > 1
+        # Recordings hardly ever have as many frames; one of another width among others of one width is a mistake.
+        turn = len(set(rows)) == 1 and 3 * len(set(columns)) > max(3, 2 * len(columns))
     else:
         fit = len(set(columns)) > 1 or all(map(_about, columns, lengths))
         turn = rows != lengths and len(set(rows)) == 1 and fit
@@ -212,8 +215,8 @@ def _fitted(
 def _feature_files(folder: Path, activity: str | None) -> list[Path]:
     if not folder.is_dir():
         raise DataError(
-            f"{folder} is missing; put the features of every recording there, as .npy, .npz, .txt or .csv, and labels "
-            "into groundTruth/ beside it"
+            f"{folder} is missing; put the features of every recording there, as .npy, .npz, .txt or .csv, or, where "
+            f"there are no labels, into {folder.parent} itself"
         )
     if activity is not None:
         activities = [entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]

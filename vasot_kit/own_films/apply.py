@@ -11,6 +11,7 @@ import numpy as np
 
 from vasot_kit.experiments.evaluate import Scores, evaluate, segmentation_scores
 from vasot_kit.experiments.plan_report import match_matrix
+from vasot_kit.experiments.segments import found_again_by_frame
 from vasot_kit.figures import plot_plan
 from vasot_kit.films.progress import phase
 from vasot_kit.own_films.outputs import TABLE, Outputs
@@ -77,7 +78,12 @@ def apply_model(
         place = np.array(model.order)
         found = {video.name: model.suited(len(video)).segment(video).numpy() for video in unseen.dataset.videos}
         labels = [place[clusters] for clusters in found.values()]
-        write_segments(outputs, unseen.recordings, labels, model.actions, bool(unseen.films), progress)
+        embedded = [model.method.embed(video) for video in unseen.dataset.videos]
+        comparable = len(embedded) > 1 and model.method.shared_actions
+        again = found_again_by_frame(labels, embedded) if comparable else None
+        write_segments(
+            outputs, unseen.recordings, labels, model.actions, bool(unseen.films), progress, found_again=again
+        )
     if other is not None:
         _align(outputs, model, unseen, other, progress)
     if all(video.labels is not None for video in unseen.dataset.videos):

@@ -53,6 +53,8 @@ def write_key_steps(recordings: str, runs: Sequence[Path], out: Path, steps: int
     config = {"command": "key-steps", "steps": k, "seed": seed, "data": data.checksum()}
     config["weights"] = {name: model.weights[:16] for name, model in models.items()}
     outputs = Outputs(out, config, unseen.films)
+    if not any(way == "shared" for _, way in ways):
+        print("no shared steps: they need at least two recordings, as many as can be linked, and features that change")
     labelled = all(video.labels is not None for video in data.videos)
     _write_segments(outputs, unseen, ways)
     _draw(outputs, data, ways, next(iter(models)), labelled)
@@ -89,7 +91,7 @@ def _write_segments(outputs: Outputs, unseen: Unseen, ways: Ways) -> None:
 
 
 def _draw(outputs: Outputs, data: Dataset, ways: Ways, first: str, labelled: bool) -> None:
-    """The cut of all embeddings and the segmentations, in the colours of the classes or of the first run's steps."""
+    """All ways but clustering, in the colours of the classes or of the first run's steps."""
     others = {key: rows for key, rows in ways.items() if key[1] != "clustering"}
     reference, classes, background = ways[first, "cut"], [], None
     if labelled:

@@ -13,6 +13,7 @@ from vasot_kit.experiments.collapse import warn_of_collapse
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.n_actions import count_actions
 from vasot_kit.experiments.presets import preset_values
+from vasot_kit.experiments.segments import found_again_by_frame
 from vasot_kit.figures import plot_action_count
 from vasot_kit.films.recordings import make_dataset, read_recordings
 from vasot_kit.own_films.inputs import (
@@ -51,7 +52,9 @@ def segment_films(
 
     VASOT is trained on three films or more, without labels; the radius of its structural priors is read from the films.
     With one or two films the actions are the K-means centres of the embeddings of an untrained encoder. In both cases
-    frames are assigned to actions by transport with a temporal prior.
+    frames are assigned to actions by transport with a temporal prior. Of several films every segment says in which
+    share of the others its action is found again, see
+    :func:`vasot_kit.experiments.segments.found_again_by_frame`.
 
     Args:
         films: files, or folders of pictures.
@@ -101,8 +104,9 @@ def segment_films(
     history = fit(method, dataset, config.training, progress=progress)
     warn_of_collapse(history)
     labels, order = _segment(method, dataset)
+    again = found_again_by_frame(labels, [method.embed(video) for video in dataset.videos]) if len(films) > 1 else None
     actions = range(1, dataset.n_actions + 1)
-    write_segments(outputs, recordings, labels, actions, progress=progress, note=note)
+    write_segments(outputs, recordings, labels, actions, progress=progress, note=note, found_again=again)
     save_checkpoint(outputs.place(WEIGHTS), method, None, history, outputs.mark)
     write_model(out, method, config, Inputs.of(dataset, extractor.name, fps), actions, order, mark=outputs.mark)
     return labels

@@ -19,6 +19,7 @@ from vasot_kit.own_films.exports import Tier
 from vasot_kit.own_films.outputs import HEIGHT, TABLE, Outputs, frame_edges, segment_times
 from vasot_kit.own_films.pictures import Pictures, shown, small_pictures
 from vasot_kit.own_films.report import segments_page
+from vasot_lib.evaluation.segmentation import segments
 
 
 def write_segments(
@@ -31,6 +32,7 @@ def write_segments(
     background: int | None = None,
     procedure: Mapping[str, Any] | None = None,
     note: str = "",
+    found_again: Sequence[np.ndarray] | None = None,
 ) -> None:
     """Write the actions of recordings: tables of frames and of segments, timelines, a page, and what films have beside.
 
@@ -44,11 +46,14 @@ def write_segments(
         background: the action that stands for none; it is drawn grey, and other tools do not get it.
         procedure: for the page, see :func:`vasot_kit.own_films.report.segments_page`.
         note: what the page says below its title.
+        found_again: (N,) shares of the other recordings in which the action of a frame is found again, see
+            :func:`vasot_kit.experiments.segments.found_again_by_frame`; tables have the mean over each segment.
     """
     names = [each if isinstance(each, str) else f"action {each}" for each in actions]
     unit, form = ("seconds", "{:.4f}".format) if in_seconds else ("frame", "{:.0f}".format)
     rows, found = [], []
-    for recording, each in zip(recordings, labels, strict=True):
+    again = segment_means(labels, found_again)
+    for recording, each, means in zip(recordings, labels, again, strict=True):
         frames = zip(recording.index.tolist(), recording.times.tolist(), each.tolist(), strict=True)
         if in_seconds:
             table = [(i, form(t), actions[a]) for i, t, a in frames]
@@ -56,9 +61,13 @@ def write_segments(
         else:
             outputs.table(f"{recording.name}.csv", ("frame", "action"), [(i, actions[a]) for i, _, a in frames])
         times = list(segment_times(recording, each))
-        rows += [(recording.name, actions[action], form(start), form(end)) for action, start, end in times]
+        rows += [
+            (recording.name, actions[action], form(start), form(end), *([] if mean is None else [f"{mean:.3f}"]))
+            for (action, start, end), mean in zip(times, means, strict=True)
+        ]
         found.append([Interval(start, end, names[action]) for action, start, end in times if action != background])
-    outputs.table(f"{TABLE}.csv", ("recording", "action", f"start_{unit}", f"end_{unit}"), rows)
+    columns = ("recording", "action", f"start_{unit}", f"end_{unit}", "found_again")
+    outputs.table(f"{TABLE}.csv", columns[:4] if found_again is None else columns, rows)
     result = [
         {"name": recording.name, "segments": [each._asdict() for each in intervals]}
         for recording, intervals in zip(recordings, found, strict=True)
@@ -66,7 +75,9 @@ def write_segments(
     steps = {} if procedure is None else {"steps": procedure["table"]}
     outputs.json("result.json", {"unit": unit, "actions": names, "recordings": result, **steps})
     bars = {each.name: (frame_edges(each), found) for each, found in zip(recordings, labels, strict=True)}
-    outputs.figure("timelines.png", plot_timelines(bars, names, "seconds" if in_seconds else "frames", background))
+    by_name = None if found_again is None else dict(zip(bars, found_again, strict=True))
+    timelines = plot_timelines(bars, names, "seconds" if in_seconds else "frames", background, by_name)
+    outputs.figure("timelines.png", timelines)
     pictures: list[Pictures] | None = None
     if in_seconds:
         with phase("writing films with their actions", progress, len(recordings)) as bar:
@@ -75,7 +86,18 @@ def write_segments(
                 bar.update()
         with phase("pictures of the report", progress, len(recordings)) as bar:
             pictures = small_pictures(recordings, bar)
-    segments_page(outputs, recordings, pictures, labels, names, background, procedure, note)
+    shares = None if found_again is None else again
+    segments_page(outputs, recordings, pictures, labels, names, background, procedure, note, shares)
+
+
+def segment_means(labels: Sequence[np.ndarray], by_frame: Sequence[np.ndarray] | None) -> list[list[float | None]]:
+    """For each recording the means over its segments, or None for each of them where there is nothing by frame."""
+    if by_frame is None:
+        return [[None] * len(segments(each)[0]) for each in labels]
+    return [
+        [float(values[start:end].mean()) for _, start, end in zip(*segments(each), strict=True)]
+        for each, values in zip(labels, by_frame, strict=True)
+    ]
 
 
 def _write_film(

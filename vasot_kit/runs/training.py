@@ -26,7 +26,7 @@ from vasot_kit.experiments.collapse import warn_of_collapse
 from vasot_kit.experiments.config import Config, build, make_config
 from vasot_kit.experiments.defects import with_defect
 from vasot_kit.experiments.evaluate import Scores, baseline_rows, by_activity, evaluate
-from vasot_kit.experiments.n_actions import count_actions
+from vasot_kit.experiments.n_actions import ActionCount, count_actions
 from vasot_kit.experiments.presets import preset_values
 from vasot_kit.methods import find_method
 from vasot_kit.runs.engine import Run, held, once
@@ -114,11 +114,16 @@ def train_and_score(training: Training, out: Path, device: str = "cpu", **readin
     settings = training.config(device, data)[0].training
     n_batches(data.train_part, settings.batch_size, find_method(training.method).paired)  # raises without pairs
     with _folder(out) if is_first_process() else nullcontext():
+        count = None
         if data.n_actions == 0 and not _labelled(data) and "segmentation" in find_method(training.method).tasks:
-            training = replace(training, n_actions=_counted(data, training, out))
+            count = _counted(data, training, out)
+            training = replace(training, n_actions=count.n_actions)
         rows, config = _compute(training, data, device, out / WEIGHTS)
         if not rows:
             return None
+        if count is not None:  # not before: the folder may hold another training, which was refused
+            curve = {name: getattr(count, name).tolist() for name in ("candidates", "gain", "error")}
+            write_text(out / COUNT, to_json({"n_actions": count.n_actions, "plausible": count.plausible, **curve}))
         if _labelled(data):
             rows += baseline_rows(data, training.seed, training.preset)
         return record(rows, config, dataset_checksums={data.name: data.checksum()}, notebook="train", folder=out)
@@ -254,14 +259,12 @@ def _labelled(data: Dataset) -> bool:
     return any(video.labels is not None for video in data.videos)
 
 
-def _counted(data: Dataset, training: Training, out: Path) -> int:
-    """K, estimated from the recordings; the first process says so and writes what it comes from."""
+def _counted(data: Dataset, training: Training, out: Path) -> ActionCount:
+    """K, estimated from the recordings; the first process says so."""
     count = count_actions(data, training.seed, training.epochs)
     if is_first_process():
         print(f"{count}. See {out / COUNT}; to choose another number, give --actions K and another folder.", flush=True)
-        curve = {name: getattr(count, name).tolist() for name in ("candidates", "gain", "error")}
-        write_text(out / COUNT, to_json({"n_actions": count.n_actions, "plausible": count.plausible, **curve}))
-    return count.n_actions
+    return count
 
 
 def score_row(scores: Scores, dataset: Dataset, config: Config, history: History, changes: Mapping[str, Any]) -> Scores:

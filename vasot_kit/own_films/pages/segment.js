@@ -79,10 +79,12 @@ const timelines = new Drawing(element("timelines"), (pen, width, height) => {
     pen.clip();
     text(pen, reel.name, 0, y + BAR / 2 + 1, {base: "middle", ink: now ? "ink" : "soft", weight: now ? "600" : "", size: 13});
     pen.restore();
-    for (const [action, start, end] of reel.segments) {
+    for (const [action, start, end, again] of reel.segments) {
       const [a, b] = [at.place(edgeOf(reel, start)), at.place(edgeOf(reel, end))];
       pen.fillStyle = patterns[action];
+      pen.globalAlpha = again === null ? 1 : 0.25 + 0.75 * again;
       pen.fillRect(a, y, Math.max(0.6, b - a - 1), BAR);
+      pen.globalAlpha = 1;
       if (b - a < 18 || action === data.background) continue;
       const number = data.numbers[action];
       pen.font = "11px system-ui, sans-serif";
@@ -92,7 +94,7 @@ const timelines = new Drawing(element("timelines"), (pen, width, height) => {
         pen.fillStyle = shade(action);
         pen.fillRect((a + b) / 2 - 9, y + 3, 18, BAR - 6);
       }
-      pen.fillStyle = dark(action) ? "#fff" : "#1c2430";
+      pen.fillStyle = dark(action) && (again === null || again > 0.5) ? "#fff" : colour("ink");
       pen.fillText(number, (a + b) / 2, y + BAR / 2 + 1);
     }
   });
@@ -130,14 +132,17 @@ document.addEventListener("keydown", (event) => {
 
 // ---- the actions
 
-const segments = reels.flatMap((reel, film) => reel.segments.map(([action, start, end]) => (
-  {film, action, start, end, long: edgeOf(reel, end) - edgeOf(reel, start)})));
+const segments = reels.flatMap((reel, film) => reel.segments.map(([action, start, end, again]) => (
+  {film, action, start, end, again, long: edgeOf(reel, end) - edgeOf(reel, start)})));
+const known = segments.every((each) => each.again !== null);
+document.querySelectorAll(".again").forEach((part) => part.hidden = !known);
 const total = segments.reduce((sum, each) => sum + each.long, 0);
 element("actions").querySelector("tbody").append(...data.actions.map((name, action) => {
   const own = segments.filter((each) => each.action === action), sum = own.reduce((all, each) => all + each.long, 0);
   const line = row([[name, "", painted[action]], [`${Math.round(100 * sum / total)} %`, "number"],
     [String(new Set(own.map((each) => each.film)).size), "number"], [String(own.length), "number"],
-    [own.length ? told(own.map((each) => each.long).sort((a, b) => a - b)[own.length >> 1]) : "–", "number"]], () => {
+    [own.length ? told(own.map((each) => each.long).sort((a, b) => a - b)[own.length >> 1]) : "–", "number"],
+    ...(known ? [[own.length ? `${Math.round(100 * own.reduce((all, each) => all + each.again * each.long, 0) / sum)} %` : "–", "number"]] : [])], () => {
     const mine = own.filter((each) => each.film === state.film);
     const next = mine.find((each) => each.start > state.at) || mine[0] || own[0];
     clock.stop();
