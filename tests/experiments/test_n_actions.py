@@ -37,7 +37,8 @@ def test_actions_that_differ_are_counted(n_actions: int) -> None:
     assert low <= count.n_actions <= min(high, count.classes)
     assert count.candidates[0] == 2 and count.candidates[-1] <= MOST_ACTIONS
     assert len(count.candidates) == len(count.gain) == len(count.error)
-    assert f"{count.n_actions} actions" in str(count) and f"{low} to {high} fit" in str(count)
+    others = "no other number fits" if low == high else f"{low} to {high} fit"
+    assert f"{count.n_actions} actions" in str(count) and f"{others} the recordings" in str(count)
 
 
 def test_a_recording_alone_gets_an_answer_that_is_not_too_small() -> None:
