@@ -229,11 +229,18 @@ def test_feature_files_alone_in_a_folder_are_recordings_without_labels(tmp_path)
     np.save(tmp_path / "a.npy", np.ones((4, 2)))
     with pytest.raises(DataError, match="holds more than one feature file named 'a'"):
         load_folder(tmp_path)
-    (tmp_path / "groundTruth").mkdir()
-    (tmp_path / "mapping").mkdir()
-    (tmp_path / "mapping" / "mapping.txt").write_text("0 idle\n")
-    with pytest.raises(DataError, match="features is missing; put the features of every recording there"):
-        load_folder(tmp_path)
+
+
+def test_labels_may_lie_beside_feature_files_that_are_not_in_a_folder_of_their_own(folder):
+    expected = load_folder(folder, activity="tea")
+    for file in (folder / "features" / "tea").iterdir():
+        file.rename(folder / file.name)
+    shutil.rmtree(folder / "features")
+    moved = load_folder(folder)
+    assert moved.classes == expected.classes and [v.activity for v in moved.videos] == ["", ""]
+    for one, other in zip(moved.videos, expected.videos, strict=True):
+        assert one.name == other.name and torch.equal(one.features, other.features)
+        assert torch.equal(one.labels, other.labels)
 
 
 @pytest.mark.parametrize("widths", [(5, 5, 5, 5, 4), (5, 5, 4)])

@@ -35,16 +35,16 @@ def dataset() -> Dataset:
 
 def found(members: list[torch.Tensor], features: torch.Tensor, dataset: Dataset) -> tuple[Method, Dataset]:
     """Two finished restarts that gave all recordings the segmentations ``members``, embeddings being the features."""
-    config = make_config("toy", "asot", "auto", overrides={"restarts": 2, "encoder.out": 4}, recordings=dataset)
+    config = make_config("toy", "asot", "auto", overrides={"restarts": 2, "encoder.out": 8}, recordings=dataset)
     method: Any = build(config, dataset)
     videos = [
         replace(v, features=each, labels=v.labels[: len(each)], position=None)
         for v, each in zip(dataset.videos, features, strict=True)
     ]
     for member, labels in zip(method.members, members, strict=True):
-        member.segment = lambda video, labels=labels: labels
+        member.embed_whole = lambda features, mask: F.normalize(features, dim=-1)
+        member.decode = lambda x, mask, labels=labels: labels[None]
         member.times.counts.fill_(1)
-    method.embed = lambda video: F.normalize(video.features, dim=1)
     data = replace(dataset, videos=tuple(videos))
     method.finalise(data, torch.Generator())
     return method, data

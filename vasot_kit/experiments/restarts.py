@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from vasot_kit.experiments.auto import RADIUS_PER_LENGTH
 from vasot_kit.experiments.segments import better_shared, linked_recordings
+from vasot_kit.experiments.together import embed_all, segment_all
 from vasot_lib.data import Batch, Dataset
 from vasot_lib.errors import InputError
 from vasot_lib.methods.asot import ASOT
@@ -135,8 +136,10 @@ class Restarts(Method):
         """
         if not hasattr(self, "actions"):
             return
-        labels = [[member.segment(video).cpu().numpy() for video in dataset.videos] for member in self.members]
-        consensus, matched, agreement = agree([np.concatenate(each) for each in labels], self.n_actions)
+        videos = dataset.videos
+        own = [embed_all(member, videos) for member in self.members]
+        found = [segment_all(member, videos, rows) for member, rows in zip(self.members, own, strict=True)]
+        consensus, matched, agreement = agree([torch.cat(each).cpu().numpy() for each in found], self.n_actions)
         self.agreement.fill_(agreement)
         # What an action keeps that no frame is left with.
         learnt = [m.actions.weight[order] for m, order in zip(self.members, matched, strict=True)]
@@ -144,7 +147,7 @@ class Restarts(Method):
         # The radius stands for the length of an action. Where there is none, each is taken to happen once.
         first: Any = self.members[0]
         share = first.segmentation.decode.radius / RADIUS_PER_LENGTH if isinstance(first, ASOT) else 1 / self.n_actions
-        embedded = [self.embed(video) for video in dataset.videos]
+        embedded = [_side_by_side(each) for each in zip(*own, strict=True)]
         actions = np.split(consensus, np.cumsum([len(x) for x in embedded])[:-1])
         some = linked_recordings(len(embedded), share)
         linked = [embedded[i] for i in some]

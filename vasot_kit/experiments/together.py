@@ -36,12 +36,12 @@ def embed_all(method: Method, videos: Sequence[Video]) -> list[Tensor]:
     return in_batches(method.embed_whole, [(v,) for v in videos], _at_once(method) // max(widest, WIDTH), load)
 
 
-def segment_all(method: Method, videos: Sequence[Video]) -> list[Tensor]:
-    """(N_v,) actions of each video, as :meth:`Method.segment` gives them."""
+def segment_all(method: Method, videos: Sequence[Video], embedded: Sequence[Tensor] | None = None) -> list[Tensor]:
+    """(N_v,) actions of each video, as :meth:`Method.segment` gives them; ``embedded`` is what ``embed_all`` gave."""
     if not isinstance(method, ASOT) or type(method).segment is not ASOT.segment:
         return [method.segment(video) for video in videos]
-    embedded = [(x,) for x in embed_all(method, videos)]
-    return in_batches(method.decode, embedded, _at_once(method) // method.n_actions)
+    samples = [(x,) for x in (embed_all(method, videos) if embedded is None else embedded)]
+    return in_batches(method.decode, samples, _at_once(method) // method.n_actions)
 
 
 def align_all(method: Method, pairs: Sequence[Pair]) -> list[Tensor]:

@@ -5,7 +5,7 @@
 <path>/mapping/mapping.txt                          one "id name" per line
 <path>/splits/<part>.txt                            one "[<activity>/]<video>" per line, where a split is published
 
-Without labels the feature files may also lie in <path> itself.
+Feature files may also lie in <path> itself, where there is no features/.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def load_folder(
     If the folder has neither ``groundTruth/`` nor a mapping and no ``background`` is given, the videos have no labels.
 
     Args:
-        path: folder with ``features/``, ``groundTruth/`` and the mapping; or with feature files alone.
+        path: folder with ``features/``, ``groundTruth/`` and the mapping; or with the feature files in the
+            place of ``features/``.
         name: of the data set; the name of the folder by default.
         activity: read only this subfolder of ``features/``; by default all subfolders and the files beside them.
         background: name of the class that scores leave out.
@@ -82,7 +83,7 @@ def load_folder(
     names = read_merged_mapping(file) if merge else {label: label for label in read_mapping(file)}
     if background is not None and background not in names.values():
         raise unknown_name("background class", background, names.values())
-    files = _once(_feature_files(root / "features", activity), root)
+    files = _feature_files(root, activity)
     truths = [_truth_file(each, root) for each in files]
     tables = [read_features(each) for each in files]
     labelled = [_known_labels(truth, names, file, fps)[::stride] for truth in truths]
@@ -156,8 +157,7 @@ def read_split(root: Path, keys: Sequence[str]) -> list[str]:
 
 
 def _unlabelled(root: Path, name: str | None, activity: str | None, n_actions: int) -> Dataset:
-    alone = feature_files(root) if activity is None and not (root / "features").exists() else []
-    files = _once(alone or _feature_files(root / "features", activity), root)
+    files = _feature_files(root, activity)
     videos = tuple(
         Video(file.stem, features, activity=_activity(file, root), part=part)
         for file, features, part in zip(
@@ -212,11 +212,14 @@ def _fitted(
     return features[:shorter], labels[:shorter]
 
 
-def _feature_files(folder: Path, activity: str | None) -> list[Path]:
+def _feature_files(root: Path, activity: str | None) -> list[Path]:
+    folder = root / "features"
+    if not folder.exists() and activity is None and (alone := feature_files(root)):
+        return _once(alone, root)
     if not folder.is_dir():
         raise DataError(
-            f"{folder} is missing; put the features of every recording there, as .npy, .npz, .txt or .csv, or, where "
-            f"there are no labels, into {folder.parent} itself"
+            f"{folder} is missing; put the features of every recording there, as .npy, .npz, .txt or .csv, or into "
+            f"{root} itself"
         )
     if activity is not None:
         activities = [entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
@@ -227,7 +230,7 @@ def _feature_files(folder: Path, activity: str | None) -> list[Path]:
     files = sorted(file for each in (folder, *inner) for file in feature_files(each))
     if not files:
         raise DataError(f"{folder} holds no .npy or .txt feature files (or .npz, .csv); copy them there")
-    return files
+    return _once(files, folder)
 
 
 def feature_files(folder: Path) -> list[Path]:

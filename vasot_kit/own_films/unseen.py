@@ -111,7 +111,7 @@ def _features(path: Path, inputs: Inputs, background: str) -> Dataset:
     """A feature file, a folder of them or a labelled feature folder."""
     if inputs.size is not None:
         raise InputError(f"{path} holds features but the model was trained on pictures; name the film")
-    labelled = path.is_dir() and (path / "features").is_dir()
+    labelled = path.is_dir() and ((path / "features").is_dir() or (path / "groundTruth").is_dir())
     files = [] if labelled else [path] if path.is_file() else feature_files(path)
     root = path if labelled else files[0].parent.parent if files[0].parent.name == "features" else files[0].parent
     made_by, fps = how_described(root)
