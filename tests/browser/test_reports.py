@@ -321,6 +321,29 @@ def test_steps_of_several_films_fit_into_the_page(opened: Any, tmp_path: Path, c
     assert table.locator("button").first.evaluate("(part) => part.getClientRects().length") == 1  # times do not break
 
 
+def test_what_is_seldom_found_again_is_pale_and_the_table_says_how_often(opened: Any, tmp_path: Path) -> None:
+    frames = np.arange(20.0)
+    recordings = [Recording(Path(f"{name}.npy"), frames, frames.astype(int), torch.zeros(20, 1)) for name in "ab"]
+    again = [np.repeat([1.0, 0.2], 10), np.repeat([1.0, 0.4], 10)]
+    outputs = Outputs(tmp_path / "out", {"command": "apply"}, [])
+    labels = 2 * [np.repeat([0, 1], 10)]
+    write_segments(outputs, recordings, labels, ["stir", "pour"], in_seconds=False, found_again=again)
+    page = opened(tmp_path / "out" / "report.html").page
+    heads = page.locator("#actions th").all_inner_texts()
+    shares = [
+        line.locator("td").nth(heads.index("again")).inner_text() for line in page.locator("#actions tbody tr").all()
+    ]
+    assert shares == ["100 %", "30 %"]
+    assert "found again in 65% of the other recordings" in page.locator("p.soft").first.inner_text()
+    png = page.locator("#timelines").evaluate("(canvas) => canvas.toDataURL().split(',')[1]")
+    drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
+    scale = drawn.shape[1] / page.locator("#timelines").bounding_box()["width"]
+    opacity = drawn[[round(scale * y) for y in (10, 40)]][:, [drawn.shape[1] // 5, drawn.shape[1] * 7 // 10], 3] / 255
+    assert opacity == pytest.approx(np.array([[1, 0.25 + 0.75 * 0.2], [1, 0.25 + 0.75 * 0.4]]), abs=0.01)
+    report = opened(segments_page(outputs, recordings, None, labels, ["stir", "pour"]))
+    assert report.page.locator("#actions th.again").is_hidden()
+
+
 def test_a_picture_that_stands_for_several_frames_says_so(opened: Any, tmp_path: Path) -> None:
     film = record(tmp_path / "a.mp4", n=40)
     recordings = read_recordings([film], Appearance(), cache=tmp_path / "cache", progress=False)

@@ -102,6 +102,19 @@ def test_bars_carry_the_numbers_and_the_legend_the_names_of_what_occurs() -> Non
     assert [text.get_text() for text in legend.get_texts()] == ["action 1", "action 2", "action 3"]
 
 
+def test_what_is_seldom_found_again_is_pale() -> None:
+    shares = {name: np.linspace(0, 1, len(found)) for name, (_, found) in TIMES.items()}
+    (axes,) = plot_timelines(TIMES, ACTIONS, found_again=shares).axes
+    means = []
+    for name, (_, found) in TIMES.items():
+        starts = np.flatnonzero(np.diff(found, prepend=-1))
+        means += [part.mean() for part in np.split(shares[name], starts[1:])]
+    assert [bar.get_alpha() for bar in bars(axes)] == pytest.approx([0.25 + 0.75 * mean for mean in means])
+    assert axes.get_xlabel() == "seconds. Pale: seldom found again in the other films"
+    with pytest.raises(InputError, match="shares of 'first'"):
+        plot_timelines(TIMES, ACTIONS, found_again=shares | {"first": [0.5]})
+
+
 def test_no_films_and_edges_that_do_not_fit_are_refused() -> None:
     with pytest.raises(InputError, match=r"plot_timelines\(\) got no films"):
         plot_timelines({}, ACTIONS)
