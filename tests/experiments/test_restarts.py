@@ -1,5 +1,6 @@
 """Restarts: what several trainings agree on, and that each of them is the training it would be alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from vasot_kit.experiments.config import build, make_config
-from vasot_kit.experiments.evaluate import evaluate
+from vasot_kit.experiments.evaluate import evaluate, scores_without_labels
 from vasot_kit.experiments.restarts import agree
 from vasot_lib.data import Dataset, toy
 from vasot_lib.errors import InputError
@@ -80,6 +81,16 @@ def test_cosines_are_means_of_the_members(dataset: Dataset) -> None:
 def test_the_agreement_is_one_of_the_scores(dataset: Dataset) -> None:
     assert evaluate(trained(dataset, "asot", 2, epochs=1), dataset)["agreement"] <= 1
     assert "agreement" not in evaluate(trained(dataset, "asot", 1, epochs=1), dataset)
+
+
+def test_without_labels_it_is_said_how_far_trainings_and_recordings_agree(dataset: Dataset) -> None:
+    alone = replace(dataset, videos=dataset.videos[:1])
+    asot, single, vaot = (trained(dataset, *how, epochs=1) for how in (("asot", 2), ("asot", 1), ("vaot", 2)))
+    both = scores_without_labels(asot, dataset)
+    assert both.keys() == {"agreement", "found_again"} and both["agreement"] == float(asot.agreement)
+    assert 0 < both["found_again"] <= 1
+    assert scores_without_labels(single, dataset).keys() == {"found_again"}
+    assert scores_without_labels(single, alone) == scores_without_labels(vaot, dataset) == {}
 
 
 def test_alignment_alone_has_no_actions_to_agree_on(dataset: Dataset) -> None:

@@ -273,6 +273,7 @@ def test_train_takes_a_folder_without_labels_and_estimates_their_number(
     assert f"{k} actions, estimated without labels; " in capsys.readouterr().out
     assert json.loads((tmp_path / "run" / "n_actions.json").read_text())["n_actions"] == k
     assert row["actions"] == list(range(1, k + 1)) and row["steps"] > 0 and "mof" not in row
+    assert 0 < row["found_again"] <= 1 and 0 < row["agreement"] <= 1
     assert train(tmp_path / "given", "--actions", "4")["actions"] == [1, 2, 3, 4]
     assert not (tmp_path / "given" / "n_actions.json").exists()
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vasot_kit.experiments.config import make_config
 from vasot_kit.experiments.restarts import Restarts
+from vasot_kit.experiments.segments import MOST_RECORDINGS, evenly, found_again_by_frame
 from vasot_kit.experiments.together import align_all, embed_all, in_batches, segment_all
 from vasot_lib.checks import whole_numbers
 from vasot_lib.data import Dataset, Video, correspondence
@@ -73,6 +74,24 @@ def evaluate(
         scores |= _score_embeddings(embeddings, dataset, protocol)
         scores |= _score_readings(_with_features(dataset, [torch.from_numpy(rows) for rows in embeddings]).test_part)
         scores |= _score_matches(lambda pairs: align_all(method, pairs), tested)
+    return scores
+
+
+def scores_without_labels(method: Method, dataset: Dataset) -> Scores:
+    """What can be said of a trained method where there are no labels.
+
+    - ``agreement``, as :func:`evaluate` has it.
+    - ``found_again`` of a method that segments: in which share of the other recordings the nearest frame has the same
+      action, the mean over all frames, of at most 60 recordings. It is not the share that is right (docs/results.md).
+    """
+    if "segmentation" not in method.tasks:
+        return {}
+    scores: Scores = {"agreement": float(method.agreement)} if isinstance(method, Restarts) else {}
+    if method.shared_actions and len(dataset.videos) > 1:
+        videos = [dataset.videos[i] for i in evenly(len(dataset.videos), MOST_RECORDINGS)]
+        embedded = embed_all(method, videos)
+        actions = [found.cpu().numpy() for found in segment_all(method, videos, embedded)]
+        scores["found_again"] = float(np.concatenate(found_again_by_frame(actions, embedded)).mean())
     return scores
 
 

@@ -25,7 +25,7 @@ from vasot_kit.experiments.auto import well_scaled
 from vasot_kit.experiments.collapse import warn_of_collapse
 from vasot_kit.experiments.config import Config, build, make_config
 from vasot_kit.experiments.defects import with_defect
-from vasot_kit.experiments.evaluate import Scores, baseline_rows, by_activity, evaluate
+from vasot_kit.experiments.evaluate import Scores, baseline_rows, by_activity, evaluate, scores_without_labels
 from vasot_kit.experiments.n_actions import ActionCount, count_actions
 from vasot_kit.experiments.presets import preset_values
 from vasot_kit.methods import find_method
@@ -91,7 +91,8 @@ def train_and_score(training: Training, out: Path, device: str = "cpu", **readin
     """Train, score and record: ``out`` gets ``weights.safetensors``, ``model.json`` and ``metrics.json``.
 
     Of a data set with several activities ``metrics.json`` also has a row for each of them. Recordings without labels
-    get a row without scores; where K is not given either, it is estimated, and ``n_actions.json`` has what from.
+    get a row with what can be said without; where K is not given either, it is estimated, and ``n_actions.json`` has
+    what from.
 
     The weights are written after every epoch and a run goes on from them, on as many processes as it is started with
     then. A finished run is scored again, or goes on where more epochs are asked for (except UFSA's: its stages are
@@ -124,6 +125,13 @@ def train_and_score(training: Training, out: Path, device: str = "cpu", **readin
         if count is not None:  # not before: the folder may hold another training, which was refused
             curve = {name: getattr(count, name).tolist() for name in ("candidates", "gain", "error")}
             write_text(out / COUNT, to_json({"n_actions": count.n_actions, "plausible": count.plausible, **curve}))
+        if "found_again" in rows[0]:
+            agree = (
+                f"; the trainings agree by {rows[0]['agreement']:.2f} (0: as by chance)"
+                if config["restarts"] > 1
+                else ""
+            )
+            print(f"an action is found again in {rows[0]['found_again']:.0%} of the other recordings{agree}")
         if _labelled(data):
             rows += baseline_rows(data, training.seed, training.preset)
         return record(rows, config, dataset_checksums={data.name: data.checksum()}, notebook="train", folder=out)
@@ -240,7 +248,13 @@ def _compute(
         model.cuda()  # fit has moved it to the CPU, which takes one video at a time
     parts = by_activity(data)
     row, *others = (
-        score_row(evaluate(model, part, protocol) if _labelled(data) else {}, part, config, history, training.changes())
+        score_row(
+            evaluate(model, part, protocol) if _labelled(data) else scores_without_labels(model, part),
+            part,
+            config,
+            history,
+            training.changes(),
+        )
         | timed
         for part in (data, *(parts if len(parts) > 1 else []))
     )
