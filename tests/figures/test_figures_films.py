@@ -110,7 +110,7 @@ def test_what_is_seldom_found_again_is_pale() -> None:
         starts = np.flatnonzero(np.diff(found, prepend=-1))
         means += [part.mean() for part in np.split(shares[name], starts[1:])]
     assert [bar.get_alpha() for bar in bars(axes)] == pytest.approx([0.25 + 0.75 * mean for mean in means])
-    assert axes.get_xlabel() == "seconds. Pale: seldom found again in the other films"
+    assert axes.get_xlabel() == "seconds. Pale: seldom found again in the others"
     with pytest.raises(InputError, match="shares of 'first'"):
         plot_timelines(TIMES, ACTIONS, found_again=shares | {"first": [0.5]})
 

@@ -8,9 +8,9 @@ How fixed the order of the actions is, and how long each lasts, is learnt during
 (:mod:`vasot_lib.transport.times`) by ASOT and VASOT. Three trainings of either, or of CLOT, vote, or give way to the
 segments that recordings share (:mod:`vasot_kit.experiments.restarts`).
 
-Everything else is the recipe of the preset ``kit`` with one row for all data sets: rho is .15 for segmentation, until
-the temporal prior is learnt, and .35 for alignment, as published for 50 Salads and for VAOT. All of this was chosen on
-toy, mocap6, class scores of 50 Salads and generated procedures, and then frozen.
+Everything else but VASOT's learning rate is the recipe of the preset ``kit`` with one row for all data sets: rho is .15
+for segmentation, until the temporal prior is learnt, and .35 for alignment, as published for 50 Salads and for VAOT.
+All of this was chosen on toy, mocap6, class scores of 50 Salads and generated procedures, and then frozen.
 
 Where features change cluster many times within an action, the length comes out too short: on Breakfast coffee .026 of a
 recording, where labels say .217.

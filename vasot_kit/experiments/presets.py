@@ -8,7 +8,8 @@
   structure term more, numbers actions in the order of time, makes sharper alignment plans that are solved with proximal
   (Sinkhorn) steps and whose dummy may take more than one frame, and weighs VASOT's alignment term eight times as much.
 - ``auto``: the recipe of ``kit`` with one row for all data sets; the radius is read from the recordings
-  (``vasot_kit.experiments.auto``), the temporal prior is learnt, and three trainings decide together.
+  (``vasot_kit.experiments.auto``), the temporal prior is learnt, three trainings decide together, and
+  VASOT's learning rate is .0015.
 
 All solve with 25 iterations, after which most plans of a training have not converged. With 100 most have, and VASOT's
 MoF is no better (docs/results.md, Convergence): on HAPT with ``auto`` .863 and .798, on toy and mocap6 with ``kit`` the

@@ -67,7 +67,7 @@ def plot_timelines(
         draw_label_bar(axes, labels, place, background, numbered=True, edges=edges, share=share)
         seen |= set(labels.tolist())
         longest = max(longest, float(edges[-1]))
-    pale = "" if found_again is None else ". Pale: seldom found again in the other films"
+    pale = "" if found_again is None else ". Pale: seldom found again in the others"
     axes.set(xlim=(0, longest), ylim=(len(rows) - 0.5, -0.5), xlabel=unit + pale)
     axes.set_yticks(range(len(rows)), names)
     axes.tick_params(axis="y", length=0)

@@ -12,6 +12,7 @@ import numpy as np
 from vasot_kit.experiments.evaluate import Scores, evaluate, segmentation_scores
 from vasot_kit.experiments.plan_report import match_matrix
 from vasot_kit.experiments.segments import found_again_by_frame
+from vasot_kit.experiments.together import embed_all, segment_all
 from vasot_kit.figures import plot_plan
 from vasot_kit.films.progress import phase
 from vasot_kit.own_films.outputs import TABLE, Outputs
@@ -73,13 +74,15 @@ def apply_model(
     config = {"command": "apply", "weights": model.weights[:16], "inputs": asdict(model.inputs)}
     data = {"data": unseen.dataset.checksum(), "reference": other.dataset.checksum() if other else ""}
     outputs = Outputs(out, config | data | {"trained": model.config.as_dict()}, unseen.films)
-    found = {}
+    found: dict[str, np.ndarray] = {}
     if model.actions:
         place = np.array(model.order)
-        found = {video.name: model.suited(len(video)).segment(video).numpy() for video in unseen.dataset.videos}
+        videos = unseen.dataset.videos
+        embedded = embed_all(model.method, videos)
+        for video, rows in zip(videos, embedded, strict=True):
+            found[video.name] = segment_all(model.suited(len(video)), [video], [rows])[0].numpy()
         labels = [place[clusters] for clusters in found.values()]
-        embedded = [model.method.embed(video) for video in unseen.dataset.videos]
-        comparable = len(embedded) > 1 and model.method.shared_actions
+        comparable = len(videos) > 1 and model.method.shared_actions
         again = found_again_by_frame(labels, embedded) if comparable else None
         write_segments(
             outputs, unseen.recordings, labels, model.actions, bool(unseen.films), progress, found_again=again

@@ -104,7 +104,7 @@ def segments_page(
     background: int | None = None,
     procedure: Mapping[str, Any] | None = None,
     note: str = "",
-    found_again: Sequence[Sequence[float | None]] | None = None,
+    found_again: Sequence[np.ndarray] | None = None,
 ) -> Path:
     """Write the page of recordings that were cut into actions.
 
@@ -119,12 +119,12 @@ def segments_page(
             and ``films``, each with its steps ``found``, their ``states``, spans of samples that are ``extra``, and
             ``kind``, ``verdict`` and ``reading`` of its match.
         note: what the page says below its title.
-        found_again: of each segment the share of the other recordings in which it is found again; None where unknown.
+        found_again: of each recording (N,) shares of the others in which the action of a frame is found again.
     """
     films = []
-    again = found_again or [[None] * len(segments(each)[0]) for each in labels]
     for number, (recording, found) in enumerate(zip(recordings, labels, strict=True)):
-        parts = zip(*(part.tolist() for part in segments(found)), again[number], strict=True)
+        again = segment_means(found, None if found_again is None else found_again[number])
+        parts = zip(*(part.tolist() for part in segments(found)), again, strict=True)
         film = film_data(recording, None if pictures is None else pictures[number])
         films.append({**film, "segments": [list(part) for part in parts]})
     numbers = [str(place + 1) for place in range(len(names))]
@@ -140,16 +140,20 @@ def segments_page(
     happening = "" if happened == kinds else f"{happened} of them happen."
     sure = ""
     if found_again is not None:
-        shares = [share for each in films for *_, share in each["segments"]]
-        lengths = [end - start for each in films for _, start, end, _ in each["segments"]]
         sure = (
-            f"In the mean over all frames an action is found again in {np.average(shares, weights=lengths):.0%} of the "
+            f"In the mean over all frames an action is found again in {np.concatenate(found_again).mean():.0%} of the "
             f"other {what}s (pale: seldom). That is not how much is right, but where many are compared, pale is more "
             "often wrong."
         )
     summary = " ".join(filter(None, (happening, note, sure)))
     template = "segment.html.j2" if procedure is None else "transfer.html.j2"
     return write_page(outputs, template, title, data, summary=summary)
+
+
+def segment_means(labels: np.ndarray, by_frame: np.ndarray | None) -> list[float | None]:
+    """The mean of (N,) values over each segment of (N,) labels; None for each where there are no values."""
+    bounds = zip(*segments(labels), strict=True)
+    return [None if by_frame is None else float(by_frame[start:end].mean()) for _, start, end in bounds]
 
 
 def write_page(

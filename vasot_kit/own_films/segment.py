@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from vasot_kit.experiments.collapse import warn_of_collapse
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.n_actions import count_actions
 from vasot_kit.experiments.presets import preset_values
 from vasot_kit.experiments.segments import found_again_by_frame
+from vasot_kit.experiments.together import embed_all, segment_all
 from vasot_kit.figures import plot_action_count
 from vasot_kit.films.recordings import make_dataset, read_recordings
 from vasot_kit.own_films.inputs import (
@@ -103,8 +105,9 @@ def segment_films(
     method = build(config, dataset)
     history = fit(method, dataset, config.training, progress=progress)
     warn_of_collapse(history)
-    labels, order = _segment(method, dataset)
-    again = found_again_by_frame(labels, [method.embed(video) for video in dataset.videos]) if len(films) > 1 else None
+    embedded = embed_all(method, dataset.videos)
+    labels, order = _segment(method, dataset, embedded)
+    again = found_again_by_frame(labels, embedded) if len(films) > 1 else None
     actions = range(1, dataset.n_actions + 1)
     write_segments(outputs, recordings, labels, actions, progress=progress, note=note, found_again=again)
     save_checkpoint(outputs.place(WEIGHTS), method, None, history, outputs.mark)
@@ -124,12 +127,12 @@ def _counted(dataset: Dataset, outputs: Outputs, seed: int, epochs: int | None, 
     return replace(dataset, n_actions=count.n_actions), note
 
 
-def _segment(method: Method, dataset: Dataset) -> tuple[list[np.ndarray], list[int]]:
+def _segment(method: Method, dataset: Dataset, embedded: Sequence[Tensor]) -> tuple[list[np.ndarray], list[int]]:
     """Actions of each film, numbered by the mean time at which they happen, and the number of each of the K actions.
 
     Time is the share of the film that has passed. Actions that do not happen come last.
     """
-    labels = [method.segment(video).cpu().numpy() for video in dataset.videos]
+    labels = [found.cpu().numpy() for found in segment_all(method, dataset.videos, embedded)]
     time = np.concatenate([np.arange(len(each)) / len(each) for each in labels])
     together = np.concatenate(labels)
     mean = {int(k): time[together == k].mean() for k in np.unique(together)}

@@ -18,8 +18,7 @@ from vasot_kit.folders.files import Interval
 from vasot_kit.own_films.exports import Tier
 from vasot_kit.own_films.outputs import HEIGHT, TABLE, Outputs, frame_edges, segment_times
 from vasot_kit.own_films.pictures import Pictures, shown, small_pictures
-from vasot_kit.own_films.report import segments_page
-from vasot_lib.evaluation.segmentation import segments
+from vasot_kit.own_films.report import segment_means, segments_page
 
 
 def write_segments(
@@ -52,8 +51,7 @@ def write_segments(
     names = [each if isinstance(each, str) else f"action {each}" for each in actions]
     unit, form = ("seconds", "{:.4f}".format) if in_seconds else ("frame", "{:.0f}".format)
     rows, found = [], []
-    again = segment_means(labels, found_again)
-    for recording, each, means in zip(recordings, labels, again, strict=True):
+    for number, (recording, each) in enumerate(zip(recordings, labels, strict=True)):
         frames = zip(recording.index.tolist(), recording.times.tolist(), each.tolist(), strict=True)
         if in_seconds:
             table = [(i, form(t), actions[a]) for i, t, a in frames]
@@ -61,6 +59,7 @@ def write_segments(
         else:
             outputs.table(f"{recording.name}.csv", ("frame", "action"), [(i, actions[a]) for i, _, a in frames])
         times = list(segment_times(recording, each))
+        means = segment_means(each, None if found_again is None else found_again[number])
         rows += [
             (recording.name, actions[action], form(start), form(end), *([] if mean is None else [f"{mean:.3f}"]))
             for (action, start, end), mean in zip(times, means, strict=True)
@@ -86,18 +85,7 @@ def write_segments(
                 bar.update()
         with phase("pictures of the report", progress, len(recordings)) as bar:
             pictures = small_pictures(recordings, bar)
-    shares = None if found_again is None else again
-    segments_page(outputs, recordings, pictures, labels, names, background, procedure, note, shares)
-
-
-def segment_means(labels: Sequence[np.ndarray], by_frame: Sequence[np.ndarray] | None) -> list[list[float | None]]:
-    """For each recording the means over its segments, or None for each of them where there is nothing by frame."""
-    if by_frame is None:
-        return [[None] * len(segments(each)[0]) for each in labels]
-    return [
-        [float(values[start:end].mean()) for _, start, end in zip(*segments(each), strict=True)]
-        for each, values in zip(labels, by_frame, strict=True)
-    ]
+    segments_page(outputs, recordings, pictures, labels, names, background, procedure, note, found_again)
 
 
 def _write_film(

@@ -125,13 +125,10 @@ def train_and_score(training: Training, out: Path, device: str = "cpu", **readin
         if count is not None:  # not before: the folder may hold another training, which was refused
             curve = {name: getattr(count, name).tolist() for name in ("candidates", "gain", "error")}
             write_text(out / COUNT, to_json({"n_actions": count.n_actions, "plausible": count.plausible, **curve}))
+        if "agreement" in rows[0] and not _labelled(data):
+            print(f"the trainings agree by {rows[0]['agreement']:.2f}, where 1 is everywhere and 0 as by chance")
         if "found_again" in rows[0]:
-            agree = (
-                f"; the trainings agree by {rows[0]['agreement']:.2f} (0: as by chance)"
-                if config["restarts"] > 1
-                else ""
-            )
-            print(f"an action is found again in {rows[0]['found_again']:.0%} of the other recordings{agree}")
+            print(f"an action is found again in {rows[0]['found_again']:.0%} of the other recordings")
         if _labelled(data):
             rows += baseline_rows(data, training.seed, training.preset)
         return record(rows, config, dataset_checksums={data.name: data.checksum()}, notebook="train", folder=out)
@@ -246,16 +243,10 @@ def _compute(
     warn_of_collapse(history)
     if device in ("auto", "cuda") and torch.cuda.is_available():
         model.cuda()  # fit has moved it to the CPU, which takes one video at a time
+    scored = partial(evaluate, model, protocol=protocol) if _labelled(data) else partial(scores_without_labels, model)
     parts = by_activity(data)
     row, *others = (
-        score_row(
-            evaluate(model, part, protocol) if _labelled(data) else scores_without_labels(model, part),
-            part,
-            config,
-            history,
-            training.changes(),
-        )
-        | timed
+        score_row(scored(part), part, config, history, training.changes()) | timed
         for part in (data, *(parts if len(parts) > 1 else []))
     )
     rows = [row, *({**other, "steps": row["steps"]} for other in others)]
