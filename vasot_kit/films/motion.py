@@ -107,7 +107,7 @@ def _motion_map(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     difference = np.abs(small[1] - small[0]).max(-1) / 255
     difference = np.clip(difference - max(NOISE, 2.5 * float(np.median(difference))), 0, MAX_DIFFERENCE)
     h, w = (min(side, max(1, round(CELLS * side / max(difference.shape)))) for side in difference.shape)
-    return _pooled(difference[..., None], difference.shape[0] // h, difference.shape[1] // w)[..., 0]
+    return _cell_means(difference, h, w)
 
 
 def _pooled(picture: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -115,6 +115,14 @@ def _pooled(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     h, w = picture.shape[0] // height, picture.shape[1] // width
     blocks = picture[: h * height, : w * width].reshape(h, height, w, width, -1)
     return blocks.mean((1, 3), dtype=np.float32)
+
+
+def _cell_means(picture: np.ndarray, h: int, w: int) -> np.ndarray:
+    """(h, w) means over cells of an (H, W) picture, whose sides differ by one pixel where H or W is no multiple."""
+    height, width = picture.shape
+    rows, columns = np.arange(h) * height // h, np.arange(w) * width // w
+    total = np.add.reduceat(np.add.reduceat(picture, rows, axis=0), columns, axis=1)
+    return total / np.outer(np.diff(rows, append=height), np.diff(columns, append=width)).astype(np.float32)
 
 
 def self_similarities(values: np.ndarray, fps: float) -> list[np.ndarray]:

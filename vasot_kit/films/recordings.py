@@ -31,7 +31,7 @@ from vasot_lib.data.video import Dataset, Video
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.files import whole_file
 
-_FORMAT = 2  # of the features in the cache; another number makes the cache of an older version unknown
+_FORMAT = 3  # of the features in the cache; another number makes the cache of an older version unknown
 FEW_FILMS = 2  # up to so many are decoded in this process, because FFmpeg uses several cores by itself
 
 
