@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import weakref
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from vasot_kit.films.motion import CELLS, Motion, MotionMaps, _cell_means, motion_features, motion_maps, time_warped
+from vasot_kit.films.motion import CELLS, Motion, MotionMaps, motion_features, motion_maps, time_warped
 
 HEIGHT, WIDTH = 96, 128
 Y, X = np.mgrid[:HEIGHT, :WIDTH]
@@ -57,14 +56,6 @@ def test_pictures_of_any_shape_have_maps_of_at_most_sixteen_cells(side: int, upr
     maps = motion_maps(iter(pictures))
     assert maps.shape[2 - upright] == CELLS and abs(maps.shape[1 + upright] - side / 8) <= 1
     assert MotionMaps()(iter(pictures), 30.0).shape == (4, CELLS**2)
-
-
-def test_a_cell_is_the_mean_of_its_pixels_where_they_do_not_divide() -> None:
-    picture = np.arange(51 * 64, dtype=np.float32).reshape(51, 64)
-    found = _cell_means(picture, 13, 16)
-    edges = [51 * k // 13 for k in range(14)]
-    expected = [[picture[a:b, 4 * c : 4 * c + 4].mean() for c in range(16)] for a, b in itertools.pairwise(edges)]
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_one_row_a_picture_and_parts_of_equal_weight(filmed: np.ndarray) -> None:

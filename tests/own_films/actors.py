@@ -21,7 +21,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from tests.own_films.walkers import CAP, DARK, SKIN, Camera, Limb, body_film, seen_joints, turn, wander
 from vasot_kit.film_matching.accuracy import film_motion, ways_to_match
-from vasot_kit.film_matching.matching import describe_film, match_films
+from vasot_kit.film_matching.description import FilmDescription
+from vasot_kit.film_matching.matching import match_films
 from vasot_kit.films.pose import pose_features
 from vasot_lib.paths import dtw
 
@@ -145,7 +146,7 @@ def right_phase(groups: int, seed: int = 0, kind: Person | None = None) -> pd.Da
         films = [(film_motion(each.pictures, RATE), each.phase) for each in actors]
         poses = [torch.from_numpy(guessed_pose(each.joints, [seed, number, k])) for k, each in enumerate(actors)]
         bodies = [
-            describe_film(film.maps, RATE, poses=[pose], by_motion=False)
+            FilmDescription(film.maps, RATE, poses=[pose], by_motion=False)
             for (film, _), pose in zip(films, poses, strict=True)
         ]
         for i, j in permutations(range(len(films)), 2):

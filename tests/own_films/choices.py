@@ -26,7 +26,8 @@ from tests.own_films.walkers import RATE as WALK
 from tests.own_films.walkers import joints_and_films
 from vasot_kit.datasets import pose2sim
 from vasot_kit.datasets.pretrained import pose_files
-from vasot_kit.film_matching.matching import FilmDescription, describe_film, match_films
+from vasot_kit.film_matching.description import FilmDescription
+from vasot_kit.film_matching.matching import match_films
 from vasot_kit.films.copies import power_warp
 from vasot_kit.films.media import probe, stream
 from vasot_kit.films.motion import Motion, motion_maps
@@ -50,7 +51,7 @@ def ways(pictures: np.ndarray, rate: float, pose: np.ndarray | None = None) -> W
             poses = [looks.pop(POSE)] if POSE in looks else []
             by_motion = Motion.name in names
             maps = motion_maps(iter(pictures))
-            found[choice] = describe_film(maps, rate, [*looks.values()], poses=poses, by_motion=by_motion)
+            found[choice] = FilmDescription(maps, rate, [*looks.values()], poses=poses, by_motion=by_motion)
     return found
 
 

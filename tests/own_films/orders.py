@@ -20,7 +20,8 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from vasot_kit.film_matching.matching import FilmDescription, MatchingSettings, describe_film, match_films
+from vasot_kit.film_matching.description import FilmDescription
+from vasot_kit.film_matching.matching import MatchingSettings, match_films
 from vasot_kit.film_matching.pairing import PathPrices
 from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.motion import motion_maps
@@ -64,7 +65,7 @@ def film_by_looks(video: Video) -> FilmDescription:
     larger = [picture.repeat(4, 0).repeat(4, 1) for picture in video.frames]
     small = (np.asarray(Image.fromarray(each).resize((Appearance.side, Appearance.side))) for each in larger)
     looks = torch.from_numpy(Appearance()(small, RATE))
-    return describe_film(motion_maps(iter(larger)), RATE, [looks], by_motion=False)
+    return FilmDescription(motion_maps(iter(larger)), RATE, [looks], by_motion=False)
 
 
 def measured(pairs: int, seed: int = 0, style: float = STYLE, kinds: Sequence[str] = KINDS) -> pd.DataFrame:

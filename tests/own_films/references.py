@@ -20,7 +20,8 @@ from tests.own_films.actors import PLAIN, RATE, group
 from tests.own_films.verdicts import NEAR
 from vasot_kit.datasets import pose2sim
 from vasot_kit.film_matching.accuracy import film_motion
-from vasot_kit.film_matching.matching import FilmDescription, match_films
+from vasot_kit.film_matching.description import FilmDescription
+from vasot_kit.film_matching.matching import match_films
 from vasot_kit.films.copies import TimeWarp, power_warp
 from vasot_kit.films.media import probe, stream
 from vasot_kit.own_films.several import best_reference, judged

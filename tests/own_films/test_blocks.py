@@ -15,7 +15,8 @@ from tests.own_films.test_matching import wandering
 from vasot_kit.film_matching import blocks
 from vasot_kit.film_matching.accuracy import film_motion
 from vasot_kit.film_matching.blocks import Block, blocks_of, price_of
-from vasot_kit.film_matching.matching import FilmAlignment, describe_film, match_films
+from vasot_kit.film_matching.description import FilmDescription
+from vasot_kit.film_matching.matching import FilmAlignment, match_films
 from vasot_kit.film_matching.pairing import LONG_STEP_WEIGHT, PathPrices
 from vasot_kit.films.recordings import Recording
 from vasot_kit.own_films.pairs import Pair, pair_of
@@ -121,7 +122,7 @@ def looks(pictures: np.ndarray) -> torch.Tensor:
 
 
 def matched(x: np.ndarray, y: np.ndarray, by_motion: bool = False) -> FilmAlignment:
-    described = (describe_film(film_motion(each, 60).maps, 60, [looks(each)], by_motion=by_motion) for each in (x, y))
+    described = (FilmDescription(film_motion(each, 60).maps, 60, [looks(each)], by_motion=by_motion) for each in (x, y))
     return match_films(*described)
 
 

@@ -7,14 +7,8 @@ import pytest
 import torch
 
 from vasot_kit.film_matching.accuracy import film_motion
-from vasot_kit.film_matching.matching import (
-    FilmAlignment,
-    FilmDescription,
-    MatchingSettings,
-    _on_frames,
-    describe_film,
-    match_films,
-)
+from vasot_kit.film_matching.description import FilmDescription
+from vasot_kit.film_matching.matching import FilmAlignment, MatchingSettings, _on_frames, match_films
 from vasot_kit.films.copies import power_warp, tempo_warp
 from vasot_kit.films.motion import Motion, motion_maps
 from vasot_lib.errors import InputError
@@ -66,25 +60,25 @@ def test_moments_are_where_something_moves() -> None:
     """A film whose first 100 frames are still and whose last 50 move evenly."""
     maps = np.zeros((150, 4, 4))
     maps[100:] = 0.05
-    film = describe_film(maps, 60)
-    assert len(film.moments) == pytest.approx(50, abs=10) and (film.moments < 90).sum() <= 3
-    steps = np.diff(film.moments[film.moments > 105])
+    film = FilmDescription(maps, 60).at()
+    assert len(film.frames) == pytest.approx(50, abs=10) and (film.frames < 90).sum() <= 3
+    steps = np.diff(film.frames[film.frames > 105])
     assert steps == pytest.approx(steps.mean(), rel=0.1) and film.mass.sum() == pytest.approx(1)
-    assert [len(table) for table in film.tables] == [len(film.moments)] * 2
+    assert [len(table) for table in film.tables] == [len(film.frames)] * 2
 
 
 def test_a_film_that_moves_evenly_has_a_moment_for_every_frame() -> None:
-    film = describe_film(np.full((80, 4, 4), 0.05), 60)
-    assert film.moments == pytest.approx(np.arange(80), abs=1)
+    film = FilmDescription(np.full((80, 4, 4), 0.05), 60).at()
+    assert film.frames == pytest.approx(np.arange(80), abs=1)
 
 
 def test_other_features_are_those_of_the_moments() -> None:
     rng = np.random.default_rng(0)
     maps, ramp = rng.uniform(0, 0.1, (40, 4, 4)), torch.arange(40.0)[:, None] * torch.tensor([1.0, -2.0])
-    film = describe_film(maps, 60, [ramp], by_motion=False)
+    film = FilmDescription(maps, 60, [ramp], by_motion=False).at()
     (table,) = film.tables
-    assert table.numpy() == pytest.approx((film.moments - 19.5)[:, None] * [1, -2], abs=1e-3)
-    assert len(describe_film(maps, 60, [ramp]).tables) == 3
+    assert table.numpy() == pytest.approx((film.frames - 19.5)[:, None] * [1, -2], abs=1e-3)
+    assert len(FilmDescription(maps, 60, [ramp]).at().tables) == 3
 
 
 def test_poses_are_compared_and_judge_with_motion_whether_films_match() -> None:
@@ -92,9 +86,10 @@ def test_poses_are_compared_and_judge_with_motion_whether_films_match() -> None:
     rng = np.random.default_rng(1)
     film, poses = wandering(), [torch.from_numpy(rng.normal(size=(120, 9)).cumsum(0)) for _ in range(2)]
     maps = motion_maps(iter(film))
-    mine, other = (describe_film(maps, 60, poses=[pose]) for pose in poses)
-    assert len(mine.tables) == 3 and mine.tables[2] is mine.pose[0] and not describe_film(maps, 60).pose
-    assert len(describe_film(maps, 60, poses=poses, by_motion=False).tables) == 2
+    mine, other = (FilmDescription(maps, 60, poses=[pose]) for pose in poses)
+    at_own = mine.at()
+    assert len(at_own.tables) == 3 and at_own.tables[2] is at_own.pose[0] and not FilmDescription(maps, 60).at().pose
+    assert len(FilmDescription(maps, 60, poses=poses, by_motion=False).at().tables) == 2
     same, apart, by_motion = match_films(mine, mine), match_films(mine, other), match(film, film)
     assert same.kind == by_motion.kind == "match" and apart.closeness < by_motion.closeness - 0.2
     assert apart.confidence.mean() < same.confidence.mean()
@@ -174,10 +169,10 @@ def test_shapes_and_marginals() -> None:
     warp = tempo_warp(150, 0.7, 1.4, np.random.default_rng(1))
     x, y = described(film), described(film[warp.shows])
     found = match_films(x, y)
-    n, m = len(x.mass), len(y.mass)
+    n, m = len(x.maps), len(y.maps)
     assert found.plan.shape == found.share.shape == (n, m) and n != m and found.plan.min() >= 0
     assert float(found.plan.sum()) == pytest.approx(1, abs=1e-4)
-    assert found.share.numpy() == pytest.approx(found.plan.numpy() / np.outer(x.mass, y.mass), rel=1e-4)
+    assert found.share.numpy() == pytest.approx(found.plan.numpy() / np.outer(x.at().mass, y.at().mass), rel=1e-4)
     assert np.diff(found.matches).min() >= 0 and found.confidence.shape == (n,)
     # The path runs through the plan's mass.
     centre = (found.plan @ torch.arange(m, dtype=torch.float32)) / found.plan.sum(1)

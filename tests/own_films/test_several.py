@@ -14,7 +14,8 @@ import torch
 
 from tests.own_films.test_pairs import FOUND
 from tests.own_films.toys import record_toys
-from vasot_kit.film_matching.matching import FilmAlignment, FilmDescription, match_films
+from vasot_kit.film_matching.description import FilmDescription
+from vasot_kit.film_matching.matching import FilmAlignment, match_films
 from vasot_kit.films.media import probe, stream, write_video
 from vasot_kit.films.recordings import Recording
 from vasot_kit.own_films.align import align_films

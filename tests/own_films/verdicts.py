@@ -27,7 +27,8 @@ from tests.own_films import orders
 from tests.own_films.actors import PLAIN, RATE, group, guessed_pose
 from tests.own_films.walkers import FRAMES, joints_and_films
 from tests.own_films.walkers import RATE as WALK
-from vasot_kit.film_matching.matching import FilmDescription, describe_film, match_films
+from vasot_kit.film_matching.description import FilmDescription
+from vasot_kit.film_matching.matching import match_films
 from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.copies import altered_copy, tempo_warp
 from vasot_kit.films.motion import motion_maps
@@ -60,7 +61,7 @@ def described(pictures: np.ndarray, rate: float, by: str, pose: np.ndarray | Non
     if by == LOOKS:
         small = (np.asarray(Image.fromarray(each).resize((Appearance.side, Appearance.side))) for each in pictures)
         looks = [torch.from_numpy(Appearance()(small, rate))]
-    return describe_film(motion_maps(iter(pictures)), rate, looks, poses=poses, by_motion=by != LOOKS)
+    return FilmDescription(motion_maps(iter(pictures)), rate, looks, poses=poses, by_motion=by != LOOKS)
 
 
 def near(truth: np.ndarray) -> Right:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from vasot_kit.experiments.config import build, make_config
-from vasot_kit.film_matching.matching import FilmDescription, MatchingSettings, describe_film, match_films
+from vasot_kit.film_matching.description import FilmDescription
+from vasot_kit.film_matching.matching import MatchingSettings, match_films
 from vasot_kit.films.copies import TimeWarp, altered_copy, tempo_warp
 from vasot_kit.films.motion import motion_features, motion_maps
 from vasot_lib.data import Dataset, Video
@@ -44,7 +45,7 @@ class FilmMotion(NamedTuple):
 
     def described(self, settings: MatchingSettings | None = None) -> FilmDescription:
         """What ``vasot align`` compares by default."""
-        return describe_film(self.maps, self.fps, settings=settings)
+        return FilmDescription(self.maps, self.fps, still=(settings or MatchingSettings()).still)
 
 
 def film_motion(pictures: np.ndarray, fps: float) -> FilmMotion:
@@ -137,7 +138,7 @@ def _trained(x: FilmMotion, y: FilmMotion, seed: int) -> np.ndarray:
     model = build(config, data)
     fit(model, data, config.training, progress=False)
     first, second = (
-        describe_film(film.maps, film.fps, [standardise(model.embed(video))], by_motion=False)
+        FilmDescription(film.maps, film.fps, [standardise(model.embed(video))], by_motion=False)
         for film, video in zip((x, y), data.videos, strict=True)
     )
     return match_films(first, second).matches

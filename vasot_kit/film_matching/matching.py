@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vasot_kit.film_matching.blocks import Block, Reading, Span, blocks_of, price_of
+from vasot_kit.film_matching.description import STILL, FilmDescription, FilmMoments
 from vasot_kit.film_matching.pairing import FLOOR, PathPrices, gains_of, paired_path
 from vasot_kit.film_matching.verdict import (
     BY_LOOKS,
@@ -30,14 +31,17 @@ from vasot_kit.film_matching.verdict import (
     kind_by_looks,
     recognition_of,
 )
-from vasot_kit.films.motion import REST, motion_features, time_warped
 from vasot_kit.films.sound import Shift
 from vasot_lib.checks import NotNegativeWeight, Positive, Radius, Share, Weight, check_fields
 from vasot_lib.transport import Far, Near, solve
 
-FEWEST = 8  # moments of a film
 MOST = 5.0  # a logarithm of the plan that is larger, or smaller than minus this, says no more than this one
 SELF = 0.1  # of a film's moments; those nearer to each other are not compared where a film is compared with itself
+# By how much either film may be played faster, and what counts for a match and against it beside its gain. Chosen on
+# real films of people who play golf or pitch, whole and cut, on generated people and walkers, and on cameras.
+SPEEDS = (2.0, 4.0, 8.0)
+ENOUGH = 16  # moments; films of fewer tell too little to say that their tempo is another one
+CLOSENESS, COVERED, PIECE, OTHER_TEMPO, OCTAVE = 2.0, 6.0, 0.3, 1.5, 0.2
 NOT_ITSELF = 5.0  # their distance, in multiples of the mean
 SHORTEST = 3  # frames; a shorter run without partners belongs to its neighbours
 
@@ -51,7 +55,7 @@ class MatchingSettings:
         alpha, radius, epsilon: as in :class:`vasot_lib.transport.Alignment`. Where the radius covers less than one
             moment of a short film, the window is one moment.
         relax: strength of the marginals on both sides; the smaller it is, the more mass may stay away.
-        still: what a frame in which nothing moves counts for, in multiples of the mean motion of a frame.
+        still: see :data:`vasot_kit.film_matching.description.STILL`.
         path: what gaps and ends of the path cost.
     """
 
@@ -59,7 +63,7 @@ class MatchingSettings:
     radius: Radius = 0.04
     epsilon: Positive = 0.07
     relax: Weight = 0.3
-    still: NotNegativeWeight = 0.02
+    still: NotNegativeWeight = STILL
     path: PathPrices = field(default_factory=PathPrices)
 
     def __post_init__(self) -> None:
@@ -103,6 +107,7 @@ class FilmAlignment(NamedTuple):
             :func:`vasot_kit.film_matching.verdict.recognition_of`; None where motion or pose was compared.
         in_order: whether the plan was read as one path that keeps the order, or as blocks.
         gain: mean logarithm of ``share`` over the pairs of the path: by how much the plan prefers them.
+        tempo: how many times as long as X the film Y was taken to need for the same; 1 for their own tempo.
         features: by which the films were compared, where that was chosen for them; empty otherwise.
         sound: how their sounds lie in time; None where they were not compared.
     """
@@ -118,6 +123,7 @@ class FilmAlignment(NamedTuple):
     recognition: float | None = None
     in_order: bool = True
     gain: float = 0.0
+    tempo: float = 1.0
     features: str = ""
     sound: Shift | None = None
 
@@ -136,90 +142,44 @@ class FilmAlignment(NamedTuple):
         return all(piece.x is not None and piece.y is not None for piece in self.pieces)
 
 
-class FilmDescription(NamedTuple):
-    """A film of N frames at K moments between which equally much moves.
-
-    Attributes:
-        moments: (K,) the frames, fractional and increasing.
-        tables: features of the moments that films are matched by, (K, D) each; all tables count the same.
-        motion: the tables of motion, by which it is judged whether films match.
-        mass: (N,) how much moves in each frame, of sum 1.
-        pose: that of a person, by which it is judged too; empty where poses are not compared.
-    """
-
-    moments: np.ndarray
-    tables: tuple[Tensor, ...]
-    motion: tuple[Tensor, ...]
-    mass: np.ndarray
-    pose: tuple[Tensor, ...] = ()
-
-
-def describe_film(
-    maps: np.ndarray,
-    fps: float,
-    looks: Sequence[Tensor] = (),
-    *,
-    poses: Sequence[Tensor] = (),
-    by_motion: bool = True,
-    settings: MatchingSettings | None = None,
-) -> FilmDescription:
-    """Describe a film by what moves in it, by other features, or by both.
-
-    Motion is described twice: at the film's own tempo, and with time running by what moves, which makes films of
-    different tempo alike.
-
-    Args:
-        maps: (N, h, w) how much moves in each cell of the picture, see :mod:`vasot_kit.films.motion`; N >= 2.
-        fps: frames per second.
-        looks: tables of other features of the frames, (N, D) each; the mean of a film is taken away from each.
-        poses: tables of pose features, if any; they also tell whether films match.
-        by_motion: whether motion is compared; otherwise it only says at which moments the features are.
-        settings: of which ``still`` is used.
-    """
-    settings = settings or MatchingSettings()
-    table = motion_features(maps, fps)
-    moved = (1 + REST) * table[:, 0].astype(float) - REST  # in multiples of the mean
-    mass = np.maximum(moved, 0) + settings.still + 1e-9
-    moments = _moments(mass)
-    motion = (
-        _at(torch.from_numpy(table[:, 1:]), moments),
-        torch.from_numpy(motion_features(time_warped(maps, moments), fps)[:, 1:]),
-    )
-    # Not scaled: a colour or channel that hardly changes in a film would count as much as what does.
-    others, pose = (
-        tuple(_at(features - features.mean(0), moments) for features in tables) for tables in (looks, poses)
-    )
-    tables = (*(motion if by_motion else ()), *others, *pose)
-    return FilmDescription(moments, tables, motion, mass / mass.sum(), pose)
-
-
-def _moments(mass: np.ndarray) -> np.ndarray:
-    """(K,) frames between which the mass is equal. K is the number of frames that share it, by the sum of squares."""
-    share = mass / mass.sum()
-    count = min(len(mass), max(round(1 / float((share**2).sum())), FEWEST))
-    clock = np.cumsum(share) - share / 2  # at the middle of each frame
-    return np.interp((np.arange(count) + 0.5) / count, clock, np.arange(len(mass)))
-
-
-def _at(features: Tensor, moments: np.ndarray) -> Tensor:
-    """(K, D) features of fractional frames, from those of (N, D) whole ones."""
-    first = torch.from_numpy(moments.astype(int)).clamp(max=len(features) - 2)
-    share = (torch.from_numpy(moments) - first)[:, None].float()
-    return (1 - share) * features[first] + share * features[first + 1]
-
-
 def match_films(
     x: FilmDescription, y: FilmDescription, settings: MatchingSettings | None = None, prior: Tensor | None = None
 ) -> FilmAlignment:
     """Match the frames of two films that show the same thing, or parts of it, in the same order or in another.
 
+    They are compared at their own tempo, and with one of them played up to eight times as fast, for one of them may be
+    in slow motion. Another tempo than their own is taken where its match is better by more than it costs.
+
     Args:
-        x: of N frames and K moments.
+        x: of N frames, and K moments at its own tempo.
         y: of M frames and L moments, described by the same features.
         settings: the weights.
-        prior: (K, L) added to the cost, whose mean is 1, where something else says which moments belong together.
+        prior: (K, L) added to the cost, whose mean is 1, where something else says which moments belong together. Then
+            nothing but their own tempo is looked at.
     """
     settings = settings or MatchingSettings()
+    own = x.at(), y.at()
+    best = _match(*own, settings, prior)
+    for speed in SPEEDS if prior is None else ():
+        for first, second, tempo in ((own[0], y.at(speed), speed), (x.at(speed), own[1], 1 / speed)):
+            if min(len(first.frames), len(second.frames)) >= ENOUGH:
+                best = max(best, _match(first, second, settings)._replace(tempo=tempo), key=_quality)
+    return best
+
+
+def _quality(found: FilmAlignment) -> float:
+    """How good a match is among those of one pair at several tempos. Parts of a film fit other parts at a wrong tempo,
+    above all where a movement comes back as in walking, so what counts most is how much of both films it pairs."""
+    both = [piece for piece in found.pieces if piece.x is not None and piece.y is not None]
+    spans = [(span, frames) for piece in both for span, frames in zip(piece[:2], found.plan.shape, strict=True) if span]
+    covered = sum((end - start) / frames for (start, end), frames in spans) / 2
+    octaves = abs(np.log2(found.tempo))
+    price = PIECE * len(both) + (OTHER_TEMPO + OCTAVE * octaves if octaves else 0.0)
+    return float(found.gain + CLOSENESS * found.closeness + COVERED * covered - price)
+
+
+def _match(x: FilmMoments, y: FilmMoments, settings: MatchingSettings, prior: Tensor | None = None) -> FilmAlignment:
+    """The match of two films of K and L moments; ``prior`` is (K, L)."""
     cost = _distances(x.tables, y.tables)
     plan = _plan(cost if prior is None else cost + prior.to(cost), settings)
     (blocks, disorder, _), recognition = _blocks(plan, x, y, settings)
@@ -236,7 +196,7 @@ def match_films(
         shown += [piece._replace(again=not first_time.any()) for piece in part.pieces]
     known = np.flatnonzero(~np.isnan(matches))
     matches = np.interp(np.arange(n), known, matches[known])
-    framed = _on_frames(_on_frames(plan, y.moments, m).T, x.moments, n).T
+    framed = _on_frames(_on_frames(plan, y.frames, m).T, x.frames, n).T
     judged = [(x.motion, y.motion), *([(x.pose, y.pose)] if x.pose else [])]
     closeness = closeness_of([_distances(*tables).double().numpy() for tables in judged], pairs)
     scale = BY_LOOKS if recognition is not None else BY_MOTION_AND_POSE if x.pose else BY_MOTION
@@ -265,7 +225,7 @@ def _plan(cost: Tensor, settings: MatchingSettings) -> np.ndarray:
 
 
 def _blocks(
-    plan: np.ndarray, x: FilmDescription, y: FilmDescription, settings: MatchingSettings
+    plan: np.ndarray, x: FilmMoments, y: FilmMoments, settings: MatchingSettings
 ) -> tuple[Reading, float | None]:
     """The blocks of a plan, see :func:`vasot_kit.film_matching.blocks.blocks_of`, and the recognition.
 
@@ -277,7 +237,7 @@ def _blocks(
         return Reading([Block((0, k), (0, width))], 0.0, 0.0), None
     within = []
     for film in (x, y):
-        places = torch.arange(len(film.moments))
+        places = torch.arange(len(film.frames))
         near = (places[:, None] - places).abs() < SELF * len(places)
         cost = _distances(film.tables, film.tables).masked_fill(near, NOT_ITSELF)
         within.append(gains_of(_plan(cost, settings), settings.path))
@@ -297,27 +257,27 @@ class _Part(NamedTuple):
     pieces: list[FilmPiece]
 
 
-def _read_block(plan: np.ndarray, block: Block, x: FilmDescription, y: FilmDescription, prices: PathPrices) -> _Part:
+def _read_block(plan: np.ndarray, block: Block, x: FilmMoments, y: FilmMoments, prices: PathPrices) -> _Part:
     """Read a block of a plan between moments as a path that keeps the order."""
     inside = plan[slice(*block.x), slice(*block.y)]
     path = paired_path(inside * (plan.size / inside.size), prices)
     (start, end), (first, last) = _frames(block.x, x), _frames(block.y, y)
     at_x, at_y = _moments_at(block.x, x)[start:end], _moments_at(block.y, y)[first:last]
     rows, columns = np.arange(len(inside)), np.arange(inside.shape[1])
-    matches = np.interp(np.interp(at_x, rows, path.position), columns, y.moments[slice(*block.y)])
+    matches = np.interp(np.interp(at_x, rows, path.position), columns, y.frames[slice(*block.y)])
     sure_x, sure_y = np.interp(at_x, rows, path.paired_x), np.interp(at_y, columns, path.paired_y)
     pieces = [_moved(piece, start, first) for piece in _pieces(matches - first, sure_x, sure_y)]
     return _Part(slice(start, end), matches, sure_x, path.pairs, pieces)
 
 
-def _moments_at(span: Span, film: FilmDescription) -> np.ndarray:
+def _moments_at(span: Span, film: FilmMoments) -> np.ndarray:
     """(N,) the fractional moment of each frame, counted from the first of a span of moments."""
-    return np.interp(np.arange(len(film.mass)), film.moments[slice(*span)], np.arange(span[1] - span[0]))
+    return np.interp(np.arange(len(film.mass)), film.frames[slice(*span)], np.arange(span[1] - span[0]))
 
 
-def _frames(span: Span, film: FilmDescription) -> Span:
+def _frames(span: Span, film: FilmMoments) -> Span:
     """The frames that are nearer to a span of moments than to those before and after it."""
-    middles = np.ceil((film.moments[1:] + film.moments[:-1]) / 2).astype(int)
+    middles = np.ceil((film.frames[1:] + film.frames[:-1]) / 2).astype(int)
     edges = np.concatenate([[0], middles, [len(film.mass)]])
     return int(edges[span[0]]), int(edges[span[1]])
 

@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from vasot_lib.errors import InputError
 
@@ -58,7 +59,7 @@ def tempo_warp(n: int, low: float, high: float, rng: np.random.Generator, knots:
 
 
 def altered_copy(pictures: np.ndarray, warp: TimeWarp, rng: np.random.Generator) -> np.ndarray:
-    """A copy of a film at another tempo, with a tenth cropped away, other colours and noise.
+    """A copy of a film at another tempo, with a tenth cropped away, enlarged to its size, other colours and noise.
 
     Contrast changes by up to a fifth, brightness by up to a tenth, every colour channel by up to a tenth; the noise has
     a standard deviation of 2 % of the range and is drawn for every frame of the copy.
@@ -69,11 +70,13 @@ def altered_copy(pictures: np.ndarray, warp: TimeWarp, rng: np.random.Generator)
         rng: draws the crop, the colours and the noise.
 
     Returns:
-        (M, H - H // 10, W - W // 10, 3) uint8.
+        (M, H, W, 3) uint8.
     """
     _, h, w, _ = pictures.shape
     top, left = (int(rng.integers(0, side // 10 + 1)) for side in (h, w))
-    cut = pictures[warp.shows, top : top + h - h // 10, left : left + w - w // 10].astype(np.float32) / 255
+    box = (left, top, left + w - w // 10, top + h - h // 10)
+    shown = (Image.fromarray(pictures[k]).resize((w, h), Image.Resampling.BILINEAR, box) for k in warp.shows)
+    cut = np.array([np.asarray(each) for each in shown], np.float32) / 255
     gain = rng.uniform(0.8, 1.2) * rng.uniform(0.9, 1.1, size=3)
     changed = (cut - 0.5) * gain + 0.5 + rng.uniform(-0.1, 0.1)
     noisy = changed + rng.normal(scale=0.02, size=cut.shape)

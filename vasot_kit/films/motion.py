@@ -10,7 +10,7 @@ is made from the frames before and after it. Two groups of features follow from 
 
 each standardised and of equal weight. The column before them is how much moves. From it follow the moments at which
 films are compared, whose number does not depend on how fast a film is played, see
-:func:`vasot_kit.film_matching.matching.describe_film`.
+:class:`vasot_kit.film_matching.description.FilmDescription`.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def _motion_map(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     small = [_pooled(picture, block, block).astype(np.float32) for picture in (before, after)]
     difference = np.abs(small[1] - small[0]).max(-1) / 255
     difference = np.clip(difference - max(NOISE, 2.5 * float(np.median(difference))), 0, MAX_DIFFERENCE)
-    h, w = (min(side, max(1, round(CELLS * side / max(difference.shape)))) for side in difference.shape)
-    return _cell_means(difference, h, w)
+    cell = -(-max(difference.shape) // CELLS)  # whole pixels: cells of uneven size would flicker
+    return _pooled(difference[..., None], *(min(side, cell) for side in difference.shape))[..., 0]
 
 
 def _pooled(picture: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -115,14 +115,6 @@ def _pooled(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     h, w = picture.shape[0] // height, picture.shape[1] // width
     blocks = picture[: h * height, : w * width].reshape(h, height, w, width, -1)
     return blocks.mean((1, 3), dtype=np.float32)
-
-
-def _cell_means(picture: np.ndarray, h: int, w: int) -> np.ndarray:
-    """(h, w) means over cells of an (H, W) picture, whose sides differ by one pixel where H or W is no multiple."""
-    height, width = picture.shape
-    rows, columns = np.arange(h) * height // h, np.arange(w) * width // w
-    total = np.add.reduceat(np.add.reduceat(picture, rows, axis=0), columns, axis=1)
-    return total / np.outer(np.diff(rows, append=height), np.diff(columns, append=width)).astype(np.float32)
 
 
 def self_similarities(values: np.ndarray, fps: float) -> list[np.ndarray]:

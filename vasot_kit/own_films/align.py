@@ -12,13 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from torch import Tensor
 
-from vasot_kit.film_matching.matching import (
-    FilmAlignment,
-    FilmDescription,
-    MatchingSettings,
-    describe_film,
-    match_films,
-)
+from vasot_kit.film_matching.description import FilmDescription
+from vasot_kit.film_matching.matching import FilmAlignment, MatchingSettings, match_films
 from vasot_kit.films.media import probe
 from vasot_kit.films.motion import CELLS, Motion, MotionMaps
 from vasot_kit.films.progress import phase
@@ -206,7 +201,9 @@ def _prior(
     """What the sound says about the moments of two films; None where nothing."""
     if shift is None or shift.seconds is None:
         return None
-    seconds = (np.interp(film.moments, np.arange(len(read.times)), read.times) for film, read in ((of_x, x), (of_y, y)))
+    seconds = (
+        np.interp(film.at().frames, np.arange(len(read.times)), read.times) for film, read in ((of_x, x), (of_y, y))
+    )
     return prior_of(shift.seconds, *seconds)
 
 
@@ -235,7 +232,7 @@ def _described(
     rate = fps or probe(recording.path).fps
     poses = [features for name, features in looks.items() if name == POSE]
     others = [features for name, features in looks.items() if name != POSE]
-    return describe_film(maps, rate, others, poses=poses, by_motion=Motion.name in choice, settings=settings)
+    return FilmDescription(maps, rate, others, poses, Motion.name in choice, settings.still)
 
 
 def _write(
