@@ -48,7 +48,7 @@ def test_where_only_looks_are_compared_motion_and_looks_have_to_agree(motion: fl
     assert kind_by_looks(motion, looks, whole=False) == kind
 
 
-@pytest.mark.parametrize(("start", "frames"), [(0, 3), (0, 8), (20, 15), (8, 18)])
+@pytest.mark.parametrize(("start", "frames"), [(0, 3), (0, 8), (20, 15), (12, 12)])
 def test_of_a_film_of_few_frames_nothing_is_ruled_out(start: int, frames: int) -> None:
     """So few frames of a film are not near to that film itself."""
     pictures = toy(1, 3, render=True, background=0).videos[0].frames
