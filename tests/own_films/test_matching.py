@@ -116,6 +116,22 @@ def test_a_copy_at_another_tempo_is_found() -> None:
     assert np.mean(errors) < 0.7 and np.mean(errors) < 0.3 * np.mean(line)
 
 
+@pytest.mark.parametrize("times", [3, 5])
+def test_slow_motion_is_found_in_either_film(times: int) -> None:
+    """Five seconds of a movement, and the same filmed at so many times the rate and played at the same one."""
+    film, slow = wandering(150), wandering(150 * times)
+    truth = np.linspace(0, 150 * times - 1, 150)
+    found, back = match(film, slow), match(slow, film)
+    assert found.tempo > 1 > back.tempo and found.kind == back.kind == "match"
+    assert off(found, truth) < 2 * times and off(back, np.linspace(0, 149, 150 * times)) < 2
+
+
+def test_films_of_one_tempo_are_compared_at_it() -> None:
+    film = wandering(240)
+    for part in (film[:120], film[60:180]):
+        assert match(film, part).tempo == match(part, film).tempo == 1
+
+
 @pytest.mark.parametrize(("before", "after"), [(0, 200), (150, 0), (200, 100)])
 def test_a_wait_of_any_length_moves_nothing(before: int, after: int) -> None:
     """A person waits in one film and not in the other: the movement of two seconds is matched all the same."""

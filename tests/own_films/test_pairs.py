@@ -55,6 +55,13 @@ def small(recordings: list[Recording], **options: int) -> list[Pictures]:
     return small_pictures(recordings, tqdm(disable=True), **options)
 
 
+@pytest.mark.parametrize(("tempo", "said"), [(4.0, "b seems to be in slow"), (0.5, "a seems to be in slow"), (1.0, "")])
+def test_slow_motion_is_named(pair: Pair, tempo: float, said: str) -> None:
+    told = result(pair._replace(tempo=tempo))
+    assert said in told["reading"] and ("slow" in told["reading"]) == bool(said) and told["tempo"] == tempo
+    assert not said or f"{max(tempo, 1 / tempo):g} times as fast" in told["reading"]
+
+
 def test_partners_in_both_directions(pair: Pair) -> None:
     assert pair.partner.tolist() == [-1, -1, 6, 7, 8, -1, 1, 3, 5, -1]
     assert pair.piece.tolist() == [-1, -1, 1, 1, 1, -1, 3, 3, 3, -1]

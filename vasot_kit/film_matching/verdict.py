@@ -2,8 +2,9 @@
 
 Motion is always looked at, and the pose of a person where it was compared. Where only the looks of films were compared,
 their motion had no part in the matching and is a second opinion: a lower closeness is as good there, and has to agree
-with how much of one film is seen again in the other. All numbers were chosen on generated films and cameras, those of
-poses on joints with errors as a network has them; docs/own_recordings.md says how often they are right on others.
+with how much of one film is seen again in the other. From what closeness on films match was chosen on generated films
+and cameras; the rest on these and on real films of people who do the same or something else: golf swings, pitches,
+push-ups, squats and pull-ups. docs/own_recordings.md says how often they are right.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from scipy.special import expit
 CLOSE = 5.0  # percentile of the distances of all pairs of moments that stands for a very close pair
 BY_LENGTH = 0.02  # of the gain of a block per moment; chance finds longer blocks in longer films
 # Frames. Of a film of so few it is not said that it shows something else, because their distances are no evidence. Of
-# parts of generated films, .79 of those of 10 frames lie below ``none`` of the very film that they are cut from (.83 of
-# another one), .33 (.25) of 15, .08 (.21) of 20, .08 (.08) of 24; of 30 frames none (.04).
+# 48 parts of generated films, .69 of those of 10 frames lie below ``none`` of the very film that they are cut from (.60
+# of another one), .21 (.27) of 15, .02 (.04) of 20, .06 (.04) of 24, .02 (.10) of 30.
 FEW = 25
 LEAST = 1e-3  # mean distance; films whose moments all look the same have no distances to tell
 
@@ -48,9 +49,9 @@ class Scale(NamedTuple):
         return "match" if whole else "part"
 
 
-BY_MOTION = Scale(match=1.15, none=0.6, even=0.86, steepness=13)
-BY_MOTION_AND_POSE = Scale(match=1.0, none=0.5, even=0.74, steepness=16)
-BY_LOOKS = Scale(match=0.75, none=0.2, even=0.5, steepness=12)
+BY_MOTION = Scale(match=1.15, none=0.5, even=0.74, steepness=8)
+BY_MOTION_AND_POSE = Scale(match=1.0, none=0.4, even=0.64, steepness=10)
+BY_LOOKS = Scale(match=0.75, none=0.1, even=0.5, steepness=12)
 RECOGNISED, STRANGE = 1.2, 0.05  # recognition from which on looks speak for a match, and below which they do not at all
 
 

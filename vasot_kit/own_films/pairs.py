@@ -35,6 +35,7 @@ class Pair(NamedTuple):
         verdict: one sentence.
         kind: ``match``, ``part``, ``unclear`` or ``none``.
         in_order, disorder, recognition: how the plan was read and why, see the same class.
+        tempo: how many times as long as X the film Y was taken to need for the same; 1 for their own tempo.
         features: by which they were compared, where that was chosen for them; empty otherwise.
         sound: how their sounds lie in time; None where they were not compared.
     """
@@ -56,14 +57,15 @@ class Pair(NamedTuple):
     in_order: bool
     disorder: float | None
     recognition: float | None
+    tempo: float
     features: str
     sound: Shift | None
 
     @property
     def reading(self) -> str:
-        """What was compared, where that was chosen, what the sound says, and how the plan was read and why."""
+        """What was compared, what the sound says, which film is in slow motion, and how the plan was read and why."""
         chosen = f"Compared by {self.features}, which pairs these films most clearly. " if self.features else ""
-        chosen += self._heard
+        chosen += self._heard + self._played
         if self.disorder is None:
             return f"{chosen}Read in one order; where steps may change places, try --features appearance alone."
         if self.kind == "none":
@@ -72,6 +74,14 @@ class Pair(NamedTuple):
         if self.in_order:
             return f"{chosen}Read in one order: pieces in any order fit hardly better ({times})."
         return f"{chosen}Read as pieces in any order, which fit better than one path that keeps the order ({times})."
+
+    @property
+    def _played(self) -> str:
+        """Which film was played faster, with a space behind it; empty where none was."""
+        if self.tempo == 1:
+            return ""
+        slow, times = (self.y, self.tempo) if self.tempo > 1 else (self.x, 1 / self.tempo)
+        return f"{slow.name} seems to be in slow motion: compared {times:g} times as fast, they fit better. "
 
     @property
     def _heard(self) -> str:
@@ -126,7 +136,7 @@ def pair_of(x: Recording, y: Recording, alignment: FilmAlignment) -> Pair:
     return Pair(
         x, y, alignment.plan.numpy(), alignment.share.numpy(), matches, partner, back, piece, pieces,
         nearest, alignment.confidence, alignment.closeness, _verdict(x, y, alignment), alignment.kind,
-        alignment.in_order, alignment.disorder, alignment.recognition, alignment.features,
+        alignment.in_order, alignment.disorder, alignment.recognition, alignment.tempo, alignment.features,
         alignment.sound,
     )  # fmt: skip
 
@@ -243,6 +253,7 @@ def result(pair: Pair) -> dict[str, Any]:
         "reading": pair.reading,
         **({"features": pair.features} if pair.features else {}),
         **({} if pair.sound is None else {"sound": pair.sound._asdict()}),
+        "tempo": pair.tempo,
         "in_order": pair.in_order,
         "disorder": None if pair.disorder is None else round(pair.disorder, 3),
         "closeness": round(pair.closeness, 3),
