@@ -41,7 +41,7 @@ SELF = 0.1  # of a film's moments; those nearer to each other are not compared w
 # real films of people who play golf or pitch, whole and cut, on generated people and walkers, and on cameras.
 SPEEDS = (2.0, 4.0, 8.0)
 ENOUGH = 16  # moments; films of fewer tell too little to say that their tempo is another one
-CLOSENESS, COVERED, PIECE, OTHER_TEMPO, OCTAVE = 2.0, 6.0, 0.3, 1.5, 0.2
+CLOSENESS, COVERED, PIECE, OTHER_TEMPO = 2.0, 6.0, 0.3, 1.8
 NOT_ITSELF = 5.0  # their distance, in multiples of the mean
 SHORTEST = 3  # frames; a shorter run without partners belongs to its neighbours
 
@@ -173,9 +173,8 @@ def _quality(found: FilmAlignment) -> float:
     both = [piece for piece in found.pieces if piece.x is not None and piece.y is not None]
     spans = [(span, frames) for piece in both for span, frames in zip(piece[:2], found.plan.shape, strict=True) if span]
     covered = sum((end - start) / frames for (start, end), frames in spans) / 2
-    octaves = abs(np.log2(found.tempo))
-    price = PIECE * len(both) + (OTHER_TEMPO + OCTAVE * octaves if octaves else 0.0)
-    return float(found.gain + CLOSENESS * found.closeness + COVERED * covered - price)
+    price = PIECE * len(both) + OTHER_TEMPO * (found.tempo != 1)
+    return found.gain + CLOSENESS * found.closeness + COVERED * covered - price
 
 
 def _match(x: FilmMoments, y: FilmMoments, settings: MatchingSettings, prior: Tensor | None = None) -> FilmAlignment:
