@@ -1,0 +1,54 @@
+"""`vasot segment` on real films of different people, beside equal shares of time.
+
+    python -m tests.own_films.real_segments FOLDER [SEEDS]
+
+FOLDER is that of :mod:`tests.own_films.real_people`. Golf swings, and pitches, are cut into five actions by each
+kind of features. Prints the share of frames whose action is that of their phase (MoF, one matching of actions to phases
+for all films) and F1, the means over seeds.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tests.own_films.real_people import clips
+from vasot_kit.own_films.segment import segment_films
+from vasot_lib.evaluation import equal_split, score_segmentation
+
+PHASES = 5
+FEATURES = ("motion", "appearance", "network", "pose")
+
+
+def main() -> None:
+    """Print the table."""
+    seeds, rows = range(int(sys.argv[2]) if len(sys.argv) > 2 else 3), []
+    for kind in ("golf", "pitch"):
+        with tempfile.TemporaryDirectory() as scratch:
+            films, phases = [], []
+            for number, (_, file, starts) in enumerate(each for each in clips(Path(sys.argv[1])) if each[0] == kind):
+                films.append(Path(scratch) / f"{number}_{file.stem}.mp4")  # pitches have names in common
+                films[-1].symlink_to(file.resolve())
+                phases.append(starts)
+            for features in FEATURES:
+                for seed in seeds:
+                    out = Path(scratch) / f"{features}-{seed}"
+                    found = segment_films(films, PHASES, out, features=features, seed=seed, progress=False)
+                    truths = [
+                        np.searchsorted(starts, np.arange(len(actions)), side="right")
+                        for actions, starts in zip(found, phases, strict=True)
+                    ]
+                    equal = [equal_split(len(truth), PHASES) for truth in truths]
+                    for way, actions in ((features, found), ("equal shares", equal)):
+                        scores = score_segmentation(actions, truths)
+                        rows.append({"films": kind, "features": way, "mof": scores["mof"], "f1": scores["f1"]})
+    table = pd.DataFrame(rows).pivot_table(index="features", columns="films", values=["mof", "f1"], sort=False)
+    print(table.round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()
