@@ -9,8 +9,8 @@ here:
     chonyy/ML-auto-baseball-pitching-overlay    seven pitches of three players, by the camera behind them
     calimiro-ai/WorkoutTracker                  push-ups, squats and pull-ups, six films each
 
-prints, for golf and pitches, the share of frames that are matched into the right one of five phases, and for all pairs
-what the verdict is. The phases were read from the pictures by eye, to a few frames.
+prints, for golf and pitches, the share of frames that are matched into the right one of five phases, and the verdicts on
+all pairs that show the same and on 400 that do not. The phases were read from the pictures by eye, to a few frames.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch.nn.functional import normalize
 from tests.own_films.verdicts import in_phase, reliability
 from vasot_kit.film_matching.matching import MatchingSettings
 from vasot_kit.own_films.align import Described, describe_films, match_pairs
-from vasot_kit.own_films.inputs import AUTO, CHOICES
+from vasot_kit.own_films.inputs import AUTO
 from vasot_lib.evaluation import straight_line
 from vasot_lib.paths import dtw
 
@@ -65,7 +65,8 @@ def clips(folder: Path) -> list[tuple[str, Path, tuple[int, ...]]]:
 
 def at_moments(films: Described, way: str, i: int, j: int) -> np.ndarray:
     """(N,) matches by DTW on what films are matched by, at moments between which equally much moves."""
-    x, y = (films.ways[way][k].at() for k in (i, j))
+    described = films.ways[way][i], films.ways[way][j]
+    x, y = (film.at(rate=min(each.fps for each in described)) for film in described)
     found = dtw(joined(x.tables), joined(y.tables))
     return np.interp(np.arange(len(x.mass)), x.frames, y.frames[found])
 
@@ -86,7 +87,7 @@ def main() -> None:
     asked = same + [others[k] for k in np.random.default_rng(0).choice(len(others), UNRELATED, replace=False)]
     found = {
         way: match_pairs(films._replace(ways={way: films.ways[way]}), asked, MatchingSettings(), False)
-        for way in CHOICES
+        for way in films.ways
     }
     right, verdicts, frames = [], [], []
     for number, (i, j) in enumerate(asked):

@@ -24,12 +24,14 @@ from tests.own_films.verdicts import in_phase
 from vasot_kit.film_matching.matching import MatchingSettings
 from vasot_kit.films.media import stream, write_video
 from vasot_kit.own_films.align import describe_films, match_pairs
-from vasot_kit.own_films.inputs import AUTO, CHOICES
+from vasot_kit.own_films.inputs import AUTO
 from vasot_lib.evaluation import straight_line
 
 RATE = 30
 SWING = (34, 52)  # frames
-BEFORE, AFTER, MOST = (0.05, 0.65), (0.05, 0.3), 0.8  # shares of the film, and of both together
+# Of a film, before and after the swing. Where both are more than four fifths they are of a film five times as long as the
+# swing, and somewhat less of the film that results.
+BEFORE, AFTER, MOST = (0.05, 0.65), (0.05, 0.3), 0.8
 
 
 def frames_of(phases: Sequence[int], count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +68,7 @@ def main() -> None:
         pairs = list(permutations(range(len(paths)), 2))
         found = {
             way: match_pairs(described._replace(ways={way: described.ways[way]}), pairs, MatchingSettings(), False)
-            for way in CHOICES
+            for way in described.ways
         }
         for number, (i, j) in enumerate(pairs):
             each_way = {way: of_way[number] for way, of_way in found.items()}

@@ -126,6 +126,15 @@ def test_slow_motion_is_found_in_either_film(times: int) -> None:
     assert off(found, truth) < 2 * times and off(back, np.linspace(0, 149, 150 * times)) < 2
 
 
+@pytest.mark.parametrize("times", [2, 4])
+def test_more_frames_a_second_are_no_slow_motion(times: int) -> None:
+    film = wandering(200 * times)
+    fast, plain = described(film, 60 * times), described(film[::times])
+    found, back = match_films(plain, fast), match_films(fast, plain)
+    assert found.tempo == back.tempo == 1 and found.kind == back.kind == "match"
+    assert off(found, times * np.arange(200)) < 2 * times and off(back, np.arange(200 * times) / times) < 2
+
+
 def test_films_of_one_tempo_are_compared_at_it() -> None:
     film = wandering(240)
     for part in (film[:120], film[60:180]):

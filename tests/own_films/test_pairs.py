@@ -55,7 +55,7 @@ def small(recordings: list[Recording], **options: int) -> list[Pictures]:
     return small_pictures(recordings, tqdm(disable=True), **options)
 
 
-@pytest.mark.parametrize(("tempo", "said"), [(4.0, "b seems to be in slow"), (0.5, "a seems to be in slow"), (1.0, "")])
+@pytest.mark.parametrize(("tempo", "said"), [(4.0, "as if b were in slow"), (0.5, "as if a were in slow"), (1.0, "")])
 def test_slow_motion_is_named(pair: Pair, tempo: float, said: str) -> None:
     told = result(pair._replace(tempo=tempo))
     assert said in told["reading"] and ("slow" in told["reading"]) == bool(said) and told["tempo"] == tempo

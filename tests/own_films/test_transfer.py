@@ -123,6 +123,7 @@ class Matched(NamedTuple):
     y: Recording
     partner: np.ndarray
     confidence: np.ndarray
+    tempo: float = 1.0
 
 
 OF_Y = np.repeat([0, 1, 2, -1], 10)  # three steps of ten samples, and then none
@@ -145,6 +146,15 @@ def test_steps_are_found_where_their_samples_are() -> None:
     assert shown((0, 10), (10, 12), (20, 30)) == [(0, 0, 10), (1, 10, 12), (2, 12, 22)]
     assert shown((0, 5), (20, 21), (5, 10), (20, 30)) == [(0, 0, 11), (2, 11, 21)]
     assert shown((0, 10), (10, 11), (20, 30)) == [(0, 0, 10), (2, 11, 21)]  # a single frame is no step
+
+
+@pytest.mark.parametrize("times", [2, 4, 8])
+def test_steps_of_a_labelled_film_in_slow_motion_are_found(times: int) -> None:
+    """Each of three steps takes as many frames of the labelled film as ten of the other, times so many."""
+    labels, partner = np.repeat([0, 1, 2], 10 * times), np.arange(30) * times
+    pair = Matched(recording(30), recording(30 * times), partner, np.ones(30), float(times))
+    found = occurrences(pair, labels)  # type: ignore[arg-type]
+    assert [tuple(each[:3]) for each in found] == [(0, 0, 10), (1, 10, 20), (2, 20, 30)]
 
 
 def test_a_step_without_a_frame_is_refused_as_no_film_could_show_it() -> None:

@@ -1,7 +1,7 @@
 """A film at moments between which equally much moves, played as fast as one likes. [ours]
 
-How many moments a film has depends on how fast it is played: the same movement in slow motion takes four times as many.
-So a film is described at any speed, and :func:`vasot_kit.film_matching.matching.match_films` chooses.
+How many moments a film has depends on how fast it is played: a movement that is shown four times as slowly takes four
+times as many. So a film is described at any speed, and :func:`vasot_kit.film_matching.matching.match_films` chooses.
 """
 
 from __future__ import annotations
@@ -58,19 +58,24 @@ class FilmDescription:
     by_motion: bool = True
     still: float = STILL
 
-    def at(self, speed: float = 1.0) -> FilmMoments:
+    def at(self, speed: float = 1.0, rate: float | None = None) -> FilmMoments:
         """The film, played so many times as fast, at its moments.
 
         Motion is described twice: at the film's own tempo, and with time running by what moves, which makes films of
         different tempo alike.
+
+        Args:
+            speed: how many times as fast.
+            rate: moments per second where the film moves evenly; as many as it has frames by default.
         """
+        rate = rate or self.fps
         table = motion_features(self.maps, self.fps * speed)
         moved = (1 + REST) * table[:, 0].astype(float) - REST  # in multiples of the mean
         mass = np.maximum(moved, 0) + self.still + 1e-9
-        frames = _moments(mass, speed)
+        frames = _moments(mass, speed * self.fps / rate)
         motion = (
             _at(torch.from_numpy(table[:, 1:]), frames),
-            torch.from_numpy(motion_features(time_warped(self.maps, frames), self.fps)[:, 1:]),
+            torch.from_numpy(motion_features(time_warped(self.maps, frames), rate)[:, 1:]),
         )
         # Not scaled: a colour or channel that hardly changes in a film would count as much as what does.
         others, pose = (
@@ -81,11 +86,11 @@ class FilmDescription:
         return FilmMoments(frames, tables, motion, mass / mass.sum(), pose)
 
 
-def _moments(mass: np.ndarray, speed: float) -> np.ndarray:
-    """(K,) frames between which the mass is equal. K is the number of frames that share it, by the sum of squares,
-    over the speed."""
+def _moments(mass: np.ndarray, fewer: float) -> np.ndarray:
+    """(K,) frames between which the mass is equal. K is the number of frames that share it, by the sum of squares, so
+    many times fewer."""
     share = mass / mass.sum()
-    count = min(len(mass), max(round(1 / float((share**2).sum()) / speed), FEWEST))
+    count = min(len(mass), max(round(1 / float((share**2).sum()) / fewer), FEWEST))
     clock = np.cumsum(share) - share / 2  # at the middle of each frame
     return np.interp((np.arange(count) + 0.5) / count, clock, np.arange(len(mass)))
 

@@ -37,12 +37,12 @@ from vasot_lib.transport import Far, Near, solve
 
 MOST = 5.0  # a logarithm of the plan that is larger, or smaller than minus this, says no more than this one
 SELF = 0.1  # of a film's moments; those nearer to each other are not compared where a film is compared with itself
+NOT_ITSELF = 5.0  # their distance, in multiples of the mean
 # By how much either film may be played faster, and what counts for a match and against it beside its gain. Chosen on
 # real films of people who play golf or pitch, whole and cut, on generated people and walkers, and on cameras.
 SPEEDS = (2.0, 4.0, 8.0)
 ENOUGH = 16  # moments; films of fewer tell too little to say that their tempo is another one
 CLOSENESS, COVERED, PIECE, OTHER_TEMPO = 2.0, 6.0, 0.3, 1.8
-NOT_ITSELF = 5.0  # their distance, in multiples of the mean
 SHORTEST = 3  # frames; a shorter run without partners belongs to its neighbours
 
 
@@ -158,21 +158,26 @@ def match_films(
             nothing but their own tempo is looked at.
     """
     settings = settings or MatchingSettings()
-    own = x.at(), y.at()
-    best = _match(*own, settings, prior)
+    rate = min(x.fps, y.fps)
+    own_x, own_y = x.at(rate=rate), y.at(rate=rate)
+    best = _match(own_x, own_y, settings, prior)
     for speed in SPEEDS if prior is None else ():
-        for first, second, tempo in ((own[0], y.at(speed), speed), (x.at(speed), own[1], 1 / speed)):
-            if min(len(first.frames), len(second.frames)) >= ENOUGH:
-                best = max(best, _match(first, second, settings)._replace(tempo=tempo), key=_quality)
+        if min(len(own_x.frames), len(own_y.frames) / speed) >= ENOUGH:
+            found = _match(own_x, y.at(speed, rate), settings)._replace(tempo=speed)
+            best = max(best, found, key=_quality)
+        if min(len(own_x.frames) / speed, len(own_y.frames)) >= ENOUGH:
+            found = _match(x.at(speed, rate), own_y, settings)._replace(tempo=1 / speed)
+            best = max(best, found, key=_quality)
     return best
 
 
 def _quality(found: FilmAlignment) -> float:
     """How good a match is among those of one pair at several tempos. Parts of a film fit other parts at a wrong tempo,
     above all where a movement comes back as in walking, so what counts most is how much of both films it pairs."""
-    both = [piece for piece in found.pieces if piece.x is not None and piece.y is not None]
-    spans = [(span, frames) for piece in both for span, frames in zip(piece[:2], found.plan.shape, strict=True) if span]
-    covered = sum((end - start) / frames for (start, end), frames in spans) / 2
+    both = [(piece.x, piece.y, piece.again) for piece in found.pieces if piece.x is not None and piece.y is not None]
+    of_x = sum(end - start for (start, end), _, again in both if not again)
+    of_y = sum(end - start for _, (start, end), _ in both)
+    covered = (of_x / found.plan.shape[0] + of_y / found.plan.shape[1]) / 2
     price = PIECE * len(both) + OTHER_TEMPO * (found.tempo != 1)
     return found.gain + CLOSENESS * found.closeness + COVERED * covered - price
 

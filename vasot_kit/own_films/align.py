@@ -201,8 +201,10 @@ def _prior(
     """What the sound says about the moments of two films; None where nothing."""
     if shift is None or shift.seconds is None:
         return None
+    rate = min(of_x.fps, of_y.fps)
     seconds = (
-        np.interp(film.at().frames, np.arange(len(read.times)), read.times) for film, read in ((of_x, x), (of_y, y))
+        np.interp(film.at(rate=rate).frames, np.arange(len(read.times)), read.times)
+        for film, read in ((of_x, x), (of_y, y))
     )
     return prior_of(shift.seconds, *seconds)
 

@@ -77,11 +77,11 @@ class Pair(NamedTuple):
 
     @property
     def _played(self) -> str:
-        """Which film was played faster, with a space behind it; empty where none was."""
-        if self.tempo == 1:
+        """Which film was played faster, with a space behind it; empty where none was, or they do not match at all."""
+        if self.tempo == 1 or self.kind == "none":
             return ""
         slow, times = (self.y, self.tempo) if self.tempo > 1 else (self.x, 1 / self.tempo)
-        return f"{slow.name} seems to be in slow motion: compared {times:g} times as fast, they fit better. "
+        return f"Compared as if {slow.name} were in slow motion: played {times:g} times as fast it fits better. "
 
     @property
     def _heard(self) -> str:

@@ -115,7 +115,8 @@ def transfer_steps(
         pair = pair_of(recording, recordings[0], alignment)
         found[recording.name] = [] if pair.kind == "none" else occurrences(pair, of_labelled)
         alone = [piece.x for piece in pair.pieces if piece.x is not None and piece.y is None]
-        extra = [span for span in alone if pair.kind != "none" and span[1] - span[0] >= LONG * shortest]
+        long = LONG * shortest / (_samples_of_y(pair) * pair.tempo)
+        extra = [span for span in alone if pair.kind != "none" and span[1] - span[0] >= long]
         state = [NO_MATCH] * len(steps) if pair.kind == "none" else states(found[recording.name], len(steps))
         about = {"kind": pair.kind, "verdict": pair.verdict, "reading": pair.reading}
         checked[recording.name] = {**about, "extra": extra, "states": state}
@@ -246,7 +247,7 @@ def occurrences(pair: Pair, of_y: np.ndarray) -> list[Occurrence]:
     """
     carried = np.where(pair.partner >= 0, of_y[pair.partner], -1)
     lengths = np.bincount(of_y[of_y >= 0])
-    tempo = float(np.median(np.diff(pair.x.times)) / np.median(np.diff(pair.y.times)))  # samples of Y while one of X
+    most = _samples_of_y(pair) * max(1.0, pair.tempo)
 
     def joined(runs: Iterable[list[int]]) -> list[list[int]]:
         """Neighbours of one step in which it goes on are one."""
@@ -260,7 +261,7 @@ def occurrences(pair: Pair, of_y: np.ndarray) -> list[Occurrence]:
         return result
 
     def is_long(samples: list[int]) -> bool:
-        covered = min(np.ptp(pair.partner[samples]) + 1, len(samples) * tempo)
+        covered = min(np.ptp(pair.partner[samples]) + 1, len(samples) * most)
         return len(samples) > 1 and covered > SHORTEST * lengths[carried[samples[0]]] - 1e-6
 
     samples = joined([i] for i in np.nonzero(carried >= 0)[0].tolist())
@@ -274,6 +275,11 @@ def occurrences(pair: Pair, of_y: np.ndarray) -> list[Occurrence]:
         )
         for each in samples
     ]  # fmt: skip
+
+
+def _samples_of_y(pair: Pair) -> float:
+    """Samples of Y while one of X, at the rates of both films."""
+    return float(np.median(np.diff(pair.x.times)) / np.median(np.diff(pair.y.times)))
 
 
 def states(found: Sequence[Occurrence], n_steps: int) -> list[str]:
