@@ -9,8 +9,8 @@ here:
     chonyy/ML-auto-baseball-pitching-overlay    seven pitches of three players, by the camera behind them
     calimiro-ai/WorkoutTracker                  push-ups, squats and pull-ups, six films each
 
-prints, for golf and pitches, the share of frames that are matched into the right one of five phases, and the verdicts on
-all pairs that show the same and on 400 that do not. The phases were read from the pictures by eye, to a few frames.
+prints, for golf and pitches, the share of frames that are matched into the right one of five phases, and the verdicts
+on all pairs that show the same and on 400 that do not. The phases were read from the pictures by eye, to a few frames.
 """
 
 from __future__ import annotations

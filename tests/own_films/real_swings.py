@@ -29,8 +29,8 @@ from vasot_lib.evaluation import straight_line
 
 RATE = 30
 SWING = (34, 52)  # frames
-# Of a film, before and after the swing. Where both are more than four fifths they are of a film five times as long as the
-# swing, and somewhat less of the film that results.
+# Shares of a film, before and after the swing. Where they are more than four fifths together, they are shares of a film
+# of five times the swing, and a little less of the film that results.
 BEFORE, AFTER, MOST = (0.05, 0.65), (0.05, 0.3), 0.8
 
 

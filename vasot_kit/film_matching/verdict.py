@@ -2,9 +2,9 @@
 
 Motion is always looked at, and the pose of a person where it was compared. Where only the looks of films were compared,
 their motion had no part in the matching and is a second opinion: a lower closeness is as good there, and has to agree
-with how much of one film is seen again in the other. The closeness of a match was chosen on generated films and cameras,
-all other numbers on these and on real films of people who do the same or something else: golf swings, pitches, push-ups,
-squats and pull-ups. docs/own_recordings.md says how often they are right.
+with how much of one film is seen again in the other. The closeness of a match was chosen on generated films and
+cameras, all other numbers on these and on real films of people who do the same or something else: golf swings, pitches,
+push-ups, squats and pull-ups. docs/own_recordings.md says how often they are right.
 """
 
 from __future__ import annotations
