@@ -68,7 +68,7 @@ def test_recognition_is_what_blocks_gain_beside_what_chance_does() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("by", [verdicts.MOTION, verdicts.POSE])
 def test_unrelated_films_are_not_called_a_match(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer pairs than in docs/own_recordings.md; seen there: none of 200, areas under the curve .96 and .998."""
+    """Fewer pairs than in docs/own_recordings.md; seen there: none of 200, areas under the curve .95 and .998."""
     for name, count in (("GROUPS", 1), ("TAKES", 2), ("UNRELATED", 12)):
         monkeypatch.setattr(verdicts, name, count)
     rows, frames = verdicts.judged(7, by)
@@ -77,7 +77,7 @@ def test_unrelated_films_are_not_called_a_match(by: str, monkeypatch: pytest.Mon
     same = rows[rows.pair != "unrelated"].closeness
     assert (same.to_numpy()[:, None] > others.closeness.to_numpy()).mean() > 0.85
     found = verdicts.reliability(frames)
-    assert found.right.iloc[0] < 0.3 and found.right.iloc[-1] > 0.8 and found.frames.sum() == pytest.approx(1)
+    assert found.right.iloc[0] < 0.4 and found.right.iloc[-1] > 0.8 and found.frames.sum() == pytest.approx(1)
 
 
 def test_films_that_look_alike_match_by_looks_and_unrelated_ones_do_not() -> None:
