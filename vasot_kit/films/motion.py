@@ -9,8 +9,7 @@ is made from the frames before and after it. Two groups of features follow from 
     bands             log motion in 1, 3 and 10 horizontal bands of the part of the picture that moves, with context
 
 each standardised and of equal weight. The column before them is how much moves. From it follow the moments at which
-films are compared, see
-:class:`vasot_kit.film_matching.description.FilmDescription`.
+films are compared, see :class:`vasot_kit.film_matching.description.FilmDescription`.
 """
 
 from __future__ import annotations
