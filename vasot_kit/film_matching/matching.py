@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -159,14 +160,12 @@ def match_films(
     """
     settings = settings or MatchingSettings()
     rate = min(x.fps, y.fps)
-    own_x, own_y = x.at(rate=rate), y.at(rate=rate)
-    best = _match(own_x, own_y, settings, prior)
-    for speed in SPEEDS if prior is None else ():
-        if min(len(own_x.frames), len(own_y.frames) / speed) >= ENOUGH:
-            found = _match(own_x, y.at(speed, rate), settings)._replace(tempo=speed)
-            best = max(best, found, key=_quality)
-        if min(len(own_x.frames) / speed, len(own_y.frames)) >= ENOUGH:
-            found = _match(x.at(speed, rate), own_y, settings)._replace(tempo=1 / speed)
+    x_at, y_at = (cache(partial(film.at, rate=rate)) for film in (x, y))
+    best = _match(x_at(1.0), y_at(1.0), settings, prior)
+    for tempo in (*SPEEDS, *(1 / speed for speed in SPEEDS)) if prior is None else ():
+        faster_x, faster_y = max(1 / tempo, 1.0), max(tempo, 1.0)
+        if min(len(x_at(1.0).frames) / faster_x, len(y_at(1.0).frames) / faster_y) >= ENOUGH:
+            found = _match(x_at(faster_x), y_at(faster_y), settings)._replace(tempo=tempo)
             best = max(best, found, key=_quality)
     return best
 
