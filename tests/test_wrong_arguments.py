@@ -8,22 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from vasot_kit.experiments.baselines import baseline_segmentations, equal_split, straight_line
 from vasot_kit.experiments.config import make_config
 from vasot_kit.experiments.evaluate import uniform_label_transfer
 from vasot_kit.methods.soft_dtw import soft_dtw
 from vasot_lib import losses
 from vasot_lib.data import Dataset, Video, collate, toy
 from vasot_lib.errors import DataError, InputError
-from vasot_lib.evaluation import (
-    baseline_segmentations,
-    equal_split,
-    frame_error,
-    hungarian,
-    label_transfer,
-    score_alignment,
-    score_segmentation,
-    straight_line,
-)
+from vasot_lib.evaluation import frame_error, hungarian, label_transfer, score_alignment, score_segmentation
 from vasot_lib.paths import dtw, viterbi
 from vasot_lib.training import TrainingSettings
 from vasot_lib.transport import (

@@ -10,17 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.conftest import attempt, inputs, odd, odd_size, usually
+from vasot_kit.experiments.baselines import equal_split, straight_line
 from vasot_kit.experiments.evaluate import uniform_label_transfer
-from vasot_lib.evaluation import (
-    equal_split,
-    f1_sampled,
-    frame_error,
-    hungarian,
-    label_transfer,
-    score_alignment,
-    score_segmentation,
-    straight_line,
-)
+from vasot_lib.evaluation import f1_sampled, frame_error, hungarian, label_transfer, score_alignment, score_segmentation
 
 PROBLEMS = [np.array([0.5, np.nan]), np.array(["a", "b"]), np.array([]), np.zeros((2, 2), int), None, [1, "a"], 3, "ab"]
 

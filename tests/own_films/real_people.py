@@ -26,10 +26,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tests.own_films.verdicts import in_phase, reliability
+from vasot_kit.experiments.baselines import straight_line
 from vasot_kit.film_matching.matching import MatchingSettings
 from vasot_kit.own_films.align import Described, describe_films, match_pairs
 from vasot_kit.own_films.inputs import AUTO
-from vasot_lib.evaluation import straight_line
 from vasot_lib.paths import dtw
 
 # The first frames of the second to the fifth phase. Of a swing: back, down, through and the finish; of a pitch: stride,

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 
 from tests.own_films.real_people import clips
+from vasot_kit.experiments.baselines import equal_split
 from vasot_kit.own_films.segment import segment_films
-from vasot_lib.evaluation import equal_split, score_segmentation
+from vasot_lib.evaluation import score_segmentation
 
 PHASES = 5
 FEATURES = ("motion", "appearance", "network", "pose")

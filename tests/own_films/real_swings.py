@@ -21,11 +21,11 @@ import pandas as pd
 
 from tests.own_films.real_people import at_moments, clips
 from tests.own_films.verdicts import in_phase
+from vasot_kit.experiments.baselines import straight_line
 from vasot_kit.film_matching.matching import MatchingSettings
 from vasot_kit.films.media import stream, write_video
 from vasot_kit.own_films.align import describe_films, match_pairs
 from vasot_kit.own_films.inputs import AUTO
-from vasot_lib.evaluation import straight_line
 
 RATE = 30
 SWING = (34, 52)  # frames

@@ -19,6 +19,7 @@ from pympi.Elan import Eaf
 
 from tests.films.films import make_folder
 from tests.own_films.toys import record_toys
+from vasot_kit.experiments.baselines import equal_split
 from vasot_kit.figures import action_style
 from vasot_kit.films.media import stream
 from vasot_kit.films.motion import Motion
@@ -27,7 +28,7 @@ from vasot_kit.own_films import segment as module
 from vasot_kit.own_films.segment import segment_films
 from vasot_lib.data import Dataset
 from vasot_lib.errors import DataError, InputError
-from vasot_lib.evaluation import equal_split, score_segmentation
+from vasot_lib.evaluation import score_segmentation
 
 K = 4
 

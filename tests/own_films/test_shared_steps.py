@@ -10,6 +10,7 @@ import pytest
 
 from tests.own_films.test_apply import save, trained
 from vasot_kit.cli import main
+from vasot_kit.experiments.baselines import equal_split
 from vasot_kit.experiments.key_steps import key_steps, score_key_steps
 from vasot_kit.figures import plot_key_steps
 from vasot_kit.folders import load_folder
@@ -17,7 +18,6 @@ from vasot_kit.runs.models import read_model
 from vasot_kit.runs.training import Training, train_and_score
 from vasot_lib.data import toy
 from vasot_lib.errors import InputError
-from vasot_lib.evaluation import equal_split
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vasot_kit.experiments.baselines import baseline_embeddings, baseline_segmentations, straight_line
 from vasot_kit.experiments.config import make_config
 from vasot_kit.experiments.restarts import Restarts
 from vasot_kit.experiments.segments import MOST_RECORDINGS, evenly, found_again_by_frame
@@ -17,15 +18,7 @@ from vasot_kit.experiments.together import align_all, embed_all, in_batches, seg
 from vasot_lib.checks import whole_numbers
 from vasot_lib.data import Dataset, Video, correspondence
 from vasot_lib.errors import DataError, InputError
-from vasot_lib.evaluation import (
-    baseline_embeddings,
-    baseline_segmentations,
-    frame_error,
-    label_transfer,
-    score_alignment,
-    score_segmentation,
-    straight_line,
-)
+from vasot_lib.evaluation import frame_error, label_transfer, score_alignment, score_segmentation
 from vasot_lib.methods import Method
 from vasot_lib.methods.asot import SegmentationTerm
 from vasot_lib.methods.base import ActionEmbeddings
@@ -126,7 +119,7 @@ def baseline_rows(dataset: Dataset, seed: int = 0, preset: str = "kit") -> list[
 
     ``vaot_raw`` and ``asot_raw`` are these methods without training: the plan of VAOT between the frames of two videos,
     and the decoding plan of ASOT with K-means centres as action embeddings, on the features of ``raw``
-    (:func:`vasot_lib.evaluation.baseline_embeddings`) in the place of embeddings that were learnt.
+    (:func:`vasot_kit.experiments.baselines.baseline_embeddings`) in the place of embeddings that were learnt.
 
     Args:
         dataset: with labels.

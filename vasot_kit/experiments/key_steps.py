@@ -25,12 +25,13 @@ from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 
 from vasot_kit.experiments.auto import action_length
+from vasot_kit.experiments.baselines import baseline_embeddings, equal_split
 from vasot_kit.experiments.segments import linked_recordings, nearest_frames, shared_actions
 from vasot_kit.experiments.together import embed_all, segment_all
 from vasot_lib.checks import Count, NotNegative, Seed, check_value
 from vasot_lib.data import Dataset
 from vasot_lib.errors import DataError, InputError
-from vasot_lib.evaluation import baseline_embeddings, equal_split, hungarian
+from vasot_lib.evaluation import hungarian
 from vasot_lib.methods import Method
 from vasot_lib.paths import viterbi
 

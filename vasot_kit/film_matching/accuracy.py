@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vasot_kit.experiments.baselines import straight_line
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.film_matching.description import FilmDescription
 from vasot_kit.film_matching.matching import MatchingSettings, match_films
@@ -17,7 +18,6 @@ from vasot_kit.films.copies import TimeWarp, altered_copy, tempo_warp
 from vasot_kit.films.motion import motion_features, motion_maps
 from vasot_lib.data import Dataset, Video
 from vasot_lib.data.video import standardise
-from vasot_lib.evaluation import straight_line
 from vasot_lib.paths import dtw
 from vasot_lib.training import fit
 

@@ -9,19 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vasot_kit.datasets.registry import DATASETS, data_root, load_dataset
-from vasot_kit.experiments.evaluate import uniform_label_transfer
-from vasot_kit.folders.reading import load_folder
-from vasot_lib.data.video import Dataset, Video
-from vasot_lib.errors import InputError
-from vasot_lib.evaluation import (
+from vasot_kit.experiments.baselines import (
     baseline_embeddings,
     baseline_segmentations,
     equal_split,
     kmeans_segmentation,
-    label_transfer,
-    score_segmentation,
     straight_line,
 )
+from vasot_kit.experiments.evaluate import uniform_label_transfer
+from vasot_kit.folders.reading import load_folder
+from vasot_lib.data.video import Dataset, Video
+from vasot_lib.errors import InputError
+from vasot_lib.evaluation import label_transfer, score_segmentation
 from vasot_lib.paths import dtw
 
 
