@@ -86,6 +86,6 @@ $(READY): requirements.txt pyproject.toml
 	@touch $@
 
 # Numba keeps what it has compiled; without this every worker of a fresh clone would compile the same.
-$(COMPILED): $(READY) tests/transport/compiled.py $(wildcard vasot_lib/transport/fused/cpu*.py)
+$(COMPILED): $(READY) tests/transport/compiled.py vasot_lib/transport/reference.py $(wildcard vasot_lib/transport/fused/cpu*.py)
 	@echo "Compiling the solver for this machine (half a minute, until its sources change)"
 	@$(BIN)/python -m tests.transport.compiled > $@ || { rm $@; exit 1; }

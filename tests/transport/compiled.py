@@ -15,9 +15,7 @@ from pathlib import Path
 import torch
 
 from vasot_lib.transport import Distinct, Far, Near, Plan, solve
-from vasot_lib.transport.fused import cpu
-
-SOURCES = sorted(Path(cpu.__file__).parent.glob("cpu*.py"))
+from vasot_lib.transport.fused.cache import SOURCES
 
 
 def source_hash() -> str:

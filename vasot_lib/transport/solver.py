@@ -101,8 +101,8 @@ def solve(
         scheme: ``sinkhorn`` or ``mirror``, see :mod:`vasot_lib.transport.reference`.
         iterations: number of linearisations.
         sweeps: Sinkhorn sweeps per iteration (not used by ``mirror`` on a relaxed problem).
-        finish: balanced problems only: after the last iteration, project the plan onto the marginals by further sweeps
-            until both are met to ``tolerance``, at most 1000. Without it one sweep per iteration, as published, leaves
+        finish: balanced problems only: after the last iteration, project the plan onto the marginals by over-relaxed
+            sweeps until both are met to ``tolerance``, at most 1000. Without it one sweep per iteration, as published, leaves
             the row masses off by as much as their own size.
         tolerance: the relative marginal error and the moved mass up to which a plan counts as converged.
         trace: also return J at every iteration.

@@ -16,18 +16,21 @@ import numba
 
 from vasot_lib.files import TEMPORARY, remove_left
 
+FOLDER = Path(__file__).parent
+SOURCES = (*sorted(FOLDER.glob("cpu*.py")), FOLDER.parent / "reference.py")  # of the compiled kernels
+
 
 @contextmanager
 def keyed_by_source() -> Iterator[None]:
-    """Modules imported in this context keep their compiled code in a folder named by a hash of all ``cpu*.py`` sources.
+    """Modules imported in this context keep their compiled code in a folder named by a hash of all their sources.
 
     Numba itself recompiles a function only when the file of that function changes. After a change in another file, from
-    which it takes inlined functions, it would go on using the old code. ``NUMBA_CACHE_DIR`` moves the whole cache.
+    which it takes functions or constants, it would go on using the old code. ``NUMBA_CACHE_DIR`` moves the whole cache.
     """
     config: Any = numba.config
-    folder, before = Path(__file__).parent, config.CACHE_DIR
-    sources = b"".join(path.read_bytes() for path in sorted(folder.glob("cpu*.py")))
-    place = Path(before or folder / "__pycache__")
+    before = config.CACHE_DIR
+    sources = b"".join(path.read_bytes() for path in SOURCES)
+    place = Path(before or FOLDER / "__pycache__")
     if not _writable(place):  # compiled anew by every process; Numba itself would stop
         remove_left(Path(tempfile.gettempdir()), TEMPORARY)
         place = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-"))

@@ -50,6 +50,7 @@ torch.set_num_threads(_torch_threads)
 CACHE_LINES = 32  # float32 numbers in two cache lines, which processors fetch in pairs
 FEW_COLUMNS = 64  # with fewer columns, loops are vectorised over the frames (cpu_actions)
 ENTRIES_PER_THREAD = 16_384  # with fewer, one more thread costs more time than it saves
+MOST_GROWTH = 1e26  # by finishing; entries that float32 had rounded to 0 before it, those below 1e-38, then still are 0
 MOST_BLOCKS = 64  # blocks of rows of a sample; a power of two, as numbers of threads mostly are
 
 
@@ -108,12 +109,15 @@ def _run(problem: Problem, schedule: Schedule) -> Solution:
             cost.numpy(), plan.numpy(), kernel, spare, z, vectors, coefficients, weights[0], x, y, sizes, scratch,
             measured, schedule.iterations, tolerance, stop,
         )  # fmt: skip
+    # Finishing may raise entries by so much that those which float32 had rounded to 0 would count.
+    lost = torch.from_numpy(vectors.a.max(1).astype(float) * vectors.b.max(1)) > MOST_GROWTH
     finish(cost.numpy(), plan.numpy(), z, vectors, *weights, x, y, sizes, scratch, measured)
     if min(problem.lengths_x) < n or min(problem.lengths_y) < m:
         plan.masked_fill_((problem.p == 0).unsqueeze(2) | (problem.q == 0).unsqueeze(1), 0.0)
     marginals = torch.from_numpy(rows), torch.from_numpy(columns)
     objective = torch.from_numpy(measured.objective).float() + problem.relaxation(*marginals)
-    errors = marginal_error(marginals[0], problem.p), marginal_error(marginals[1], problem.q)
+    error_x, error_y = marginal_error(marginals[0], problem.p), marginal_error(marginals[1], problem.q)
+    errors = error_x.masked_fill(lost, torch.inf) if problem.balanced and schedule.finish else error_x, error_y
     return Solution(plan, objective, *errors, torch.from_numpy(measured.moved).float())
 
 

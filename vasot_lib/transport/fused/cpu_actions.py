@@ -19,7 +19,7 @@ from numba import njit, prange
 
 from vasot_lib.transport.fused import cpu_kernels as kernels
 from vasot_lib.transport.fused.cpu_kernels import EXACT, LOG2E, ROWS, Array, f32
-from vasot_lib.transport.fused.cpu_loop import has_settled, per_sample
+from vasot_lib.transport.fused.cpu_loop import column_sums, has_settled, per_sample
 
 MOST_FRAMES = 2048  # over which running sums are taken before they start again, beside a few windows
 CHUNK = 512  # frames that are normalised at a time, so that M rows of them stay in the cache
@@ -133,7 +133,7 @@ def solve_few(
         if last or (stop > 0.0 and k == 0):
             collect(kernel, vectors.a, plan, sizes, scratch.totals, False)
         normalise(log_plan, kernel, vectors.p, vectors.a, sizes, top, scratch.sums)
-        kernels.column_sums(sizes, scratch.sums, columns)
+        column_sums(sizes, scratch.sums, columns)
         for s in range(len(sizes.m)):
             m = sizes.m[s]
             kernels.relax(columns[s, :m], vectors.q[s, :m], vectors.shift[s, :m], vectors.rate[s] * coefficients.relax)

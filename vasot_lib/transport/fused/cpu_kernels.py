@@ -18,6 +18,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from vasot_lib.transport.reference import SHORT
+
 Array = NDArray[np.float32]
 Ints = NDArray[np.int64]
 f32 = np.float32
@@ -305,8 +307,8 @@ def move(cost, log_plan, kernel, in_place, z, p, a, shift, keep, rate, alpha, x,
 
 
 @njit(parallel=True, fastmath=EXACT, cache=True)
-def sweep(kernel: Array, b: Array, a: Array, p: Array, sizes: Sizes, partial: Array) -> None:
-    """Half a Sinkhorn sweep, ``a = p / (K b)``; the column sums of ``a K`` go to ``partial``."""
+def sweep(kernel: Array, b: Array, a: Array, p: Array, weights: Array, sizes: Sizes, partial: Array) -> None:
+    """Half a Sinkhorn sweep, ``a = p / (K b)``, :func:`lengthened` by weights; ``partial`` gets the sums of ``a K``."""
     for task in prange(len(sizes.tasks)):
         s, first, last = sizes.tasks[task]
         m = sizes.m[s]
@@ -314,18 +316,17 @@ def sweep(kernel: Array, b: Array, a: Array, p: Array, sizes: Sizes, partial: Ar
         sums[:] = f32(0.0)
         for i in range(first, last):
             row = kernel[s, i, :m]
-            a[s, i] = p[s, i] / max(dot(row, b[s, :m]), TINY)
+            a[s, i] = lengthened(a[s, i], p[s, i] / max(dot(row, b[s, :m]), TINY), weights[s])
             _add_row(row, a[s, i], sums)
 
 
 @njit(forceinline=True, fastmath=EXACT, cache=True)
-def column_sums(sizes: Sizes, partial: Array, out: Array) -> None:
-    """Add up the lines of ``partial`` that belong to each sample, in order: (T, M) to (B, M)."""
-    out[:] = f32(0.0)
-    for task in range(len(sizes.tasks)):
-        s = sizes.tasks[task, 0]
-        for j in range(sizes.m[s]):
-            out[s, j] += partial[task, j]
+def lengthened(old: f32, new: f32, weight: f32) -> f32:
+    """As ``reference._lengthened``: ``old (new / old)^weight`` where the two are near each other, otherwise ``new``."""
+    if weight == f32(1.0) or old <= f32(0.0) or new <= f32(0.0):
+        return new
+    step = log(max(new, TINY)) - log(max(old, TINY))
+    return new * exp2(LOG2E * (weight - f32(1.0)) * step) if abs(step) < SHORT else new
 
 
 @njit(forceinline=True, fastmath=EXACT, cache=True)

@@ -8,9 +8,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from vasot_lib.transport import reference
 from vasot_lib.transport.fused import cpu_kernels as kernels
 from vasot_lib.transport.fused.cpu_kernels import EXACT, LOG2E, NO_MASS, TINY, Array, f32
-from vasot_lib.transport.reference import MOST_FINISHING_SWEEPS, SWEEPS_BETWEEN_CHECKS
+from vasot_lib.transport.reference import FIRST_WEIGHT, MOST_FINISHING_SWEEPS, SWEEPS_BETWEEN_CHECKS
+
+has_settled, next_weight = njit(reference.has_settled), njit(reference.next_weight)
 
 
 class Coefficients(NamedTuple):
@@ -69,6 +72,7 @@ def solve(
     p, a, b = vectors.p, vectors.a, vectors.b
     structured = alpha > f32(0.0)
     a_before, b_before = a.copy(), b.copy()
+    plain = np.ones(len(sizes.m), f32)
     before = moved = 0.0
     for k in range(iterations):
         last = k == iterations - 1
@@ -85,10 +89,10 @@ def solve(
         )  # fmt: skip
         for _ in range(coefficients.sweeps - 1):
             _columns(vectors, coefficients, sizes, scratch.sums, measured.columns, False)
-            kernels.sweep(new, b, a, p, sizes, scratch.sums)
+            kernels.sweep(new, b, a, p, plain, sizes, scratch.sums)
         _columns(vectors, coefficients, sizes, scratch.sums, measured.columns, True)
         if coefficients.end_on_rows:
-            kernels.sweep(new, b, a, p, sizes, scratch.sums)
+            kernels.sweep(new, b, a, p, plain, sizes, scratch.sums)
         if last or stop > 0.0:
             kernels.moved(kernel, a_before, b_before, new, a, b, sizes, scratch.totals)
             per_sample(sizes, scratch.totals, measured.moved)
@@ -116,13 +120,7 @@ def finish(cost, plan, z, vectors, alpha, epsilon, x, y, sizes, scratch, measure
         cost, plan, z, alpha, epsilon, x, sizes, scratch.window, scratch.sums, measured.rows, scratch.totals
     )
     per_sample(sizes, scratch.totals, measured.objective)
-    kernels.column_sums(sizes, scratch.sums, measured.columns)
-
-
-@njit(forceinline=True, cache=True)
-def has_settled(moved, before, tolerance):
-    """As :func:`vasot_lib.transport.reference.has_settled`."""
-    return moved <= tolerance and 2.0 * moved * moved <= tolerance * (before - moved)
+    column_sums(sizes, scratch.sums, measured.columns)
 
 
 @njit(forceinline=True, cache=True)
@@ -142,10 +140,20 @@ def per_sample(sizes, totals, out):
         out[sizes.tasks[task, 0]] += totals[task]
 
 
+@njit(forceinline=True, fastmath=EXACT, cache=True)
+def column_sums(sizes, partial, out):
+    """Add up the lines of ``partial`` that belong to each sample, in order: (T, M) to (B, M)."""
+    out[:] = f32(0.0)
+    for task in range(len(sizes.tasks)):
+        s = sizes.tasks[task, 0]
+        for j in range(sizes.m[s]):
+            out[s, j] += partial[task, j]
+
+
 @njit(forceinline=True, cache=True)
 def _columns(vectors, coefficients, sizes, sums, columns, last):
     """From the column sums of all tasks to b and shift; the potential v follows in the last sweep of an iteration."""
-    kernels.column_sums(sizes, sums, columns)
+    column_sums(sizes, sums, columns)
     for s in range(len(sizes.m)):
         m = sizes.m[s]
         q, b, v, shift = vectors.q[s, :m], vectors.b[s, :m], vectors.v[s, :m], vectors.shift[s, :m]
@@ -178,20 +186,25 @@ def _advance(b: Array, q: Array, v: Array, shift: Array, keep: f32) -> None:
 def _project(plan, vectors, sizes, sums, columns, tolerance):
     """The a and b that scale the plan to both marginals; samples that meet them are left as they are."""
     q, b = vectors.q, vectors.b
-    done = np.zeros(len(sizes.m), np.bool_)
+    count = len(sizes.m)
+    done, before = np.zeros(count, np.bool_), np.full(count, np.inf)
+    plain, weights = np.ones(count, f32), np.full(count, f32(FIRST_WEIGHT))
     for k in range(MOST_FINISHING_SWEEPS + 1):
-        kernels.sweep(plan, b, vectors.a, vectors.p, sizes, sums)
-        kernels.column_sums(sizes, sums, columns)
-        if k % SWEEPS_BETWEEN_CHECKS == 0:
-            for s in range(len(done)):
-                error = f32(0.0)
+        since = k % SWEEPS_BETWEEN_CHECKS
+        kernels.sweep(plan, b, vectors.a, vectors.p, plain if since <= 1 else weights, sizes, sums)
+        column_sums(sizes, sums, columns)
+        if since == 0:
+            for s in range(count):
+                error = 0.0
                 for j in range(sizes.m[s]):
                     if q[s, j] > f32(0.0):
                         error = max(error, abs(b[s, j] * columns[s, j] - q[s, j]) / q[s, j])
                 done[s] = error <= tolerance
+                weights[s] = next_weight(weights[s], error / max(before[s], TINY))
+                before[s] = error
             if done.all() or k == MOST_FINISHING_SWEEPS:
                 return
-        for s in range(len(done)):
+        for s in range(count):
             if not done[s]:
                 for j in range(sizes.m[s]):
-                    b[s, j] = q[s, j] / max(columns[s, j], TINY)
+                    b[s, j] = kernels.lengthened(b[s, j], q[s, j] / max(columns[s, j], TINY), weights[s])

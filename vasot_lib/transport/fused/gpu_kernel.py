@@ -89,10 +89,10 @@ def _iterate(job, how: tl.constexpr, arrived, parity, sweeps, rate, keep, phi):
         phases.step_rows(job, how, sums, block, rate, keep, False)
     arrived = meet(job, arrived, how.together)
     for _ in range(1, sweeps):
-        arrived = _scale(job, how, arrived, parity, rate, keep, phi, how.mirror, False)
+        arrived = _scale(job, how, arrived, parity, rate, keep, phi, how.mirror, False, 1.0, False)
         parity = 1 - parity
-        arrived = _sweep(job, how, arrived, parity)
-    arrived = _scale(job, how, arrived, parity, rate, keep, phi, how.mirror, how.proximal)
+        arrived = _sweep(job, how, arrived, parity, 1.0, False)
+    arrived = _scale(job, how, arrived, parity, rate, keep, phi, how.mirror, how.proximal, 1.0, False)
     return arrived, 1 - parity
 
 
@@ -187,37 +187,42 @@ def _over_parts(job, what: tl.constexpr, MAXIMUM: tl.constexpr):
 
 
 @triton.jit
-def _sweep(job, how: tl.constexpr, arrived, parity):
-    """Half a Sinkhorn sweep: a from b, and the column sums of ``a K``."""
+def _sweep(job, how: tl.constexpr, arrived, parity, weight, LENGTHENED: tl.constexpr):
+    """Half a Sinkhorn sweep: a from b, and the column sums of ``a K``; ``LENGTHENED`` by a weight."""
     sums = job.arrays.column_sums + ((job.sample * 2 + parity) * job.parts + job.part) * job.sizes.m
     for block in range(job.part, tl.cdiv(job.n, how.rows), job.parts):
-        phases.sweep_rows(job, how, sums, block)
+        phases.sweep_rows(job, how, sums, block, weight, LENGTHENED)
     return meet(job, arrived, how.together)
 
 
 @triton.jit
-def _scale(job, how: tl.constexpr, arrived, parity, rate, keep, phi, MIRROR: tl.constexpr, PROXIMAL: tl.constexpr):
+def _scale(
+    job, how: tl.constexpr, arrived, parity, rate, keep, phi, MIRROR: tl.constexpr, PROXIMAL: tl.constexpr, weight,
+    LENGTHENED: tl.constexpr,
+):  # fmt: skip
     """The other half of the sweep: b from the column sums, and what the next step adds to log K."""
     used = tl.minimum(job.parts, tl.cdiv(job.n, how.rows))
     sums = job.arrays.column_sums + (job.sample * 2 + parity) * job.parts * job.sizes.m
     for tile in range(job.part if how.shared else 0, tl.cdiv(job.sizes.m, how.columns), job.parts if how.shared else 1):
         columns = tile * how.columns + tl.arange(0, how.columns)
         total = phases.column_total(job, how, sums, used, columns)
-        phases.scale_columns(job, columns, total, rate, keep, phi, MIRROR, PROXIMAL)
+        phases.scale_columns(job, columns, total, rate, keep, phi, MIRROR, PROXIMAL, weight, LENGTHENED)
     return meet(job, arrived, how.together and how.shared)
 
 
 @triton.jit
 def _finish(job, how: tl.constexpr, arrived, parity, checks, sweeps_between, tolerance):
-    """Sinkhorn sweeps until the column masses are met to half the ``tolerance``; the row masses always are.
+    """Over-relaxed sweeps until the column masses are met to half the ``tolerance``; the row masses always are.
 
     The first sweep after each check puts b into log K and computes K anew, with each row divided by its largest entry.
     So no row can vanish, and a column that did gets its mass back.
     """
-    error, check = float("inf"), 0
+    error, before, check, weight = float("inf"), float("inf"), 0, phases.FIRST_WEIGHT
     while (error > tolerance / 2) & (check < checks):
         if check > 0:
-            arrived = _scale(job, how, arrived, parity, 0.0, 1.0, 1.0, False, False)
+            weight = phases.next_weight(weight, error / before, sweeps_between)
+            before = error
+            arrived = _scale(job, how, arrived, parity, 0.0, 1.0, 1.0, False, False, weight, True)
         for tile in range(
             job.part if how.shared else 0, tl.cdiv(job.sizes.m, how.columns), job.parts if how.shared else 1
         ):
@@ -228,10 +233,12 @@ def _finish(job, how: tl.constexpr, arrived, parity, checks, sweeps_between, tol
         for block in range(job.part, tl.cdiv(job.n, how.rows), job.parts):
             phases.step_rows(job, how, sums, block, 0.0, 1.0, True)
         arrived = meet(job, arrived, how.together)
-        for _ in range(1, tl.where(check > 0, sweeps_between, 1)):
-            arrived = _scale(job, how, arrived, parity, 0.0, 1.0, 1.0, False, False)
+        for sweep in range(1, tl.where(check > 0, sweeps_between, 1)):
+            arrived = _scale(job, how, arrived, parity, 0.0, 1.0, 1.0, False, False, weight, True)
             parity = 1 - parity
-            arrived = _sweep(job, how, arrived, parity)
+            # The last one is plain, so that the rows have their masses where the columns are checked.
+            last = sweep == sweeps_between - 1
+            arrived = _sweep(job, how, arrived, parity, tl.where(last, 1.0, weight), True)
         error = _column_error(job, how, parity)
         error, arrived = _largest(job, how, arrived, error)
         check += 1

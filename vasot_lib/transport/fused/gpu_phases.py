@@ -17,9 +17,12 @@ This module needs triton and is therefore imported on the first use only. Argume
 import triton
 import triton.language as tl
 
-from vasot_lib.transport import problem
+from vasot_lib.transport import problem, reference
 
 TINY = tl.constexpr(problem.TINY)
+FIRST_WEIGHT, MOST_WEIGHT, SHORT = (
+    tl.constexpr(value) for value in (reference.FIRST_WEIGHT, reference.MOST_WEIGHT, reference.SHORT)
+)
 MEASURES = tl.constexpr(5)
 NONE, FLAT, BAND = (tl.constexpr(kind) for kind in range(3))  # ``How.structure``: what the prior of the columns needs
 LOWEST = tl.constexpr(-1e30)  # below every row maximum, and finite: -inf - -inf would be NaN
@@ -33,7 +36,7 @@ def sum_along_row(job, how: tl.constexpr, block):
     """
     rows = block * how.rows + tl.arange(0, how.rows)
     at = job.arrays.kernel + job.sample * job.sizes.n * job.sizes.m + rows[:, None] * job.sizes.m
-    scale = row_scaling(job, how, rows, how.exact_rows)
+    scale = row_scaling(job, how, rows, how.exact_rows, 1.0, False)
     carry = tl.zeros_like(scale)
     for start in range(0, job.m, how.tile):
         columns = start + tl.arange(0, how.tile)
@@ -219,10 +222,10 @@ def add_sums(job, sums, columns, values, first):
 
 
 @triton.jit
-def sweep_rows(job, how: tl.constexpr, sums, block):
+def sweep_rows(job, how: tl.constexpr, sums, block, weight, LENGTHENED: tl.constexpr):
     """Half a Sinkhorn sweep, ``a_i = p_i / sum_j K_ij b_j``; adds the sums of ``a K`` over the rows to ``sums``."""
     rows = block * how.rows + tl.arange(0, how.rows)
-    scale = row_scaling(job, how, rows, True)
+    scale = row_scaling(job, how, rows, True, weight, LENGTHENED)
     for start in range(0, job.m, how.tile):
         columns = start + tl.arange(0, how.tile)
         at, real = entries(job, rows, columns)
@@ -232,8 +235,8 @@ def sweep_rows(job, how: tl.constexpr, sums, block):
 
 
 @triton.jit
-def row_scaling(job, how: tl.constexpr, rows, EXACT_ROWS: tl.constexpr):
-    """The scaling a of the rows; with ``EXACT_ROWS`` it is first set to ``p_i / sum_j K_ij b_j``."""
+def row_scaling(job, how: tl.constexpr, rows, EXACT_ROWS: tl.constexpr, weight, LENGTHENED: tl.constexpr):
+    """The scaling a of the rows; with ``EXACT_ROWS`` it is first set to ``p_i / sum_j K_ij b_j``, or lengthened."""
     at_row = job.sample * job.sizes.n + rows
     if EXACT_ROWS:
         mass = tl.load(job.arrays.p + at_row, mask=rows < job.n, other=0.0)
@@ -241,9 +244,12 @@ def row_scaling(job, how: tl.constexpr, rows, EXACT_ROWS: tl.constexpr):
         for start in range(0, job.m, how.tile):
             columns = start + tl.arange(0, how.tile)
             at, real = entries(job, rows, columns)
-            weight = tl.load(job.arrays.b + job.vector * job.sizes.m + columns, mask=columns < job.sizes.m, other=0.0)
-            total += tl.sum(tl.load(job.arrays.kernel + at, mask=real, other=0.0) * weight[None, :], 1)
+            b = tl.load(job.arrays.b + job.vector * job.sizes.m + columns, mask=columns < job.sizes.m, other=0.0)
+            total += tl.sum(tl.load(job.arrays.kernel + at, mask=real, other=0.0) * b[None, :], 1)
         scale = mass / tl.maximum(total, TINY)
+        if LENGTHENED:
+            scale = lengthened(tl.load(job.arrays.a + at_row, mask=rows < job.n, other=0.0), scale, weight)
+            tl.debug_barrier()  # several threads may hold an entry, and one of them stores it
         tl.store(job.arrays.a + at_row, scale, mask=rows < job.n)
     else:
         scale = tl.load(job.arrays.a + at_row, mask=rows < job.n, other=0.0)
@@ -262,12 +268,14 @@ def column_total(job, how: tl.constexpr, sums, parts, columns):
 
 
 @triton.jit
-def scale_columns(job, columns, total, rate, keep, phi, MIRROR: tl.constexpr, PROXIMAL: tl.constexpr):
+def scale_columns(
+    job, columns, total, rate, keep, phi, MIRROR: tl.constexpr, PROXIMAL: tl.constexpr, weight, LENGTHENED: tl.constexpr
+):
     """From the column sums s = ``total`` of ``a K`` compute b and the ``shift`` of the next :func:`log_step`.
 
-    Sinkhorn: ``log b = phi (log q - log s) - (1 - phi) v``. With ``PROXIMAL`` (last sweep of an iteration) also
-    ``v += log b`` and ``shift = v + keep log b``. Mirror: ``shift = -rate lambda_y (log s - log q)``, and b is 1.
-    Columns without mass always have b = 0.
+    Sinkhorn: ``log b = phi (log q - log s) - (1 - phi) v``, or a ``LENGTHENED`` step to it. With ``PROXIMAL`` (last
+    sweep of an iteration) also ``v += log b`` and ``shift = v + keep log b``. Mirror: ``shift = -rate lambda_y (log s -
+    log q)``, and b is 1. Columns without mass always have b = 0.
     """
     real = columns < job.sizes.m
     mass = tl.load(job.arrays.q + job.sample * job.sizes.m + columns, mask=real, other=0.0)
@@ -279,14 +287,32 @@ def scale_columns(job, columns, total, rate, keep, phi, MIRROR: tl.constexpr, PR
     else:
         potential = tl.load(job.arrays.v + at, mask=real & (mass > 0), other=0.0)
         log_b = -phi * log_ratio - (1.0 - phi) * potential
-        tl.debug_barrier()  # several threads may hold an entry, and one of them stores it
         scale = tl.where(mass > 0, tl.exp(log_b), 0.0)
+        if LENGTHENED:
+            scale = lengthened(tl.load(job.arrays.b + at, mask=real, other=0.0), scale, weight)
+        tl.debug_barrier()  # several threads may hold an entry, and one of them stores it
         push = potential + log_b + keep * log_b
         if PROXIMAL:
             tl.store(job.arrays.v + at, potential + log_b, mask=real & (mass > 0))
     tl.store(job.arrays.b + at, scale, mask=real)
     if MIRROR or PROXIMAL:
         tl.store(job.arrays.shift + at, tl.where(mass > 0, push, -float("inf")), mask=real)
+
+
+@triton.jit
+def lengthened(old, new, weight):
+    """As ``reference._lengthened``: ``old (new / old)^weight`` where the two are near each other, otherwise ``new``."""
+    step = tl.log(tl.maximum(new, TINY)) - tl.log(tl.maximum(old, TINY))
+    return tl.where((old > 0) & (tl.abs(step) < SHORT), new * tl.exp((weight - 1.0) * step), new)
+
+
+@triton.jit
+def next_weight(weight, shrunk, sweeps):
+    """As :func:`vasot_lib.transport.reference.next_weight`."""
+    left = tl.exp(tl.log(tl.maximum(shrunk, TINY)) / sweeps)
+    plain = (left + weight - 1.0) * (left + weight - 1.0) / (left * weight * weight)
+    longer = tl.minimum(2.0 / (1.0 + tl.sqrt(tl.maximum(1.0 - plain, 0.0))), MOST_WEIGHT)
+    return tl.where(shrunk >= 1.0, 1.0, tl.where(left > weight - 1.0, longer, weight))
 
 
 @triton.jit
@@ -305,7 +331,7 @@ def absorb(job, columns):
 def write_plan(job, how: tl.constexpr, block, EXACT_ROWS: tl.constexpr):
     """Write the plan ``a_i K_ij b_j`` of some rows; returns how far it is from what was there, ``sum |difference|``."""
     rows = block * how.rows + tl.arange(0, how.rows)
-    scale = row_scaling(job, how, rows, EXACT_ROWS)
+    scale = row_scaling(job, how, rows, EXACT_ROWS, 1.0, False)
     moved = 0.0
     for start in range(0, job.m, how.tile):
         columns = start + tl.arange(0, how.tile)
