@@ -147,5 +147,8 @@ def test_the_three_commands_write_what_they_say(
         assert wrote == f"wrote {tmp_path / name}{page}"
         assert ["It is not clear whether one and two" in line for line in said] == [True] * (name == "aligned")
     assert (tmp_path / "aligned" / "side_by_side.mp4").is_file()
+    features = tmp_path / "described"
+    assert main(["segment", str(features), "--out", str(tmp_path / "none")]) == 1
+    assert f"{features} holds no films; it holds features: vasot train {features} vasot --out RUN" in complaint(capsys)
     assert {"segments.csv", "one.eaf", "two.csv"} <= {file.name for file in (tmp_path / "segmented").iterdir()}
     assert sorted(file.name for file in (tmp_path / "described" / "features").iterdir()) == ["one.npy", "two.npy"]

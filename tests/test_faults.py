@@ -100,6 +100,7 @@ def test_closed_streams_are_no_error(tmp_path: Path) -> None:
             "Permission denied: /a/b; check the path and its permissions",
         ),
         (MemoryError(), "the memory does not suffice; use fewer frames"),
+        (RuntimeError("can't allocate memory: you tried to allocate 9 bytes."), "the memory does not suffice"),
         (ValueError("I/O error: No space left on device (os error 28)"), "No space left on device; free space"),
         (OSError(30, "Read-only file system", "CACHE/x"), "permissions; VASOT_CACHE names the folder of the cache"),
     ],

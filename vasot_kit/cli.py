@@ -84,6 +84,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (OSError, MemoryError) as error:
         return _complain(refused(error), 1)
     except Exception as error:
+        if isinstance(error, RuntimeError) and "tried to allocate" in str(error).lower():  # how torch says it
+            return _complain(refused(MemoryError()), 1)
         number = re.search(r"\(os error (\d+)\)", str(error))  # how libraries in Rust, as safetensors, say it
         if number is None:
             raise
@@ -163,7 +165,8 @@ def train(
     `vasot methods`. Films are learnt from their pixels. Runs on one process, or on all that torchrun starts.
     """
     from vasot_kit.datasets.registry import is_folder
-    from vasot_kit.runs.training import Training, train_and_score
+    from vasot_kit.figures.estimates import plot_action_count
+    from vasot_kit.runs.training import Training, estimate_in, train_and_score
     from vasot_kit.runs.values import read_values
 
     reading = {name: options.pop(name) for name in ("n_actions", "stride", "fps", "trim")}
@@ -171,7 +174,11 @@ def train(
     preset = preset or ("auto" if is_folder(dataset) else "kit")
     training = Training(dataset, method, preset, overrides=read_values(parameters), **options)
     if (path := train_and_score(training, out, device, **reading)) is not None:  # of several processes, the first
+        if (count := estimate_in(out)) is not None:
+            plot_action_count(count, "how many actions?").savefig(out / "n_actions.png")
         print(f"wrote {path}")
+        if is_folder(dataset):
+            print(f"To see its actions: vasot apply {out} {dataset} --out DIR")
 
 
 @command("vasot align A.mp4 B.mp4 --out aligned")

@@ -127,8 +127,24 @@ def test_short_recordings_get_a_window_of_a_frame(n: int) -> None:
 
 def test_features_that_do_not_change_are_refused() -> None:
     still = Dataset("still", tuple(Video(name, torch.ones(40, 3)) for name in "ab"), n_actions=2)
-    with pytest.raises(DataError, match="'still' has no more than 2 different frames; .*choose preset kit"):
+    with pytest.raises(DataError, match="'still' has no more than 2 different frames, .* and the preset kit"):
         make_config("still", "asot", "auto", recordings=still)
+    given = {"hyper.transport.radius": 0.1, "hyper.decode.radius": 0.2}
+    assert make_config("still", "asot", "auto", recordings=still, overrides=given).hyper.decode.radius == 0.2
+
+
+def test_one_channel_is_as_good_as_two_that_are_the_same() -> None:
+    """Scaled to unit length, a single channel would keep its sign alone."""
+    rng = np.random.default_rng(0)
+    steps = [np.repeat(rng.permutation(5), 40)[:, None] + 0.1 * rng.normal(size=(200, 1)) for _ in range(4)]
+    one = Dataset("one", tuple(Video(f"{i}", torch.from_numpy(x).float()) for i, x in enumerate(steps)), n_actions=5)
+    assert action_length(one).share == pytest.approx(0.2, rel=0.2)
+
+
+def test_a_recording_that_never_changes_is_named() -> None:
+    moving = tuple(Video(name, torch.randn(40, 3, generator=torch.Generator().manual_seed(1))) for name in "ab")
+    with pytest.warns(UserWarning, match="^c of data set 'mine' never changes, and would get an action of its own"):
+        well_scaled(Dataset("mine", (*moving, Video("c", torch.zeros(40, 3)))))
 
 
 def test_without_recordings_there_is_no_radius() -> None:

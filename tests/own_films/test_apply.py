@@ -129,6 +129,19 @@ def test_films_get_what_vasot_segment_gave_them(segmented: Path, films: list[Pat
     assert elan[0] == elan[1]
 
 
+def test_of_long_recordings_some_frames_are_matched(
+    run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two recordings of 50,000 frames have a plan of 10 GB."""
+    monkeypatch.setattr("vasot_kit.experiments.evaluate.MOST_MATCHED", 50)
+    reference = data / "features" / "toy_00.npy"
+    apply(run, reference, tmp_path / "out", reference=str(reference))
+    found = rows(tmp_path / "out" / "toy_00-correspondence.csv")
+    last = len(np.load(reference)) - 1
+    assert len(found) == 50 and (found[0]["frame_x"], found[-1]["frame_x"]) == ("0", str(last))
+    assert [row["frame_y"] for row in found if row["frame_y"]] == [row["frame_x"] for row in found if row["frame_y"]]
+
+
 def test_a_reference_gets_the_matches_of_the_method(run: Path, data: Path, tmp_path: Path) -> None:
     reference = data / "features" / "toy_00.npy"
     apply(run, data / "features" / "toy_01.npy", tmp_path / "out", reference=str(reference))

@@ -17,6 +17,7 @@ from vasot_kit.datasets import load_dataset
 from vasot_kit.experiments.auto import well_scaled
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.evaluate import baseline_rows, by_activity, evaluate
+from vasot_kit.experiments.n_actions import ActionCount
 from vasot_kit.folders import load_folder, save_folder
 from vasot_kit.runs import training
 from vasot_kit.runs.records import collect
@@ -276,6 +277,27 @@ def test_train_takes_a_folder_without_labels_and_estimates_their_number(
     assert 0 < row["found_again"] <= 1 and 0 < row["agreement"] <= 1
     assert train(tmp_path / "given", "--actions", "4")["actions"] == [1, 2, 3, 4]
     assert not (tmp_path / "given" / "n_actions.json").exists()
+
+
+def test_more_epochs_go_on_with_the_number_that_was_estimated_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another number of epochs gives another estimate, with which the first weights would be refused."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for video in toy(3).videos:
+        np.save(mine / f"{video.name}.npy", video.features.numpy())
+    curve = np.array([2, 3]), np.array([0.1, 0.3]), np.zeros(2)
+    monkeypatch.setattr(training, "count_actions", lambda _, __, epochs, **___: ActionCount(2 + epochs, (3, 5), *curve))
+    words = ["train", str(mine), "asot", "-p", "training.frames", "16", "-p", "restarts", "1"]
+    for epochs in "12":
+        assert main([*words, "--epochs", epochs, "--out", str(tmp_path / "run")]) == 0
+        assert json.loads((tmp_path / "run" / "n_actions.json").read_text())["n_actions"] == 3
+    assert (tmp_path / "run" / "n_actions.png").is_file()
+    assert f"vasot apply {tmp_path / 'run'} {mine} --out DIR" in capsys.readouterr().out
+    (tmp_path / "run" / "n_actions.json").write_text('{"n_actions": 3}')
+    assert main([*words, "--epochs", "3", "--out", str(tmp_path / "run")]) == 1
+    assert "n_actions.json is damaged ('plausible'); remove it, or train into another" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,13 @@ class ActionLength:
     fitted: np.ndarray
 
 
+def radius_names(method: str) -> list[str]:
+    """The dotted names of a method's radii, of which that of decoding is the last; none without structural priors."""
+    segmentation, alignment = SEGMENTATION_PREFIX.get(method), ALIGNMENT_PREFIX.get(method)
+    names = [f"{prefix}transport.radius" for prefix in (segmentation, alignment) if prefix is not None]
+    return names if segmentation is None else [*names, f"{segmentation}decode.radius"]
+
+
 def auto_radii(dataset: Dataset, method: str, frames: int, seed: int = 0) -> dict[str, float]:
     """The radii of a method by dotted name; none for a method without structural priors.
 
@@ -75,21 +82,20 @@ def auto_radii(dataset: Dataset, method: str, frames: int, seed: int = 0) -> dic
     Raises:
         DataError: the features of the recordings hardly ever change.
     """
-    segmentation, alignment = SEGMENTATION_PREFIX.get(method), ALIGNMENT_PREFIX.get(method)
-    if segmentation is None and alignment is None:
+    names = radius_names(method)
+    if not names:
         return {}
     wanted = round(RADIUS_PER_LENGTH * action_length(dataset, seed).share, 4)
     shortest = min(len(video) for video in dataset.videos)
     training, decoding = max(wanted, 1 / min(shortest, frames)), max(wanted, 1 / shortest)
-    radii = {f"{prefix}transport.radius": training for prefix in (segmentation, alignment) if prefix is not None}
-    return radii if segmentation is None else radii | {f"{segmentation}decode.radius": decoding}
+    return {name: decoding if name.endswith("decode.radius") else training for name in names}
 
 
 def action_length(dataset: Dataset, seed: int = 0) -> ActionLength:
     """Mean length of a segment as a share of its recording, from features alone.
 
-    Features are standardised within each recording and scaled to unit length, so that neither the level of a recording
-    nor the size of a frame decides its cluster.
+    Features are standardised within each recording and, where there are several, scaled to unit length, so that neither
+    the level of a recording nor the size of a frame decides its cluster.
 
     Args:
         dataset: K-means looks for its ``n_actions`` clusters, or for 12 where that is not known.
@@ -103,12 +109,12 @@ def action_length(dataset: Dataset, seed: int = 0) -> ActionLength:
     for video in dataset.train_part.videos[:MOST_RECORDINGS]:
         rows = evenly(len(video), MOST_FRAMES)
         x = standardised(video.features[torch.from_numpy(rows)].double().numpy())
-        frames.append(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
+        frames.append(of_unit_length(x))
     together = np.concatenate(frames)
     if len(np.unique(together.round(6), axis=0)) <= k:
         raise DataError(
-            f"data set {dataset.name!r} has no more than {k} different frames; the preset auto cannot see how long an "
-            "action lasts: choose preset kit, or give the radius"
+            f"data set {dataset.name!r} has no more than {k} different frames, too few to see how long an action "
+            "lasts; check the features, or give the number of actions and the preset kit"
         )
     clusters = KMeans(k, n_init=3, random_state=seed).fit(together).labels_
     return segment_length(np.split(clusters, np.cumsum([len(x) for x in frames])[:-1]))
@@ -123,10 +129,17 @@ def well_scaled(dataset: Dataset) -> Dataset:
     methods were measured on are far from these limits: at the least a quarter, and at the most a factor of 16.
 
     Args:
-        dataset: with features. A warning says where they are changed.
+        dataset: with features. A warning says where they are changed, and which recordings never change.
     """
     if dataset.videos[0].context is not None:
         return dataset
+    still = [video.name for video in dataset.videos if bool((video.features == video.features[0]).all())]
+    if still and len(still) < len(dataset.videos):  # auto_radii refuses it where none changes
+        warnings.warn(
+            f"{', '.join(still[:3])}{' and others' if len(still) > 3 else ''} of data set {dataset.name!r} never "
+            "changes, and would get an action of its own; leave it out",
+            stacklevel=2,
+        )
     videos = [video.features.double() for video in dataset.train_part.videos]
     variance = torch.cat([(x - x.mean(0)).square() for x in videos]).mean(0)
     level = torch.cat(videos).mean(0)
@@ -151,6 +164,11 @@ def standardised(x: np.ndarray) -> np.ndarray:
     deviation = x.std(0)
     changes = deviation > 1e-6 * np.abs(x).max(0)  # less is the rounding of float32
     return (x - x.mean(0)) / np.where(changes, deviation, np.inf)
+
+
+def of_unit_length(x: np.ndarray) -> np.ndarray:
+    """(n, D) rows scaled to length 1, but for a single channel, of which only the sign would be left."""
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) if x.shape[1] > 1 else x
 
 
 def segment_length(clusters: Sequence[np.ndarray]) -> ActionLength:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import torch
 
 from vasot_kit.datasets import pretrained
-from vasot_kit.experiments.auto import auto_radii
+from vasot_kit.experiments.auto import auto_radii, radius_names
 from vasot_kit.experiments.presets import preset_values, trains_on_pixels
 from vasot_kit.experiments.restarts import restarts
 from vasot_kit.methods import find_method
@@ -124,7 +124,7 @@ def make_config(
     values = preset_values(preset, dataset, method, epochs, pixels)
     values |= {"training.seed": seed, "training.device": device}
     config = with_overrides(config, {**values, **(overrides or {})})
-    if preset != "auto":
+    if preset != "auto" or all(name in (overrides or {}) for name in radius_names(method)):
         return config
     if recordings is None:
         raise InputError(
@@ -163,7 +163,8 @@ def build(config: Config, dataset: Dataset) -> Method:
     cls = find_method(config.method)
     if "segmentation" in cls.tasks and dataset.n_actions < 2:
         raise InputError(
-            f"data set {dataset.name!r} has n_actions = {dataset.n_actions}; segmentation needs at least 2"
+            f"data set {dataset.name!r} has n_actions = {dataset.n_actions}; segmentation needs at least 2: "
+            "give load_folder(..., n_actions=K), or estimate K by vasot_kit.experiments.n_actions.count_actions"
         )
     settings = config.encoder
     has_pictures, takes_pictures = dataset.videos[0].context is not None, isinstance(settings, Pixels)

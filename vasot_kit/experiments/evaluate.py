@@ -239,17 +239,17 @@ def _pairs(dataset: Dataset) -> Iterator[tuple[Video, Video]]:
     """Each video with the next of its activity, so that the number of pairs grows only linearly with that of videos."""
     for part in by_activity(dataset):
         if len(part.videos) > 1:
-            videos = [_thinned(video) for video in part.videos]
+            videos = [thinned(video)[0] for video in part.videos]
             yield from zip(videos, videos[1:] + videos[:1], strict=True)
 
 
-def _thinned(video: Video) -> Video:
-    """At most 5,000 frames of a recording of features, at equal distances."""
-    if len(video) <= MOST_MATCHED or video.context is not None:
-        return video
-    kept = torch.linspace(0, len(video) - 1, MOST_MATCHED).round().long()
+def thinned(video: Video) -> tuple[Video, np.ndarray]:
+    """At most 5,000 frames of a recording of features, at even distances, and which these are."""
+    kept = evenly(len(video), len(video) if video.context is not None else MOST_MATCHED)
+    if len(kept) == len(video):
+        return video, kept
     labels, position = (None if each is None else each[kept] for each in (video.labels, video.position))
-    return replace(video, features=video.features[kept], labels=labels, position=position, frames=None)
+    return replace(video, features=video.features[kept], labels=labels, position=position, frames=None), kept
 
 
 def _score_embeddings(embeddings: Sequence[np.ndarray], dataset: Dataset, protocol: str = "split") -> Scores:

@@ -24,7 +24,7 @@ import torch
 from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.ndimage import uniform_filter1d
 
-from vasot_kit.experiments.auto import action_length, standardised
+from vasot_kit.experiments.auto import action_length, of_unit_length, standardised
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.segments import cut, jumps, numbered, sums
 from vasot_lib.data import Dataset
@@ -117,8 +117,7 @@ def count_actions(dataset: Dataset, seed: int = 0, epochs: int | None = None, pr
 def _embedded(dataset: Dataset, seed: int, epochs: int | None, progress: bool) -> list[np.ndarray]:
     """For each recording (n, d) embeddings of VAOT; standardised features of unit length where there are too few."""
     if len(dataset.videos) < ENOUGH:
-        rows = [standardised(video.features.double().numpy()) for video in dataset.videos]
-        return [x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in rows]
+        return [of_unit_length(standardised(video.features.double().numpy())) for video in dataset.videos]
     config = make_config("own", "vaot", "auto", seed=seed, epochs=epochs, pixels=False, recordings=dataset)
     method = build(config, dataset)
     fit(method, dataset, config.training, progress=progress)

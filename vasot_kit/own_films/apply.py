@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
-from vasot_kit.experiments.evaluate import Scores, evaluate, segmentation_scores
+from vasot_kit.experiments.evaluate import Scores, evaluate, segmentation_scores, thinned
 from vasot_kit.experiments.plan_report import match_matrix
 from vasot_kit.experiments.segments import found_again_by_frame
 from vasot_kit.experiments.together import embed_all, segment_all
 from vasot_kit.figures import plot_plan
 from vasot_kit.films.progress import phase
+from vasot_kit.films.recordings import Recording
 from vasot_kit.own_films.outputs import TABLE, Outputs
 from vasot_kit.own_films.pictures import small_pictures
 from vasot_kit.own_films.report import matched_page
@@ -22,7 +23,7 @@ from vasot_kit.own_films.segments import write_segments
 from vasot_kit.own_films.unseen import Unseen, read_unseen
 from vasot_kit.runs.models import Model, read_model
 from vasot_kit.runs.records import record
-from vasot_lib.data import Dataset
+from vasot_lib.data import Dataset, Video
 from vasot_lib.errors import DataError, InputError
 
 
@@ -102,11 +103,14 @@ def _check_names(unseen: Unseen, other: Unseen | None) -> None:
 
 
 def _align(outputs: Outputs, model: Model, unseen: Unseen, other: Unseen, progress: bool) -> None:
-    """For each recording a table with the match of every frame in the reference, a figure of the plan, and a page."""
-    (y,), (there,) = other.dataset.videos, other.recordings
+    """For each recording a table with the match of every frame in the reference, a figure of the plan, and a page.
+
+    Of recordings of more than 5,000 frames, so many are matched, at even distances.
+    """
+    y, there = _at_most(other.dataset.videos[0], other.recordings[0])
     in_seconds = bool(unseen.films)
     columns = ("frame_x", "seconds_x", "frame_y", "seconds_y") if in_seconds else ("frame_x", "frame_y")
-    for x, here in zip(unseen.dataset.videos, unseen.recordings, strict=True):
+    for x, here in map(_at_most, unseen.dataset.videos, unseen.recordings):
         method = model.suited(min(len(x), len(y)))
         matches, share = method.align(x, y).numpy(), method.dummy_share(x, y).numpy()
         rows = []
@@ -128,6 +132,13 @@ def _align(outputs: Outputs, model: Model, unseen: Unseen, other: Unseen, progre
             with phase(f"report of {x.name} and {y.name}", progress, 2) as bar:
                 pictures = small_pictures([here, there], bar)
             matched_page(outputs, here, there, pictures, plan.numpy(), matches, 1 - share)
+
+
+def _at_most(video: Video, recording: Recording) -> tuple[Video, Recording]:
+    """Those frames of both whose matches are looked for."""
+    few, kept = thinned(video)
+    places = {"times": recording.times[kept], "index": recording.index[kept], "features": few.features}
+    return (few, replace(recording, **places)) if len(few) < len(video) else (video, recording)
 
 
 def _record(outputs: Outputs, model: Model, dataset: Dataset, found: Mapping[str, np.ndarray]) -> None:

@@ -14,6 +14,7 @@ from vasot_kit.films.containers import even_rate
 from vasot_kit.films.media import probe, video_files
 from vasot_kit.films.motion import Motion
 from vasot_kit.films.recordings import FeatureExtractor, Recording
+from vasot_kit.folders.reading import feature_files
 from vasot_lib.errors import DataError, InputError
 
 PRETRAINED, POSE = "network", "pose"
@@ -79,7 +80,10 @@ def films_in(folder: Path, out: Path | None = None) -> dict[str, Path]:
     """
     films = [film for film in video_files(folder) if out is None or film.resolve() != out.resolve()]
     if not films:
-        raise DataError(f"{folder} holds no films; put video files or folders of pictures there")
+        remedy = "put video files or folders of pictures there"
+        if feature_files(folder) or (folder / "features").is_dir():
+            remedy = f"it holds features: vasot train {folder} vasot --out RUN, then vasot apply RUN {folder} --out DIR"
+        raise DataError(f"{folder} holds no films; {remedy}")
     others = [file.name for file in sorted(folder.iterdir()) if file.is_file() and file not in films]
     if others := [name for name in others if not name.startswith(".")]:
         more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""

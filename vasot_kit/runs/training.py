@@ -16,6 +16,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm.auto import tqdm
 
@@ -33,7 +34,7 @@ from vasot_kit.runs.engine import Run, held, once
 from vasot_kit.runs.models import WEIGHTS, Inputs, how_described, name_actions, write_model
 from vasot_kit.runs.records import read_metrics, record, to_json, versions, write_text
 from vasot_lib.data import Dataset, n_batches
-from vasot_lib.errors import InputError
+from vasot_lib.errors import DataError, InputError
 from vasot_lib.training import History, fit, is_first_process
 
 BASELINES = "baselines"  # the method of a training that scores all answers that need no learning
@@ -117,7 +118,8 @@ def train_and_score(training: Training, out: Path, device: str = "cpu", **readin
     with _folder(out) if is_first_process() else nullcontext():
         count = None
         if data.n_actions == 0 and not _labelled(data) and "segmentation" in find_method(training.method).tasks:
-            count = _counted(data, training, out)
+            # A run goes on with the number that it began with.
+            count = estimate_in(out) or _counted(data, training, out)
             training = replace(training, n_actions=count.n_actions)
         rows, config = _compute(training, data, device, out / WEIGHTS)
         if not rows:
@@ -264,9 +266,27 @@ def _labelled(data: Dataset) -> bool:
     return any(video.labels is not None for video in data.videos)
 
 
+def estimate_in(out: Path) -> ActionCount | None:
+    """The number of actions that the training in a folder was given by its recordings; None if it was not.
+
+    Raises:
+        DataError: the file that says it is damaged.
+    """
+    path = out / COUNT
+    try:
+        kept = json.loads(path.read_text())
+        curve = (np.array(kept[name], float) for name in ("gain", "error"))
+        low, high = kept["plausible"]
+        return ActionCount(int(kept["n_actions"]), (int(low), int(high)), np.array(kept["candidates"], int), *curve)
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path} is damaged ({error}); remove it, or train into another folder") from error
+
+
 def _counted(data: Dataset, training: Training, out: Path) -> ActionCount:
     """K, estimated from the recordings; the first process says so."""
-    count = count_actions(data, training.seed, training.epochs)
+    count = count_actions(data, training.seed, training.epochs, progress=is_first_process())
     if is_first_process():
         print(f"{count}. See {out / COUNT}; to choose another number, give --actions K and another folder.", flush=True)
     return count

@@ -102,8 +102,8 @@ def solve(
         iterations: number of linearisations.
         sweeps: Sinkhorn sweeps per iteration (not used by ``mirror`` on a relaxed problem).
         finish: balanced problems only: after the last iteration, project the plan onto the marginals by over-relaxed
-            sweeps until both are met to ``tolerance``, at most 1000. Without it one sweep per iteration, as published, leaves
-            the row masses off by as much as their own size.
+            sweeps until both are met to ``tolerance``, at most 1000. Without it one sweep per iteration, as published,
+            leaves the row masses off by as much as their own size.
         tolerance: the relative marginal error and the moved mass up to which a plan counts as converged.
         trace: also return J at every iteration.
         stop_early: leave out the last iterations of a sample, where they would together move less mass than
