@@ -258,6 +258,13 @@ def test_without_a_barrier_programs_read_what_is_not_there_yet(monkeypatch: pyte
     assert not torch.allclose(fused.matrix, expected.matrix, rtol=0, atol=1e-3)
 
 
+def test_memory_is_aligned_whatever_the_size() -> None:
+    """Triton compiles a kernel for each pattern of pointers that are multiples of 16 bytes or not: seconds."""
+    problem = make_problem(cost_of(3, 7, 5), (Near(0.2), Far(0.2)), alpha=0.3)
+    arrays = gpu.Launch(problem, Schedule("sinkhorn", 1, 1, True, 1e-3)).arguments[0]
+    assert [name for name, array in arrays._asdict().items() if array.data_ptr() % 16] == []
+
+
 def test_all_programs_of_a_launch_fit_on_the_device() -> None:
     """The barriers need all of them at once; a sample has no more programs than blocks of rows."""
     for room in (1, 3, 16, 264):
