@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from timeit import timeit
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,8 @@ from vasot_kit.benchmarks.training import step_costs
 from vasot_kit.cli import main
 from vasot_kit.methods import METHODS
 from vasot_lib.data import toy
-from vasot_lib.transport import solve
+from vasot_lib.transport import Plan, solve
+from vasot_lib.transport.problem import host_reads_nothing
 
 
 def test_the_published_scheme_restated_gives_our_mirror_plan() -> None:
@@ -121,6 +123,30 @@ def test_every_row_of_the_solver_benchmark(monkeypatch: pytest.MonkeyPatch) -> N
     goals = [row.name for row in rows if row.goal]
     for part in ("exp passes", "POT", "published scheme", "exponent", "buffers"):
         assert any(part in name for name in goals), part
+
+
+@pytest.mark.usefixtures("once")
+def test_whole_solves_are_called_and_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU; here a stand-in for the recording notes what the host was not asked for."""
+    recorded: list[bool] = []
+
+    def stand_in(call: Callable[[], None]) -> Callable[[], None]:
+        call()
+        return call
+
+    def solve_noting(cost: torch.Tensor, *structure: object, **options: Any) -> Plan:
+        plan = solve(cost, *structure, **options)
+        if host_reads_nothing():
+            recorded.append(options["finish"])  # else the host would have to look at the plan
+        return plan
+
+    monkeypatch.setattr(bench, "record", stand_in)
+    monkeypatch.setattr(bench, "solve", solve_noting)
+    monkeypatch.setattr(bench, "WHOLE", [((1, 120, 120), finish, "<= 0.1", "0.4") for finish in (True, False)])
+    finished, replayed, unfinished, _ = bench._whole_solves("cpu", 0.0)
+    assert finished.name == "one solve, 1 x 120 x 120, finished" and unfinished.name == "one solve, 1 x 120 x 120"
+    assert finished.goal and not replayed.goal and "recorded" in replayed.name and "0.4 ms" in unfinished.note
+    assert len(recorded) == 6 and all(recorded)
 
 
 @pytest.mark.usefixtures("once")
