@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from timeit import timeit
 from typing import Any
@@ -22,6 +22,7 @@ from vasot_kit.cli import main
 from vasot_kit.methods import METHODS
 from vasot_lib import steps
 from vasot_lib.data import toy
+from vasot_lib.errors import InputError
 from vasot_lib.transport import Plan, solve
 from vasot_lib.transport.problem import NeedsHost, host_reads_nothing
 
@@ -196,6 +197,17 @@ def test_training_benchmark_and_the_command(tmp_path: Path, capsys: pytest.Captu
     learners = {name for name, method in METHODS.items() if method.learns}
     assert learners <= {row["name"].removeprefix("step of ") for row in rows}
     assert "VASOT step" in capsys.readouterr().out
+
+
+def test_a_benchmark_that_is_ended_keeps_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(device: str, seconds: float) -> Iterator[Measurement]:
+        yield Measurement("a step", 1.25, "ms", "<= 1.5")
+        raise InputError("the machine goes back")
+
+    monkeypatch.setattr("vasot_kit.benchmarks.bench_training", ended)
+    assert main(["bench", "training", "--json", str(tmp_path / "bench.json")]) == 2
+    (row,) = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    assert row["name"] == "a step" and row["value"] == 1.25 and row["met"] is True
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from /proc")

@@ -45,11 +45,11 @@ def bench_training(device: str = "cpu", seconds: float = 4.0, epochs: int = 30) 
     yield from _parts(models["vasot"], batch, device, seconds)
     if device == "cuda":
         yield from _recorded_steps(device, seconds)
+    if epochs:
+        yield from _hapt(device, epochs)
     for name, cost in step_costs([name for name in METHODS if METHODS[name].learns], device, seconds).items():
         note = f"{cost['mib']:.1f} MiB at the peak of a step of 16 pairs, {cost['weights']:.0f} weights"
         yield Measurement(f"step of {name}", cost["ms"], "ms", "", note)
-    if epochs:
-        yield from _hapt(device, epochs)
 
 
 def step_costs(methods: Sequence[str], device: str = "cpu", seconds: float = 4.0) -> dict[str, dict[str, float]]:
