@@ -50,11 +50,8 @@ kill: $(COMPILED)  ## a hundred killed commands, each given again and compared; 
 mutate: $(COMPILED)  ## faults put into the solver one by one, an hour or two; SAMPLE=300 draws so many of them
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutate $(addprefix --sample ,$(SAMPLE))
 
-gpu: $(COMPILED)  ## on a machine with a GPU: its tests, then what it takes; JSON goes to outputs/gpu/
-	$(BIN)/python -m pytest -q tests/transport/test_fused_gpu.py tests/training/test_steps.py
-	@mkdir -p outputs/gpu
-	$(BIN)/vasot bench solver --device cuda --seconds 1 --json outputs/gpu/solver.json
-	$(BIN)/vasot bench training --device cuda --seconds 2 --json outputs/gpu/training.json
+gpu: $(COMPILED)  ## on a machine with a GPU: its tests, then what it takes, beside the goals; JSON goes to outputs/gpu/
+	$(BIN)/python -m tests.gpu
 
 lab: $(READY)  ## opens JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pooch
-
 
 def cache_folder() -> Path:
     """``VASOT_CACHE``, or the user's cache folder."""
-    return Path(os.environ.get("VASOT_CACHE") or pooch.os_cache("vasot"))
+    if folder := os.environ.get("VASOT_CACHE"):
+        return Path(folder)
+    import pooch  # not needed where the variable is set, and a twentieth of a second to import
+
+    return Path(pooch.os_cache("vasot"))

@@ -344,12 +344,13 @@ def bench(what: str, file: Path | None, device: str, seconds: float) -> None:
         raise InputError(f"{file.parent} is no folder to write {file.name} into; make it first")
     rows = []
     benches = {"solver": bench_solver, "training": bench_training, "pixels": bench_pixels}
+    report = {"benchmark": what, "device": device, "machine": machine()}
     for row in benches[what](device, seconds):
         rows.append(row)
         print(row, flush=True)
+        if file:  # after every row: who is ended keeps what was measured
+            write_text(file, to_json({**report, "rows": [row.as_dict() for row in rows]}))
     if file:
-        report = {"benchmark": what, "device": device, "machine": machine()}
-        write_text(file, to_json({**report, "rows": [row.as_dict() for row in rows]}))
         print(f"wrote {file}")
 
 

@@ -8,6 +8,7 @@ and so are the numbers.
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
@@ -128,6 +129,7 @@ def record(function: Callable[[], None]) -> Callable[[], None]:
     """Record what the function launches in a CUDA graph, without running it; the result launches it all at once."""
     graph = torch.cuda.CUDAGraph()
     stream = torch.cuda.current_stream()
+    gc.collect()  # a graph of gradients left from a launched step, on another stream, would break the capture
     try:
         # In thread-local mode other threads, such as those that read data, may go on using CUDA meanwhile.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from timeit import timeit
+from typing import Any
 
 import pytest
 import torch
@@ -16,11 +17,14 @@ from vasot_kit.benchmarks import timing, training
 from vasot_kit.benchmarks.peers import ott_solver, solve_batch_with_pot, solve_by_convolution, solve_with_pot
 from vasot_kit.benchmarks.solver import ACTIONS, FRAMES, bench_solver, pair_cost
 from vasot_kit.benchmarks.timing import Measurement, interleaved_times, peak_memory
-from vasot_kit.benchmarks.training import step_costs
+from vasot_kit.benchmarks.training import _pair, step_costs
 from vasot_kit.cli import main
 from vasot_kit.methods import METHODS
+from vasot_lib import steps
 from vasot_lib.data import toy
-from vasot_lib.transport import solve
+from vasot_lib.errors import InputError
+from vasot_lib.transport import Plan, solve
+from vasot_lib.transport.problem import NeedsHost, host_reads_nothing
 
 
 def test_the_published_scheme_restated_gives_our_mirror_plan() -> None:
@@ -69,7 +73,8 @@ def test_ott_takes_the_same_steps() -> None:
 def test_a_row_knows_whether_its_goal_is_met() -> None:
     assert Measurement("a", 7.0, "x", "<= 8").met is True
     assert Measurement("a", 7.0, "x", ">= 12").met is False
-    assert Measurement("a", None, "x", ">= 12").met is None and Measurement("a", 7.0, "x").met is None
+    assert Measurement("a", None, "x", ">= 12").met is None and "MISSING" in str(Measurement("a", None, "x", ">= 12"))
+    assert "MISSING" not in str(Measurement("a", None, "x")) and Measurement("a", 7.0, "x").met is None
 
 
 def test_functions_run_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,9 +94,40 @@ def test_a_long_call_is_not_warmed_up_again(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_whole_training_and_its_evaluation_are_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "load_dataset", lambda name: toy(n_videos=4, n_steps=3, seed=1))
-    fitted, evaluated = training._hapt("cpu", epochs=1)
+    fitted, segmented, aligned, evaluated = training._hapt("cpu", epochs=1)
     assert fitted.value > 0 and "4 recordings" in fitted.note
-    assert evaluated.value > 0 and evaluated.unit == "s" and "MoF" in evaluated.note
+    assert "segmentation" in segmented.name and "alignment" in aligned.name and "the first time" in aligned.note
+    assert segmented.value > 0 and aligned.value > 0 and evaluated.value > 0
+    assert evaluated.unit == "s" and "MoF" in evaluated.note
+
+
+@pytest.mark.filterwarnings("ignore:CUDA is not available, disabling CUDA profiling")
+@pytest.mark.parametrize("works", [True, False])
+def test_steps_that_are_not_recorded_miss_their_goals(works: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU does, with a stand-in for its graphs, once such as cannot be made."""
+
+    def record(function: Callable[[], None]) -> Callable[[], None]:
+        if not works:
+            raise NeedsHost("to look at the plan")
+        return function
+
+    begin = steps.Steps.begin
+
+    def begin_recording(self: steps.Steps) -> None:
+        self.records = True
+        begin(self)
+
+    monkeypatch.setattr(steps, "record", record)
+    monkeypatch.setattr(steps, "BEFORE_RECORDING", 1)
+    monkeypatch.setattr(steps.Steps, "begin", begin_recording)
+    monkeypatch.setattr(training, "_pair", lambda count: _pair(min(count, 2)))
+    monkeypatch.setattr(timing, "TURN", 0.0)
+    step, faster = training._recorded_steps("cpu", 0.0)
+    assert step.goal == "<= 1.5" and faster.goal == ">= 10"
+    for row in (step, faster):
+        assert (row.value is not None) == works and row.note.startswith("not recorded: ") != works
+        assert ("MISSING" in str(row)) != works
+    assert steps.record is record and "0 graphs" in step.note
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from /proc")
@@ -124,6 +160,30 @@ def test_every_row_of_the_solver_benchmark(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.usefixtures("once")
+def test_whole_solves_are_called_and_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU; here a stand-in for the recording notes what the host was not asked for."""
+    recorded: list[bool] = []
+
+    def stand_in(call: Callable[[], None]) -> Callable[[], None]:
+        call()
+        return call
+
+    def solve_noting(cost: torch.Tensor, *structure: object, **options: Any) -> Plan:
+        plan = solve(cost, *structure, **options)
+        if host_reads_nothing():
+            recorded.append(options["finish"])  # else the host would have to look at the plan
+        return plan
+
+    monkeypatch.setattr(bench, "record", stand_in)
+    monkeypatch.setattr(bench, "solve", solve_noting)
+    monkeypatch.setattr(bench, "WHOLE", [((1, 120, 120), finish, "<= 0.1", "0.4") for finish in (True, False)])
+    finished, replayed, unfinished, _ = bench._whole_solves("cpu", 0.0)
+    assert finished.name == "one solve, 1 x 120 x 120, finished" and unfinished.name == "one solve, 1 x 120 x 120"
+    assert finished.goal and not replayed.goal and "recorded" in replayed.name and "0.4 ms" in unfinished.note
+    assert len(recorded) == 6 and all(recorded)
+
+
+@pytest.mark.usefixtures("once")
 def test_training_benchmark_and_the_command(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch) -> None:
     monkeypatch.setenv("VASOT_DATA", str(tmp_path))
     file = tmp_path / "bench.json"
@@ -137,6 +197,17 @@ def test_training_benchmark_and_the_command(tmp_path: Path, capsys: pytest.Captu
     learners = {name for name, method in METHODS.items() if method.learns}
     assert learners <= {row["name"].removeprefix("step of ") for row in rows}
     assert "VASOT step" in capsys.readouterr().out
+
+
+def test_a_benchmark_that_is_ended_keeps_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(device: str, seconds: float) -> Iterator[Measurement]:
+        yield Measurement("a step", 1.25, "ms", "<= 1.5")
+        raise InputError("the machine goes back")
+
+    monkeypatch.setattr("vasot_kit.benchmarks.bench_training", ended)
+    assert main(["bench", "training", "--json", str(tmp_path / "bench.json")]) == 2
+    (row,) = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    assert row["name"] == "a step" and row["value"] == 1.25 and row["met"] is True
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from /proc")

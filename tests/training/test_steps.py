@@ -90,9 +90,13 @@ def test_graphs_give_the_numbers_of_launches_on_a_gpu(
     dataset: Dataset, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Real CUDA graphs, not the stand-in; a capture that fails would warn, which is an error here."""
+    captured: list[Callable[[], None]] = []
+    record = steps.record
+    monkeypatch.setattr(steps, "record", lambda function: captured.append(record(function)) or captured[-1])
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="training steps are not recorded")
         weights, _ = trained(dataset, method, device="cuda", epochs=6)
+    assert captured  # else launched steps would be compared with themselves
     monkeypatch.setattr(steps, "BEFORE_RECORDING", 10**6)
     expected, _ = trained(dataset, method, device="cuda", epochs=6)
     for name in expected:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import ot
 import pytest
 import torch
 from hypothesis import given
@@ -122,6 +121,7 @@ def test_objective_and_marginals_agree_with_pot(n: int, m: int, alpha: float, se
     weight = alpha / (2 * (1 - alpha))
     pot_alpha = weight / (1 + weight)
     cx, cy = (side.dense(size).numpy() / 2**0.5 for side, size in zip(structure, (n, m), strict=True))
+    ot = pytest.importorskip("ot")
     theirs = ot.gromov.entropic_fused_gromov_wasserstein(
         cost[0].numpy(), -cx, cy, loss_fun="square_loss", solver="PGD", alpha=pot_alpha,
         epsilon=epsilon * (1 - pot_alpha) / (1 - alpha), max_iter=iterations, tol=0, numItermax=5000, stopThr=1e-12,
@@ -141,6 +141,7 @@ def test_both_schemes_solve_the_relaxed_convex_problem(seed: int, k: int) -> Non
     sinkhorn, mirror = (solve(cost, scheme=scheme, **options) for scheme in ("sinkhorn", "mirror"))
     assert sinkhorn.converged.all()
     torch.testing.assert_close(mirror.objective, sinkhorn.objective, rtol=0, atol=1e-4)
+    ot = pytest.importorskip("ot")
     theirs = ot.unbalanced.sinkhorn_unbalanced(
         np.full(20, 1 / 20), np.full(k, 1 / k), cost[0].numpy(), 0.2, 0.5, reg_type="entropy", stopThr=1e-12
     )

@@ -1,10 +1,11 @@
-"""How many operations a step hands to the device, one after another."""
+"""How many operations a step hands to the device, one after another, and what it calls CUDA for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 NO_WORK = ("empty", "new_empty", "detach", "lift_fresh", "_unsafe_view")  # give memory, or a name to it
@@ -28,3 +29,12 @@ def count_launches(work: Callable[[], object]) -> int:
     with _Counter() as counter:
         work()
     return counter.count
+
+
+def called_in(work: Callable[[], object]) -> str:
+    """How often ``work`` launches kernels and graphs, copies and waits, in words; never without a GPU."""
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+        work()
+    called = [event.name for event in seen.events() or () if event.name.startswith("cu")]
+    words = {"kernels": "LaunchKernel", "graphs": "GraphLaunch", "copies": "MemcpyAsync", "waits": "StreamSynchronize"}
+    return ", ".join(f"{sum(word in name for name in called)} {what}" for what, word in words.items())

@@ -48,7 +48,8 @@ class Measurement:
 
     def __str__(self) -> str:
         value = "–" if self.value is None else f"{self.value:.4g} {self.unit}"
-        goal = f"   goal {self.goal}: {'met' if self.met else 'MISSED'}" if self.met is not None else ""
+        outcome = {True: "met", False: "MISSED", None: "MISSING"}[self.met]
+        goal = f"   goal {self.goal}: {outcome}" if self.goal else ""
         return f"{self.name:62} {value:>16}{goal}   {self.note}".rstrip()
 
     def as_dict(self) -> dict[str, Any]:

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
+from typing import TypeVar
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 
+from vasot_kit.benchmarks.launches import called_in
 from vasot_kit.benchmarks.timing import Measurement, interleaved_times, peak_memory
 from vasot_kit.datasets import load_dataset
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.evaluate import evaluate
+from vasot_kit.experiments.together import align_all, segment_all
 from vasot_kit.methods import METHODS, find_method
+from vasot_lib import steps
 from vasot_lib.data import Batch
 from vasot_lib.encoders import MLPEncoder
 from vasot_lib.errors import DataError
 from vasot_lib.methods import Method
-from vasot_lib.steps import Steps
 from vasot_lib.training import fit
 
 FRAMES, FEATURES, ACTIONS = 256, 64, 10
+T = TypeVar("T")
 
 
 def bench_training(device: str = "cpu", seconds: float = 4.0, epochs: int = 30) -> Iterator[Measurement]:
@@ -37,12 +44,12 @@ def bench_training(device: str = "cpu", seconds: float = 4.0, epochs: int = 30) 
     yield from _steps(models, batch, device, seconds)
     yield from _parts(models["vasot"], batch, device, seconds)
     if device == "cuda":
-        yield from _recorded_steps(seconds)
+        yield from _recorded_steps(device, seconds)
+    if epochs:
+        yield from _hapt(device, epochs)
     for name, cost in step_costs([name for name in METHODS if METHODS[name].learns], device, seconds).items():
         note = f"{cost['mib']:.1f} MiB at the peak of a step of 16 pairs, {cost['weights']:.0f} weights"
         yield Measurement(f"step of {name}", cost["ms"], "ms", "", note)
-    if epochs:
-        yield from _hapt(device, epochs)
 
 
 def step_costs(methods: Sequence[str], device: str = "cpu", seconds: float = 4.0) -> dict[str, dict[str, float]]:
@@ -129,18 +136,42 @@ def _training_step(pairs: int, device: str) -> Callable[[], object]:
     model = _model("vasot", "cpu").train()
     optimiser = torch.optim.Adam(model.parameters(), lr=0.0, fused=on_gpu, capturable=on_gpu)
     wrapped, optimiser = fabric.setup(model, optimiser)
-    steps = Steps(wrapped, optimiser, fabric)
-    return partial(steps.take, [(_pair(pairs), 1.0)])
+    return partial(steps.Steps(wrapped, optimiser, fabric).take, [(_pair(pairs), 1.0)])
 
 
-def _recorded_steps(seconds: float) -> Iterator[Measurement]:
-    time_of = interleaved_times({"one": _training_step(1, "cuda"), "many": _training_step(16, "cuda")}, seconds, "cuda")
-    note = "as a training takes it, batch on the host"
-    yield Measurement("VASOT step, recorded", 1e3 * time_of["one"], "ms", "<= 1.5", note)
+def _recorded_steps(device: str, seconds: float) -> Iterator[Measurement]:
+    one, many = _training_step(1, device), _training_step(16, device)
+    with _recordings() as recorded:
+        time_of = interleaved_times({"one": one, "many": many}, seconds, device)
+    note = f"as a training takes it, batch on the host; {called_in(one)}"
+    row = Measurement("VASOT step, recorded", 1e3 * time_of["one"], "ms", "<= 1.5", note)
+    yield _if_recorded(row, len(recorded) == 2)
     on_cpu = interleaved_times({"many": _training_step(16, "cpu")}, seconds)["many"]
     note = f"{1e3 * time_of['many']:.1f} ms, on the CPU {1e3 * on_cpu:.0f} ms with {torch.get_num_threads()} threads"
     name = "faster than the CPU of this machine, step of 16 pairs"
-    yield Measurement(name, on_cpu / time_of["many"], "x", ">= 10", note)
+    yield _if_recorded(Measurement(name, on_cpu / time_of["many"], "x", ">= 10", note), len(recorded) == 2)
+
+
+@contextmanager
+def _recordings() -> Iterator[list[None]]:
+    """A list to which every step adds an entry that is recorded meanwhile; those that cannot be are launched."""
+    recorded: list[None] = []
+    record = steps.record
+
+    def record_and_count(function: Callable[[], None]) -> Callable[[], None]:
+        replay = record(function)
+        recorded.append(None)
+        return replay
+
+    with patch.object(steps, "record", record_and_count):
+        yield recorded
+
+
+def _if_recorded(row: Measurement, recorded: bool) -> Measurement:
+    """The row, or where steps were launched one by one its goal without a value."""
+    if recorded:
+        return row
+    return replace(row, value=None, note=f"not recorded: {row.value:.4g} {row.unit} by launched steps; {row.note}")
 
 
 def _parts(model: Method, batch: Batch, device: str, seconds: float) -> Iterator[Measurement]:
@@ -182,12 +213,28 @@ def _hapt(device: str, epochs: int) -> Iterator[Measurement]:
         return
     config = make_config("hapt", "vasot", "paper", epochs=epochs, device=device)
     model = build(config, data)
-    start = time.perf_counter()
-    history = fit(model, data, config.training, progress=False)
+    with _recordings() as recorded:
+        taken, history = _timed(lambda: fit(model, data, config.training, progress=False))
     note = f"{len(data.videos)} recordings, loss {history[0]['loss']:.3f} to {history[-1]['loss']:.3f}"
-    yield Measurement(name, time.perf_counter() - start, "s", goal, note)
+    yield _if_recorded(Measurement(name, taken, "s", goal, note), device == "cpu" or bool(recorded))
     model.to(device)
+    pairs = list(zip(data.videos, (*data.videos[1:], data.videos[0]), strict=True))
+    for what, work in (
+        ("segmentation of all recordings", lambda: segment_all(model, data.videos)),
+        ("alignment of each recording with the next", lambda: align_all(model, pairs)),
+    ):
+        first, _ = _timed(work)
+        note = f"{first:.2f} s the first time, with what is compiled then"
+        yield Measurement(f"after that training: {what}", _timed(work)[0], "s", "", note)
+    taken, scores = _timed(lambda: evaluate(model, data))
+    note = f"both, and all scores: MoF {scores['mof']:.3f}, AP@5 {scores['ap_5']:.3f}"
+    yield Measurement("evaluation of that training", taken, "s", "", note)
+
+
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
+    """Seconds of one call, and what it gives."""
     start = time.perf_counter()
-    scores = evaluate(model, data)
-    note = f"all scores, MoF {scores['mof']:.3f}, AP@5 {scores['ap_5']:.3f}"
-    yield Measurement("evaluation of that training", time.perf_counter() - start, "s", "", note)
+    result = work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start, result

@@ -178,10 +178,9 @@ def make_problem(
 def _read(cost: Tensor, x: _Marginal, y: _Marginal) -> tuple[bool, tuple[int, ...], tuple[int, ...]]:
     """Whether all costs, those of padding included, are in range; and the real lengths of rows and columns."""
     # Tensors are checked on their device, and the answers are read together: on a GPU every read waits for the device.
-    answers_x = x.answers()
-    in_range, *answers = torch.cat([_in_range(cost).long()[None], answers_x, y.answers()]).tolist()
-    split = len(answers_x)
-    return bool(in_range), _lengths("x", x, answers[:split]), _lengths("y", y, answers[split:])
+    least, largest, *answers = torch.cat([torch.stack(cost.aminmax()), *x.answers(), *y.answers()]).tolist()
+    in_range = least >= -LARGEST_COST and largest <= LARGEST_COST  # NaN is neither
+    return in_range, _lengths("x", x, answers), _lengths("y", y, answers)
 
 
 def _forbid(cost: Tensor, mask_x: Tensor, mask_y: Tensor, weight: float) -> tuple[Tensor, bool]:
@@ -237,12 +236,6 @@ def host_reads_nothing() -> bool:
     return _HOST_READS_NOTHING.get()
 
 
-def _in_range(cost: Tensor) -> Tensor:
-    """Whether no cost is NaN or too large, a scalar on the device."""
-    least, largest = cost.aminmax()
-    return (least >= -LARGEST_COST) & (largest <= LARGEST_COST)  # NaN is neither
-
-
 def check_memory(cost: Tensor, buffers: int) -> None:
     """Refuse a problem before ``buffers`` more arrays of the size of its (B, N, M) cost are allocated and do not fit.
 
@@ -269,24 +262,25 @@ class _Marginal(NamedTuple):
     """Mask and masses of one side, rows or columns of the plan."""
 
     mask: Tensor  # (B, N) bool, real entries
-    lengths: Tensor  # (B,) number of real entries
+    lengths: Tensor | None  # (B,) number of real entries; None where all are, without a look
     mass: Tensor  # (B, N) in the cost's dtype
     given: Tensor | None  # the masses as they were given, if they were
 
-    def answers(self) -> Tensor:
-        """Integers on the device: the B lengths, then for each fault that :func:`_lengths` names 1, or 0 for none."""
-        leading = torch.arange(self.mask.shape[1], device=self.mask.device) < self.lengths.unsqueeze(1)
-        faults = [(self.mask != leading).any()]
+    def answers(self) -> list[Tensor]:
+        """On the device, the B lengths, then for each fault that :func:`_lengths` names 1, or 0 for none."""
+        found: list[Tensor] = []
+        if self.lengths is not None:
+            leading = torch.arange(self.mask.shape[1], device=self.mask.device) < self.lengths.unsqueeze(1)
+            found += [self.lengths, (self.mask != leading).any()[None]]
         if (mass := self.given) is not None:
-            faults += [
-                (mass < 0).any() | mass.masked_fill(self.mask, 0.0).any(),
-                ~((mass.sum(1) - 1).abs() <= 1e-4).all(),
-            ]
-        return torch.cat([self.lengths, torch.stack(faults)])
+            wrong = (mass < 0).any() | mass.masked_fill(self.mask, 0.0).any()
+            found += [wrong[None], ~((mass.sum(1) - 1).abs() <= 1e-4).all()[None]]
+        return found
 
 
 def _marginal(name: str, mask: Tensor | None, mass: Tensor | None, shape: tuple[int, int], cost: Tensor) -> _Marginal:
     """Check shapes and devices, and fill in what was not given."""
+    all_real = mask is None or host_reads_nothing()
     if mask is None:
         mask = torch.ones(shape, dtype=torch.bool, device=cost.device)
     check_tensors((torch.bool,), **{f"mask_{name}": mask})
@@ -300,21 +294,26 @@ def _marginal(name: str, mask: Tensor | None, mass: Tensor | None, shape: tuple[
             )
         if given is not None and given.device != cost.device:
             raise InputError(f"{what}_{name} is on {given.device} but cost on {cost.device}; move one of them")
-    lengths = mask.sum(1)
-    return _Marginal(mask, lengths, mask.to(cost.dtype) / lengths.unsqueeze(1) if mass is None else mass.to(cost), mass)
+    lengths = None if all_real else mask.sum(1)
+    if mass is not None:
+        return _Marginal(mask, lengths, mass.to(cost), mass)
+    even = cost.new_full(shape, 1.0 / shape[1]) if lengths is None else mask.to(cost.dtype) / lengths.unsqueeze(1)
+    return _Marginal(mask, lengths, even, None)
 
 
-def _lengths(name: str, side: _Marginal, answers: list[int]) -> tuple[int, ...]:
-    """The B real lengths, once the ``answers`` of the side, by now on the host, show no fault."""
-    batch = len(side.mask)
-    lengths, faults = tuple(answers[:batch]), [bool(fault) for fault in answers[batch:]]
-    if min(lengths) == 0:
-        empty = lengths.index(0)
-        raise InputError(f"mask_{name} leaves no real entry in sample {empty}; drop that sample from the batch")
-    if faults[0]:
-        raise InputError(f"mask_{name} has padding before real entries; put the padding last")
-    if any(faults[1:2]):
+def _lengths(name: str, side: _Marginal, answers: list[float]) -> tuple[int, ...]:
+    """The B real lengths, once the ``answers`` of the side, taken from the front of the list, show no fault."""
+    batch, size = side.mask.shape
+    lengths = (size,) * batch
+    if side.lengths is not None:
+        lengths = tuple(int(answers.pop(0)) for _ in range(batch))
+        if min(lengths) == 0:
+            empty = lengths.index(0)
+            raise InputError(f"mask_{name} leaves no real entry in sample {empty}; drop that sample from the batch")
+        if answers.pop(0):
+            raise InputError(f"mask_{name} has padding before real entries; put the padding last")
+    if side.given is not None and answers.pop(0):
         raise InputError(f"mass_{name} is negative somewhere, or not zero on padding; masses are shares of 1")
-    if any(faults[2:]):
+    if side.given is not None and answers.pop(0):
         raise InputError(f"mass_{name} sums to {side.mass.sum(1).tolist()}; each sample's mass must sum to 1")
     return lengths

@@ -146,21 +146,19 @@ class Launch:
         padded = min(problem.lengths_x) < self.n or min(problem.lengths_y) < self.m
         self.plan = cost.new_zeros(shape) if padded else cost.new_empty(shape)  # padding is never written
         self.outcome = cost.new_empty(4, self.batch)
-        kernel, log_kernel, vector = cost.new_empty(shape), cost.new_empty(shape), cost.new_empty(0)
-        running, row_sums, chunk_sums = vector, vector, vector  # without structure: never read
-        windows_x = windows_y = self._integers((0,) * self.batch)
+        kernel, log_kernel = cost.new_empty(shape), cost.new_empty(shape)
+        lengths = [self._integers(each) for each in (problem.lengths_x, problem.lengths_y)]
+        windows, running = lengths, kernel  # without structure: never read
         if problem.structure is not None:
-            windows_x, windows_y = (self._integers(side.windows) for side in problem.structure)
-            running, row_sums = cost.new_empty(shape), torch.empty_like(p)
-            chunk_sums = cost.new_empty(self.batch, self.sizes.chunks, self.m)
-        copies = 1 if self.how.shared else parts
-        b, v, shift = cost.new_empty(3, self.batch, copies, self.m)
-        return Arrays(
-            cost, p, q, self._integers(problem.lengths_x), self._integers(problem.lengths_y), windows_x, windows_y,
-            kernel, log_kernel, running, self.plan, row_sums, torch.empty_like(p), chunk_sums,
-            cost.new_empty(self.batch, 2, parts, self.m), b, v, shift, cost.new_empty(self.batch, 5, parts),
-            self.outcome, torch.zeros(self.grid[1], dtype=torch.int32, device=cost.device),
-        )  # fmt: skip
+            windows, running = [self._integers(side.windows) for side in problem.structure], cost.new_empty(shape)
+        rows, columns = self.batch * self.n, self.batch * self.m
+        copied = columns if self.how.shared else columns * parts
+        sizes = (rows, rows, columns * self.sizes.chunks, columns * 2 * parts, *(copied,) * 3, self.batch * 5 * parts)
+        aligned = [-(-size // 4) * 4 for size in sizes]  # Triton compiles anew for each pattern of unaligned pointers
+        vectors = cost.new_empty(sum(aligned)).split(aligned)
+        barrier = torch.zeros(self.grid[1], dtype=torch.int32, device=cost.device)
+        matrices = kernel, log_kernel, running, self.plan
+        return Arrays._make((cost, p, q, *lengths, *windows, *matrices, *vectors, self.outcome, barrier))
 
     def _integers(self, values: tuple[int, ...]) -> Tensor:
         device = self.problem.cost.device

@@ -69,13 +69,17 @@ def solve(
 
 @triton.jit
 def meet(job, arrived, TOGETHER: tl.constexpr):
-    """Wait until all programs of the group are here; what they have written can be read afterwards."""
+    """Wait until all programs of the group are here; what they have written can be read afterwards.
+
+    A release carries what all threads of its program wrote before the first ``debug_barrier``; the atomic additions
+    that follow it, of whatever program, pass it on, and the acquire that reads the last one makes it seen.
+    """
     tl.debug_barrier()
     if TOGETHER:
         arrived += job.parts
         barrier = job.arrays.barrier + tl.program_id(1)
-        tl.atomic_add(barrier, 1, sem="acq_rel", scope="gpu")
-        while tl.atomic_add(barrier, 0, sem="acq_rel", scope="gpu") < arrived:
+        tl.atomic_add(barrier, 1, sem="release", scope="gpu")
+        while tl.atomic_add(barrier, 0, sem="acquire", scope="gpu") < arrived:
             pass
         tl.debug_barrier()
     return arrived
