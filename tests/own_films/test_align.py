@@ -20,12 +20,12 @@ from tests.films.films import cut, record
 from tests.films.sounds import event
 from tests.own_films.toys import SIDE
 from vasot_kit.datasets.pretrained import POSE_COMMAND
-from vasot_kit.film_matching.matching import MatchingSettings
+from vasot_kit.film_matching.matching import FilmAlignment, FilmPiece, MatchingSettings, match_films
 from vasot_kit.films.media import probe, stream
-from vasot_kit.films.recordings import FeatureExtractor
-from vasot_kit.films.sound import SAMPLES
+from vasot_kit.films.recordings import FeatureExtractor, Recording
+from vasot_kit.films.sound import SAMPLES, Envelope, Shift
 from vasot_kit.own_films import align as align_module
-from vasot_kit.own_films.align import align_films
+from vasot_kit.own_films.align import Described, align_films
 from vasot_kit.own_films.inputs import feature_extractor
 from vasot_kit.own_films.outputs import GAP
 from vasot_lib.errors import DataError, InputError
@@ -203,7 +203,47 @@ def test_what_films_do_not_need_is_not_loaded() -> None:
 def test_it_says_whether_the_films_match(films: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     align_films(films, tmp_path / "out", fps=12.5)
     verdict = json.loads((tmp_path / "out" / "result.json").read_text())["pairs"][0]["verdict"]
-    assert capsys.readouterr().out == f"{verdict}\n"
+    kept = "Steps in another order are not looked for by motion or poses; --features auto or appearance finds them."
+    assert capsys.readouterr().out == f"{verdict}\n{kept}\n"
+    align_films(films, tmp_path / "looks", fps=12.5, features="appearance")
+    assert "another order are" not in capsys.readouterr().out
+
+
+def test_films_that_show_something_else_have_no_partners(
+    films: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nearest places and the plan are written all the same."""
+    monkeypatch.setattr(align_module, "match_films", lambda *given: match_films(*given)._replace(kind="none"))
+    out = tmp_path / "out"
+    align(films, out)
+    rows = table(out / "correspondence.csv")
+    assert set(rows["partner"]) == {"no"} and rows["frame_y"][-1] > M - 5
+    (pair,) = json.loads((out / "result.json").read_text())["pairs"]
+    assert set(pair["matches"]["seconds_y"]) == {None} and pair["offset_seconds"] is None
+    assert [("seconds_x" in each, "seconds_y" in each, each["share"]) for each in pair["pieces"]] == [
+        (True, False, None),
+        (False, True, None),
+    ]
+    assert "toy_01 0" not in (out / "pieces.vtt").read_text() and "not in toy_01" in (out / "pieces.vtt").read_text()
+    page = json.loads((out / "report.html").read_text().split('id="data">')[1].split("</script>")[0])
+    assert page["pairs"][0]["matched"] == 0
+
+
+@pytest.mark.parametrize(("pictures", "kind", "certainty"), [("unclear", "part", 1), ("none", "unclear", 0.2)])
+def test_a_clear_shift_of_sound_is_the_evidence(
+    films: list[Path], pictures: str, kind: str, certainty: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings = [Recording(film, np.arange(10) / 10, np.arange(10), torch.zeros(10, 1)) for film in films]
+    pieces = (FilmPiece((0, 8), (2, 10), 0.9), FilmPiece((8, 10), None, None))
+    plan, matches, sure = torch.eye(10), np.arange(10.0), np.full(10, 0.9)
+    seen = FilmAlignment(plan, plan, matches, 0.2 * sure, pieces, 0.6, pictures, certainty=0.2)
+    for name, value in (("match_films", seen), ("shift_between", Shift(0.2, 0.9, 3.0)), ("_prior", None)):
+        monkeypatch.setattr(align_module, name, lambda *_, value=value: value)
+    silence = Envelope(np.zeros((8, 0)), 0.0)
+    described = Described(recordings, {"motion": [None, None]}, False, [silence, silence])  # type: ignore[list-item]
+    (found,) = align_module.match_pairs(described, [(0, 1)], MatchingSettings(), False)
+    assert found.kind == kind and found.confidence == pytest.approx(certainty * sure)
+    assert found.pieces == pieces
 
 
 def test_the_sound_guides_the_matches_where_it_is_clear(tmp_path: Path) -> None:
@@ -225,7 +265,7 @@ def test_sound_that_says_nothing_changes_nothing(films: list[Path], tmp_path: Pa
     without, asked = (align(films[:2], tmp_path / str(sound), sound=sound)[0] for sound in (False, True))
     assert np.array_equal(without.matches, asked.matches) and without.kind == asked.kind
     (pair,) = json.loads((tmp_path / "True" / "result.json").read_text())["pairs"]
-    assert pair["sound"]["seconds"] is None and "Their sound does not say" in pair["reading"]
+    assert pair["sound"]["seconds"] is None and "toy_00 and toy_01 have no sound to compare." in pair["reading"]
 
 
 def test_one_film_is_refused(films: list[Path], tmp_path: Path) -> None:

@@ -310,11 +310,14 @@ def test_films_of_one_verdict_share_a_sentence() -> None:
 
 def test_the_command_tells_which_steps_films_show() -> None:
     names = ["pour", "stir", "drink"]
-    assert told("a", ["done", "done", "done"], names) == "a: 3 of 3 steps"
-    assert told("a", ["out of order", "skipped", "repeated"], names) == (
+    assert told("a", ["done", "done", "done"], names, "match") == "a: 3 of 3 steps"
+    assert told("a", ["done", "done", "done"], names, "unclear") == (
+        "a: not clear whether it shows the same; 3 of 3 steps"
+    )
+    assert told("a", ["out of order", "skipped", "repeated"], names, "part") == (
         "a: 2 of 3 steps; skipped: 2 stir; repeated: 3 drink; out of order: 1 pour"
     )
-    assert told("a", ["no match"] * 3, names) == "a: no match"
+    assert told("a", ["no match"] * 3, names, "none") == "a: no match"
 
 
 def test_steps_of_an_unclear_match_are_listed_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

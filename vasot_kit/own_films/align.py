@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from vasot_kit.film_matching.description import FilmDescription
-from vasot_kit.film_matching.matching import FilmAlignment, MatchingSettings, match_films
+from vasot_kit.film_matching.matching import FilmAlignment, FilmPiece, MatchingSettings, match_films
 from vasot_kit.films.media import probe
 from vasot_kit.films.motion import CELLS, Motion, MotionMaps
 from vasot_kit.films.progress import phase
@@ -31,7 +31,7 @@ from vasot_kit.own_films.inputs import (
     sampling_rate,
 )
 from vasot_kit.own_films.outputs import Outputs
-from vasot_kit.own_films.pairs import pair_of, result, write_exports, write_pair
+from vasot_kit.own_films.pairs import order_kept, pair_of, result, write_exports, write_pair
 from vasot_kit.own_films.pictures import small_pictures
 from vasot_kit.own_films.report import align_page
 from vasot_kit.own_films.several import (
@@ -159,7 +159,10 @@ def match_pairs(
     films: Described, pairs: Sequence[tuple[int, int]], settings: MatchingSettings, progress: bool
 ) -> list[FilmAlignment]:
     """Match pairs of films, each given by the places of its X and its Y; of several descriptions of a pair, the one
-    whose match has the largest gain is taken. The shift of their sounds guides it where it is clear."""
+    whose match has the largest gain is taken. Films that do not seem to show the same have no piece in common.
+
+    Where the shift of their sounds is clear, it guides the match and is the evidence for it: films match however
+    different they look, and are ``unclear`` instead of ``none``."""
     alignments = []
     for i, j in pairs:
         x, y = films.recordings[i], films.recordings[j]
@@ -171,8 +174,13 @@ def match_pairs(
                 for way, described in films.ways.items()
             ]  # fmt: skip
         best = max(found, key=lambda alignment: alignment.gain)
-        if shift is not None and shift.seconds is not None and best.kind == "unclear":  # one event, seen differently
-            best = best._replace(kind="match" if best.whole else "part")
+        if shift is not None and shift.seconds is not None:
+            kind = "unclear" if best.kind == "none" else "match" if best.whole else "part"
+            certain = best.certainty if best.kind == "none" else 1.0
+            best = best._replace(kind=kind, confidence=best.confidence / best.certainty * certain, certainty=certain)
+        if best.kind == "none":
+            n, m = best.plan.shape
+            best = best._replace(pieces=(FilmPiece((0, n), None, None), FilmPiece(None, (0, m), None)))
         alignments.append(best)
     return alignments
 
@@ -265,4 +273,6 @@ def _write(
     if progress:
         if len(verdicts) > len(pairs):
             print(f"{reference.name} is the reference: it is paired most clearly with the others.")
-        print("\n".join(pair.verdict for pair in pairs))
+        print("\n".join(f"{pair.verdict} {pair.heard}".rstrip() for pair in pairs))
+        if kept := order_kept(pairs):
+            print(kept)

@@ -18,7 +18,7 @@ from vasot_kit.own_films.align import describe_films, match_pairs
 from vasot_kit.own_films.inputs import MAX_FRAMES, check_rate, films_by_name, sampling_rate
 from vasot_kit.own_films.labels import read_steps
 from vasot_kit.own_films.outputs import TABLE, Outputs, frame_edges
-from vasot_kit.own_films.pairs import Pair, pair_of, within
+from vasot_kit.own_films.pairs import Pair, order_kept, pair_of, within
 from vasot_kit.own_films.segments import write_segments
 from vasot_lib.errors import DataError, InputError
 
@@ -111,8 +111,8 @@ def transfer_steps(
     found: dict[str, list[Occurrence]] = {}
     checked: dict[str, dict[str, Any]] = {}
     shortest = int(np.bincount(of_labelled[of_labelled >= 0]).min())
-    for recording, alignment in zip(recordings[1:], alignments, strict=True):
-        pair = pair_of(recording, recordings[0], alignment)
+    pairs = [pair_of(each, recordings[0], found) for each, found in zip(recordings[1:], alignments, strict=True)]
+    for recording, pair in zip(recordings[1:], pairs, strict=True):
         found[recording.name] = [] if pair.kind == "none" else occurrences(pair, of_labelled)
         alone = [piece.x for piece in pair.pieces if piece.x is not None and piece.y is None]
         long = LONG * shortest / (_samples_of_y(pair) * pair.tempo)
@@ -122,21 +122,24 @@ def transfer_steps(
         checked[recording.name] = {**about, "extra": extra, "states": state}
     note = doubts({name: each["kind"] for name, each in checked.items()})
     _write(outputs, recordings, steps, of_labelled, found, checked, note, progress)
+    if note:  # before what it is about
+        warnings.warn(note, stacklevel=1)
     if progress:
         names = [step.name for step in steps]
-        print("\n".join(told(name, each["states"], names) for name, each in checked.items()))
-    if note:
-        warnings.warn(note, stacklevel=1)
+        print("\n".join(told(name, each["states"], names, each["kind"]) for name, each in checked.items()))
+        if kept := order_kept(pairs):
+            print(kept)
     return found
 
 
-def told(name: str, state: Sequence[str], names: Sequence[str]) -> str:
+def told(name: str, state: Sequence[str], names: Sequence[str], kind: str) -> str:
     """One line about a film: how many steps it shows, and which are skipped, repeated or out of order.
 
     Args:
         name: of the film.
         state: of each step, see :func:`states`.
         names: of the steps.
+        kind: of the verdict on the film.
     """
     if NO_MATCH in state:
         return f"{name}: {NO_MATCH}"
@@ -144,7 +147,8 @@ def told(name: str, state: Sequence[str], names: Sequence[str]) -> str:
         each: ", ".join(f"{k} {names[k - 1]}" for k, found in enumerate(state, start=1) if found == each)
         for each in ("skipped", "repeated", "out of order")
     }
-    shown = f"{len(state) - list(state).count('skipped')} of {len(state)} steps"
+    unclear = "not clear whether it shows the same; " if kind == "unclear" else ""
+    shown = f"{unclear}{len(state) - list(state).count('skipped')} of {len(state)} steps"
     return f"{name}: {'; '.join([shown, *(f'{each}: {those}' for each, those in of_state.items() if those)])}"
 
 

@@ -178,8 +178,7 @@ const strips = new Drawing(element("strips"), (pen, width, height) => {
     const until = (film, sample) => sample < film.length ? film.times[sample] : film.end;
     const [a, b] = [at.place(x.times[i]), at.place(until(x, i + 1))];
     const [c, d] = [at.place(between(y, j)), at.place(next === null ? Math.min(y.end, between(y, j) + y.end / y.length) : between(y, next))];
-    const trusted = pair().kind === "none" ? 0.15 : 1;  // pale where the films do not show the same
-    const sure = trusted * (pair().confidence ? pair().confidence[i] ?? 0 : 0.6);
+    const sure = pair().confidence ? pair().confidence[i] ?? 0 : 0.6;
     const ink = paint(pair().piece[i]), middle = (top + bottom) / 2;
     pen.globalAlpha = 0.06 + 0.24 * sure;
     pen.fillStyle = ink;
