@@ -103,7 +103,7 @@ def test_features_hands_on_its_folder_and_options(called: dict[str, Any]) -> Non
         (["segment", ".", "--actions", "3", "--device", "foo"], 2, "device is 'foo', which this machine does not"),
         (["features", ".", "--features", "motion", "--device", "foo"], 2, "device is 'foo', which this machine"),
         (["features", ".", "--features", "appearance", "--device", "cuda:7"], 2, "device is 'cuda:7', which this"),
-        (["segment", ".", "--actions", "1"], 2, "1 films and actions 1; give at least one film and 2 actions"),
+        (["segment", ".", "--actions", "1"], 2, "Invalid value for '--actions': 1 is not in the range x>=2"),
         (["segment", "empty", "--actions", "3"], 1, "empty holds no films; put video files or folders of pictures"),
         (["segment", "none", "--actions", "3"], 1, "none does not exist; check the path"),
         (["features", "empty", "--features", "motion"], 1, "empty holds no films"),

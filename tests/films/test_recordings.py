@@ -141,7 +141,7 @@ def test_an_interrupted_description_leaves_nothing_and_goes_on(tmp_path: Path, d
 def test_interrupted_pictures_leave_nothing_and_go_on(
     film: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(path: Path, fps: float | None, size: tuple[int, int]) -> Iterator:
+    def interrupted(path: Path, fps: float | None, size: tuple[int, int], _: float) -> Iterator:
         for frame in stream(path, fps, size):
             if frame.index == 5 and size == (24, 32):
                 raise KeyboardInterrupt

@@ -26,7 +26,7 @@ from vasot_kit.films.recordings import FeatureExtractor, Recording
 from vasot_kit.films.sound import SAMPLES, Envelope, Shift
 from vasot_kit.own_films import align as align_module
 from vasot_kit.own_films.align import Described, align_films
-from vasot_kit.own_films.inputs import feature_extractor
+from vasot_kit.own_films.inputs import check_rate, feature_extractor
 from vasot_kit.own_films.outputs import GAP
 from vasot_lib.errors import DataError, InputError
 
@@ -148,7 +148,32 @@ def test_a_folder_of_pictures_is_a_film(films: list[Path], tmp_path: Path) -> No
     rows = table(tmp_path / "out" / "correspondence.csv")
     assert rows["seconds_y"] == pytest.approx(match.matches / 30, abs=1e-4)  # the rate of folders
     (same,) = align([folder, folder], tmp_path / "itself", fps=10)
-    assert same.matches == pytest.approx(np.arange(10), abs=0.5)
+    assert same.matches == pytest.approx(np.arange(30), abs=0.5)
+    assert table(tmp_path / "itself" / "correspondence.csv")["seconds_x"] == pytest.approx(np.arange(30) / 10)
+
+
+def test_pieces_of_sampled_films_end_with_the_films(films: list[Path], tmp_path: Path) -> None:
+    """The last of 13 samples, at 6 a second, of 2 s and of 2.28 s would last until 2.17 s and 2.33 s."""
+    align(films, tmp_path / "out", fps=6)
+    for name in ("out", "once more"):  # from the cache
+        align(films, tmp_path / name, fps=6)
+        pieces = table(tmp_path / name / "pieces.csv")
+        assert pieces["end_x"].max() <= 2.0 and pieces["end_y"].max() <= 2.28
+    assert "6 frames a second of each film were used." in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_more_frames_than_films_have_are_refused(
+    films: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(
+        InputError, match=r"fps is 1000 but toy_00.mp4 has 25 frames a second; give at most so many, or"
+    ):
+        align(films, tmp_path / "out", fps=1000)
+    fast = record(tmp_path / "fast.mp4", n=20, fps=50)
+    check_rate([films[0], fast], 50)
+    assert (
+        capsys.readouterr().err == "toy_00.mp4 has 25 frames a second, fewer than --fps 50: its frames are repeated\n"
+    )
 
 
 def test_samples_are_matched_at_the_rate_that_is_asked_for(films: list[Path], tmp_path: Path) -> None:

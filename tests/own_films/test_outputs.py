@@ -244,13 +244,16 @@ def test_a_network_is_made_with_its_device(monkeypatch: pytest.MonkeyPatch) -> N
     assert feature_extractor("timm:vit", "cpu:0").given == ("timm:vit", "cpu:0")
 
 
-def test_rate_gives_no_film_more_samples_than_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rate_gives_no_film_more_samples_than_wanted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     clips = {"a": Clip(Path("a"), 30.0, 8, 8, 300, 10.0), "b": Clip(Path("b"), 25.0, 8, 8, 1000, 40.0)}
     monkeypatch.setattr(inputs, "probe", lambda film: clips[film.name])
     monkeypatch.setattr(inputs, "even_rate", lambda film: None)
     both = [Path("a"), Path("b")]
-    assert sampling_rate(both, 1000) is None
+    assert sampling_rate(both, 1000) is None and not capsys.readouterr().err
     assert sampling_rate(both, 999) == pytest.approx(999 / 40)
+    assert capsys.readouterr().err == "b is long: 24.98 frames a second are used, 999 in all; --fps takes others\n"
     assert sampling_rate(both[:1], 100) == pytest.approx(10.0)
 
 

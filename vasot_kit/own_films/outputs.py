@@ -133,8 +133,11 @@ class Outputs:
 
 
 def frame_edges(recording: Recording) -> np.ndarray:
-    """(N + 1,) seconds: frame i is shown from edge i to edge i + 1; the last frame for the median duration."""
-    return np.append(recording.times, recording.times[-1] + np.median(np.diff(recording.times)))
+    """(N + 1,) seconds: frame i is shown from edge i to edge i + 1; the last frame for the median duration, as far as
+    the film goes."""
+    last = recording.times[-1]
+    end = last + np.median(np.diff(recording.times))
+    return np.append(recording.times, recording.end if last < recording.end < end else end)
 
 
 def segment_times(recording: Recording, labels: np.ndarray) -> Iterator[tuple[int, float, float]]:

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vasot_kit.film_matching.matching import MatchingSettings
-from vasot_kit.films.media import content_hash
+from vasot_kit.films.media import FOLDER_FPS, content_hash
 from vasot_kit.films.recordings import Recording
 from vasot_kit.folders.files import Interval
 from vasot_kit.own_films.align import describe_films, match_pairs
-from vasot_kit.own_films.inputs import MAX_FRAMES, check_rate, films_by_name, sampling_rate
+from vasot_kit.own_films.inputs import MAX_FRAMES, check_rate, films_by_name, folder_rate, sampling_rate
 from vasot_kit.own_films.labels import read_steps
 from vasot_kit.own_films.outputs import TABLE, Outputs, frame_edges
 from vasot_kit.own_films.pairs import Pair, order_kept, pair_of, within
@@ -85,8 +85,9 @@ def transfer_steps(
     """
     if not others:
         raise InputError("no film was given beside the labelled one; name at least one")
-    check_rate(fps)
     films = [labelled, *others]
+    check_rate(films, fps)
+    folder_fps = folder_rate(films, fps)
     for name in (TABLE, STEPS):
         if name in films_by_name(films):
             raise DataError(f"a film is called {name!r}, as is a table of all films; rename it")
@@ -99,9 +100,10 @@ def transfer_steps(
         "background": background,
     }
     config |= {"features": features, "fps": fps, "matching": asdict(settings)}
+    config |= {} if folder_fps == FOLDER_FPS else {"folder_fps": folder_fps}
     outputs = Outputs(out, config, films)
     pairs_of_films = [(k, 0) for k in range(1, len(films))]
-    read = describe_films(films, features, fps, device, settings, progress)
+    read = describe_films(films, features, fps, device, settings, progress, folder_fps)
     recordings = read.recordings
     steps = [step for step in read_steps(labels, recordings[0], tier) if step.name != background]
     if not steps:
