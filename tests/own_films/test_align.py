@@ -126,10 +126,16 @@ def test_the_same_again_gives_the_same_and_anything_else_is_refused(
     align(films, aligned)
     assert capsys.readouterr().out == f"replacing what {aligned} holds of the same films and settings ({mark})\n"
     assert listed(aligned) == FILES and all((aligned / name).read_bytes() == old for name, old in before.items())
-    for other in (dict(fps=5), dict(settings=MatchingSettings(alpha=0.5)), dict(features="appearance")):
-        with pytest.raises(DataError, match=rf"holds {mark}; choose another folder for [0-9a-f]{{8}}, or remove it"):
+    for other, said in (
+        (dict(fps=5), r"fps none \(now 5\)"),
+        (dict(settings=MatchingSettings(alpha=0.5)), r"matching.alpha 0.2 \(now 0.5\)"),
+        (dict(features="appearance"), r"features motion \(now appearance\)"),
+    ):
+        with pytest.raises(DataError, match=rf"holds results of {said}; choose another folder, or remove it"):
             align(films, aligned, **other)
-    with pytest.raises(DataError, match=f"holds {mark}; choose"):  # the other way round is another question
+    with pytest.raises(
+        DataError, match="of the same films in another order;"
+    ):  # the other way round is another question
         align(films[::-1], aligned)
     with pytest.raises(DataError, match="holds other files"):
         align(films, films[0].parent)
