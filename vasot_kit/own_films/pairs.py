@@ -205,7 +205,7 @@ def write_pair(outputs: Outputs, pair: Pair, pictures: tuple[Pictures, Pictures]
         seconds = ["" if span is None else f"{at:.4f}" for film, span in spans for at in within(film, span or (0, 0))]
         pieces.append((number + 1, *seconds, "" if each.share is None else f"{each.share:.4f}"))
     outputs.table(f"{prefix}pieces.csv", ["piece", "start_x", "end_x", "start_y", "end_y", "share"], pieces)
-    figure = plot_alignment(pair.share, pair.matches, *pictures, names=(x.name, y.name))
+    figure = plot_alignment(pair.share, pair.matches, *pictures, names=(x.name, y.name), confidence=pair.confidence)
     outputs.figure(f"{prefix}alignment.png", figure)
     outputs.side_by_side(f"{prefix}side_by_side.mp4", x, y, pair.partner)
 

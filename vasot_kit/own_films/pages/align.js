@@ -243,7 +243,11 @@ function drawConfidence(pen, at, width) {
     pen.fillRect(at.place(x.times[i]), low - high, Math.max(0.6, at.place(until) - at.place(x.times[i])), high);
   });
   pen.globalAlpha = 1;
-  text(pen, "confidence, 0 to 1", at.place(x.end), 12, {align: "right", size: 11});
+  const words = "confidence, 0 to 1";
+  pen.font = `600 12px ${FONT}`;
+  const name = SIDE + pen.measureText(x.name).width + 12;  // a short film's name is longer than its line
+  pen.font = `11px ${FONT}`;
+  text(pen, words, Math.max(name, at.place(x.end) - pen.measureText(words).width), 12, {size: 11});
 }
 
 element("strips").onclick = (event) => {
