@@ -155,6 +155,11 @@ def test_interrupted_pictures_leave_nothing_and_go_on(
     assert decoded == ["a.mp4"]  # for the pictures
 
 
+def test_the_bar_names_the_features_for_which_films_are_read(film: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    read_recordings([film], Appearance(), cache=film.parent / "cache")
+    assert "reading films for appearance" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_several_processes_give_what_one_gives(tmp_path: Path) -> None:
     films = [record(tmp_path / f"{k}.mp4", n=10 + k) for k in range(3)]

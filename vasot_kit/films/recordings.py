@@ -220,7 +220,8 @@ def read_recordings(
 
 def _decode(jobs: list[_Job], workers: int | None, progress: bool) -> None:
     workers = workers or (1 if len(jobs) <= FEW_FILMS else min(os.cpu_count() or 1, len(jobs)))
-    with phase("reading recordings", progress, len(jobs)) as bar:
+    looks = jobs[0].extractor.name.partition("@")[0]
+    with phase(f"reading films for {looks}", progress, len(jobs)) as bar:
         if jobs[0].extractor.one_process:
             workers = 1
         # joblib's processes end with this one, and the script that calls needs no guard for its main module.
