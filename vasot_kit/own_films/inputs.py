@@ -130,7 +130,8 @@ def check_rate(films: Sequence[Path], fps: float | None) -> None:
     if not 0 < fps < math.inf:  # false for NaN
         raise InputError(f"fps is {fps}; give a positive number of frames per second, or leave it out")
     own = {film: probe(film).fps for film in films if not film.is_dir()}  # of a folder it is the number of pictures
-    few = {film: rate for film, rate in own.items() if fps > SAME_RATE * max(rate, even_rate(film) or 0.0)}
+    few = {film: rate for film, rate in own.items() if fps > SAME_RATE * rate}
+    few = {film: rate for film, rate in few.items() if fps > SAME_RATE * (even_rate(film) or 0.0)}  # of uneven ones
     said = [f"{film.name} has {rate:.4g} frames a second" for film, rate in few.items()]
     if few and len(few) == len(films):
         raise InputError(f"fps is {fps:g} but {said[0]}; give at most so many, or leave it out")
