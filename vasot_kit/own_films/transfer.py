@@ -110,18 +110,9 @@ def transfer_steps(
         raise DataError(f"{labels} has nothing but {background!r}; label the steps")
     of_labelled = step_of_samples(recordings[0], steps)
     alignments = match_pairs(read, pairs_of_films, settings, progress)
-    found: dict[str, list[Occurrence]] = {}
-    checked: dict[str, dict[str, Any]] = {}
-    shortest = int(np.bincount(of_labelled[of_labelled >= 0]).min())
-    pairs = [pair_of(each, recordings[0], found) for each, found in zip(recordings[1:], alignments, strict=True)]
-    for recording, pair in zip(recordings[1:], pairs, strict=True):
-        found[recording.name] = [] if pair.kind == "none" else occurrences(pair, of_labelled)
-        alone = [piece.x for piece in pair.pieces if piece.x is not None and piece.y is None]
-        long = LONG * shortest / (_samples_of_y(pair) * pair.tempo)
-        extra = [span for span in alone if pair.kind != "none" and span[1] - span[0] >= long]
-        state = [NO_MATCH] * len(steps) if pair.kind == "none" else states(found[recording.name], len(steps))
-        about = {"kind": pair.kind, "verdict": pair.verdict, "reading": pair.reading}
-        checked[recording.name] = {**about, "extra": extra, "states": state}
+    pairs = [pair_of(each, recordings[0], match) for each, match in zip(recordings[1:], alignments, strict=True)]
+    found = {pair.x.name: [] if pair.kind == "none" else occurrences(pair, of_labelled) for pair in pairs}
+    checked = {pair.x.name: _checked(pair, found[pair.x.name], of_labelled, len(steps)) for pair in pairs}
     note = doubts({name: each["kind"] for name, each in checked.items()})
     _write(outputs, recordings, steps, of_labelled, found, checked, note, progress)
     if note:  # before what it is about
@@ -132,6 +123,17 @@ def transfer_steps(
         if kept := order_kept(pairs):
             print(kept)
     return found
+
+
+def _checked(pair: Pair, found: Sequence[Occurrence], of_labelled: np.ndarray, n_steps: int) -> dict[str, Any]:
+    """The verdict on a film, the spans of its samples that are extra, and the states of all steps."""
+    about = {"kind": pair.kind, "verdict": pair.verdict, "reading": pair.reading}
+    if pair.kind == "none":
+        return {**about, "extra": [], "states": [NO_MATCH] * n_steps}
+    long = LONG * np.bincount(of_labelled[of_labelled >= 0]).min() / (_samples_of_y(pair) * pair.tempo)
+    alone = [piece.x for piece in pair.pieces if piece.x is not None and piece.y is None]
+    extra = [span for span in alone if span[1] - span[0] >= long]
+    return {**about, "extra": extra, "states": states(found, n_steps)}
 
 
 def told(name: str, state: Sequence[str], names: Sequence[str], kind: str) -> str:
