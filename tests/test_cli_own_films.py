@@ -103,7 +103,7 @@ def test_features_hands_on_its_folder_and_options(called: dict[str, Any]) -> Non
         (["segment", ".", "--actions", "3", "--device", "foo"], 2, "device is 'foo', which this machine does not"),
         (["features", ".", "--features", "motion", "--device", "foo"], 2, "device is 'foo', which this machine"),
         (["features", ".", "--features", "appearance", "--device", "cuda:7"], 2, "device is 'cuda:7', which this"),
-        (["segment", ".", "--actions", "1"], 2, "1 films and actions 1; give at least one film and 2 actions"),
+        (["segment", ".", "--actions", "1"], 2, "Invalid value for '--actions': 1 is not in the range x>=2"),
         (["segment", "empty", "--actions", "3"], 1, "empty holds no films; put video files or folders of pictures"),
         (["segment", "none", "--actions", "3"], 1, "none does not exist; check the path"),
         (["features", "empty", "--features", "motion"], 1, "empty holds no films"),
@@ -145,7 +145,8 @@ def test_the_three_commands_write_what_they_say(
         page = f"; open {tmp_path / name / 'report.html'} in a browser" if name != "described" else ""
         *said, wrote = capsys.readouterr().out.splitlines()
         assert wrote == f"wrote {tmp_path / name}{page}"
-        assert ["It is not clear whether one and two" in line for line in said] == [True] * (name == "aligned")
+        about = ["It is not clear whether one and two", "Steps in another order are not looked for"]
+        assert [line[: len(known)] for line, known in zip(said, about, strict=False)] == about * (name == "aligned")
     assert (tmp_path / "aligned" / "side_by_side.mp4").is_file()
     features = tmp_path / "described"
     assert main(["segment", str(features), "--out", str(tmp_path / "none")]) == 1

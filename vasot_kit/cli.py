@@ -151,7 +151,9 @@ def sweep(grid: Path, out: Path, workers: int | None, scheduler: str | None) -> 
 @click.option("--epochs", type=int, metavar="N", help="Passes over the videos. Default: as many as the preset says.")
 @click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, mps or auto.")
 @parameter_option("A value by dotted name, e.g. training.lr 3e-4; VALUE is read as YAML. May be repeated.")
-@click.option("--actions", "n_actions", type=int, metavar="K", help="Of a folder. Default: by labels, or estimated.")
+@click.option(
+    "--actions", "n_actions", type=click.IntRange(2), metavar="K", help="Of a folder. Default: by labels, or estimated."
+)
 @click.option("--stride", type=int, metavar="N", help="Of a folder of features: of every N-th frame.")
 @click.option("--fps", type=float, metavar="R", help="Of a folder: its labels are times in seconds, at R frames each.")
 @click.option("--trim", is_flag=True, help="Of a folder: cut features and labels to the shorter of the two.")
@@ -225,7 +227,7 @@ def transfer(labelled: Path, labels: Path, films: Sequence[Path], out: Path, sho
 
 @command("vasot segment FOLDER --actions 6 --out segmented")
 @click.argument("folder", type=PATH)
-@click.option("--actions", type=int, metavar="K", help="How many to look for. Default: estimated from the films.")
+@click.option("--actions", type=click.IntRange(2), metavar="K", help="How many. Default: estimated from the films.")
 @click.option("--epochs", type=int, metavar="N", help="Of the training. Default: none with fewer than three films.")
 @click.option("--seed", type=int, default=0, metavar="N", help="All randomness follows from it.")
 @film_options("motion")

@@ -48,7 +48,12 @@ def film_options(features: str) -> Decorator:
             help="motion, appearance, pose or network (fetched once), or e.g. timm:vit_small_patch14_dinov2.lvd142m; "
             "align and transfer also take several, joined by +, and auto.",
         ),
-        click.option("--fps", type=float, metavar="R", help="Samples per second. Default: every frame, at most 2000."),
+        click.option(
+            "--fps", type=float, metavar="R",
+            help="Frames per second that are used, at most as many as the films have. Default: every frame, at most "
+            "2000. Of a folder of pictures: how many there are per second, of which all are used; default 30. Only "
+            "`vasot features` takes R of 30 there.",
+        ),
         click.option("--device", default="cpu", metavar="NAME", help="cpu or cuda."),
     )  # fmt: skip
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from vasot_lib.errors import DataError, InputError, unknown_name
 
 IMAGENET = "imagenet"
+ANSWERED = 5.0  # seconds within which a server has to answer
 TIMM = "timm:"  # before the name of a network of timm
 # Per colour channel of ImageNet's pictures in 0..1; torchvision's networks expect input that is standardised by them.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -95,13 +97,36 @@ def _of_timm(name: str, weights: str) -> nn.Module:
     if name not in known:
         raise unknown_name("model of timm", name, known)
     try:
-        model: nn.Module = library.create_model(name, pretrained=weights == IMAGENET, num_classes=0)
+        with _no_retries() if weights == IMAGENET else nullcontext():
+            model: nn.Module = library.create_model(name, pretrained=weights == IMAGENET, num_classes=0)
     except Exception as error:  # no network, no such pretrained weights
         raise DataError(
-            f"weights of timm:{name} cannot be downloaded ({type(error).__name__}); on a machine with a network save "
-            "timm.create_model(..., pretrained=True, num_classes=0).state_dict(), and name that file as the weights"
+            f"weights of timm:{name} cannot be downloaded ({type(error).__name__}); on a machine with a network fetch "
+            f"{_address(library, name)}, and name that file as the weights: timm:{name}@FILE"
         ) from error
     return model
+
+
+@contextmanager
+def _no_retries() -> Iterator[None]:
+    """Where the Hugging Face Hub does not answer, take what was downloaded before, without asking for minutes."""
+    hub = importlib.import_module("huggingface_hub")
+    before = hub.constants.HF_HUB_OFFLINE
+    try:
+        hub.get_session().head(hub.constants.ENDPOINT, timeout=ANSWERED)
+    except Exception:  # of one of two libraries, by its version
+        hub.constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        hub.constants.HF_HUB_OFFLINE = before
+
+
+def _address(library: ModuleType, name: str) -> str:
+    """Where the weights of a model of timm lie."""
+    known = library.get_pretrained_cfg(name)
+    file = known.hf_hub_filename or "model.safetensors"
+    return f"https://huggingface.co/{known.hf_hub_id}/resolve/main/{file}" if known.hf_hub_id else str(known.url)
 
 
 def load_weights(model: nn.Module, file: Path) -> None:
@@ -121,7 +146,11 @@ def load_weights(model: nn.Module, file: Path) -> None:
             state: Any = load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
-        model.load_state_dict(state)
+        # The published files of timm have the last layer too, which was taken off.
+        last = getattr(model, "default_cfg", {}).get("classifier") or ()
+        last = tuple(f"{name}." for name in ([last] if isinstance(last, str) else last))
+        own = model.state_dict()
+        model.load_state_dict({name: part for name, part in state.items() if name in own or not name.startswith(last)})
     except Exception as error:  # damaged archives raise errors of many types
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(

@@ -7,6 +7,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -199,6 +200,31 @@ def test_verdicts_on_all_pairs_stand_in_one_table(opened: Any, tmp_path: Path) -
     ]
     width = report.page.evaluate("() => document.documentElement.scrollWidth")
     assert width <= 1440
+
+
+WRITTEN = """() => {
+  const draw = CanvasRenderingContext2D.prototype.fillText;
+  window.written = {};
+  CanvasRenderingContext2D.prototype.fillText = function (words, x, y) {
+    const wide = this.measureText(words).width;
+    window.written[words] = this.textAlign === "right" ? [x - wide, x] : [x, x + wide];
+    draw.call(this, words, x, y);
+  };
+  choosePair(0);
+}"""
+
+
+def test_the_name_of_a_short_film_is_not_written_over(opened: Any, tmp_path: Path) -> None:
+    films = [record(tmp_path / f"{name}.mp4", n=n) for name, n in (("a", 10), ("b", 9))]
+    x, y = read_recordings(films, Appearance(), cache=tmp_path / "cache", progress=False)
+    x, y = replace(x, called="a short film of a long name"), replace(y, times=20 * y.times)
+    outputs = Outputs(tmp_path / "out", {"command": "align"}, films)
+    shown = small_pictures([x, y], tqdm(disable=True))
+    report = opened(align_page(outputs, [x, y], shown, [pair_of(x, y, FOUND)]))
+    report.page.evaluate(WRITTEN)
+    report.page.wait_for_function("() => window.written['confidence, 0 to 1']")
+    written = report.page.evaluate("() => window.written")
+    assert written[x.name][1] < written["confidence, 0 to 1"][0]
 
 
 def test_frames_without_a_partner_are_grey_and_pieces_are_gone_to(opened: Any, tmp_path: Path) -> None:

@@ -58,6 +58,20 @@ def test_the_path_lies_on_the_plan_where_the_matches_are() -> None:
     assert "truth" not in drawn(panel(plot_alignment(PLAN, MATCHES, X_FRAMES, Y_FRAMES), "plan"))
 
 
+def test_the_confidence_of_each_frame_lies_beside_its_row_of_the_plan() -> None:
+    sure = np.linspace(0.2, 0.9, N)
+    figure = plot_alignment(PLAN, MATCHES, X_FRAMES, Y_FRAMES, confidence=sure)
+    axes, plan = panel(figure, "confidence"), panel(figure, "plan")
+    (steps,) = axes.patches
+    values, edges, _ = steps.get_data()  # type: ignore[attr-defined]
+    assert values == pytest.approx(sure) and edges == pytest.approx(np.arange(N + 1) - 0.5)
+    assert axes.get_xlim() == (0, 1) and axes.get_ylim() == plan.get_ylim()
+    assert [axes.get_position().y0, axes.get_position().y1] == [plan.get_position().y0, plan.get_position().y1]
+    assert plan.get_position().x1 < axes.get_position().x0
+    with pytest.raises(InputError, match="confidence have shape"):
+        plot_alignment(PLAN, MATCHES, X_FRAMES, Y_FRAMES, confidence=sure[1:])
+
+
 def test_pictures_below_each_other_are_matches() -> None:
     figure = plot_alignment(PLAN, MATCHES, X_FRAMES, Y_FRAMES, names=("left", "right"))
     moments = np.linspace(0, N - 1, 7).round().astype(int)

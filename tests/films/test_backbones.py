@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -166,20 +167,42 @@ def test_weights_that_do_not_fit_are_refused(library: str, tmp_path: Path) -> No
         Backbone(f"{library}:resnet18@{tmp_path / 'w.pt'}")
 
 
-def test_without_a_network_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_published_weights_of_timm_may_be_named(tmp_path: Path) -> None:
+    """Their last layer is taken off."""
     torchvision()
     import timm
 
+    whole = timm.create_model("test_resnet.r160_in1k", pretrained=False)
+    torch.save(whole.state_dict(), tmp_path / "w.pt")
+    model = network("timm:test_resnet.r160_in1k", str(tmp_path / "w.pt"))
+    assert all(torch.equal(part, whole.state_dict()[name]) for name, part in model.state_dict().items())
+
+
+def test_without_a_network_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    torchvision()
+    import huggingface_hub
+    import timm
+
     def offline(*_: object, **options: object) -> None:
-        assert options == {"pretrained": True, "num_classes": 0}
+        assert options == {"pretrained": True, "num_classes": 0} and huggingface_hub.constants.HF_HUB_OFFLINE
         raise OSError("Name or service not known")
 
+    def head(url: str, timeout: float) -> None:
+        assert url.startswith("https://") and timeout <= 5
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub, "get_session", lambda: SimpleNamespace(head=head))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(
-        DataError, match=r"weights of timm:resnet18 cannot be downloaded \(OSError\).*name that file as the weights"
-    ):
+    with pytest.raises(DataError) as refused:
         Backbone("timm:resnet18")
-    monkeypatch.setattr(type(imagenet_weights("resnet18")), "get_state_dict", offline)
+    assert str(refused.value) == (
+        "weights of timm:resnet18 cannot be downloaded (OSError); on a machine with a network fetch "
+        "https://huggingface.co/timm/resnet18.a1_in1k/resolve/main/model.safetensors, "
+        "and name that file as the weights: timm:resnet18@FILE"
+    )
+    assert not huggingface_hub.constants.HF_HUB_OFFLINE  # another network may be there by the next time
+    monkeypatch.setattr(type(imagenet_weights("resnet18")), "get_state_dict", lambda *_, **__: head("https://", 0))
     with pytest.raises(DataError, match="ImageNet weights of resnet18 cannot be downloaded"):
         Backbone("torchvision:resnet18")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -110,6 +112,24 @@ def test_without_its_runtime_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(DataError, match="--features pose needs LiteRT; pip install ai-edge-litert"):
         Bodies(Path("a"), Path("b"))
+
+
+def test_notes_of_its_runtime_are_left_out_and_errors_are_not(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Interpreter:
+        def __init__(self, file: str) -> None:
+            os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n")
+
+        def allocate_tensors(self) -> None:
+            os.write(2, b"ERROR: node 3 failed to prepare\n")
+
+        def get_input_details(self) -> list[dict[str, tuple[int, ...]]]:
+            return [{"shape": (1, 224, 224, 3)}]
+
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", SimpleNamespace(Interpreter=Interpreter))
+    Bodies(Path("a"), Path("b"))
+    assert capfd.readouterr().err == 2 * "ERROR: node 3 failed to prepare\n"
 
 
 # ---- a real person

@@ -141,7 +141,7 @@ def test_an_interrupted_description_leaves_nothing_and_goes_on(tmp_path: Path, d
 def test_interrupted_pictures_leave_nothing_and_go_on(
     film: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(path: Path, fps: float | None, size: tuple[int, int]) -> Iterator:
+    def interrupted(path: Path, fps: float | None, size: tuple[int, int], _: float) -> Iterator:
         for frame in stream(path, fps, size):
             if frame.index == 5 and size == (24, 32):
                 raise KeyboardInterrupt
@@ -153,6 +153,11 @@ def test_interrupted_pictures_leave_nothing_and_go_on(
     assert [name.partition("-")[0] for name in files(film.parent / "cache")] == ["features"]
     assert [number(picture) for picture in read(film, size=(24, 32))[0].frames] == list(range(30))
     assert decoded == ["a.mp4"]  # for the pictures
+
+
+def test_the_bar_names_the_features_for_which_films_are_read(film: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    read_recordings([film], Appearance(), cache=film.parent / "cache")
+    assert "reading films for appearance" in capsys.readouterr().err
 
 
 @pytest.mark.slow

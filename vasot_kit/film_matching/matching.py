@@ -111,6 +111,7 @@ class FilmAlignment(NamedTuple):
         tempo: how many times as long as X the film Y was taken to need for the same; 1 for their own tempo.
         features: by which the films were compared, where that was chosen for them; empty otherwise.
         sound: how their sounds lie in time; None where they were not compared.
+        certainty: the probability of the films showing the same by which ``confidence`` was multiplied.
     """
 
     plan: Tensor
@@ -127,6 +128,7 @@ class FilmAlignment(NamedTuple):
     tempo: float = 1.0
     features: str = ""
     sound: Shift | None = None
+    certainty: float = 1.0
 
     @property
     def paired(self) -> np.ndarray:
@@ -210,9 +212,9 @@ def _match(x: FilmMoments, y: FilmMoments, settings: MatchingSettings, prior: Te
         kind = "unclear"
     return FilmAlignment(
         torch.from_numpy(framed).float(), torch.from_numpy(framed / np.outer(x.mass, y.mass)).float(), matches,
-        sure * scale.certainty(closeness), pieces, closeness, kind,
+        sure * (certainty := scale.certainty(closeness)), pieces, closeness, kind,
         None if recognition is None else disorder, recognition, len(read) == 1,
-        float((np.log(plan.size * plan + FLOOR).clip(-MOST, MOST) * pairs).sum() / pairs.sum()),
+        float((np.log(plan.size * plan + FLOOR).clip(-MOST, MOST) * pairs).sum() / pairs.sum()), certainty=certainty,
     )  # fmt: skip
 
 

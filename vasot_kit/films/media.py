@@ -58,6 +58,7 @@ VIDEO_SUFFIXES = {
     ".mxf": "application/mxf",
     ".dv": "video/x-dv",
 }
+FOLDER_FPS = 30.0  # of a folder of pictures of which nobody says how many there are a second
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -83,7 +84,7 @@ class Clip:
     start: float = 0.0
 
 
-def probe(path: str | Path, folder_fps: float = 30.0) -> Clip:
+def probe(path: str | Path, folder_fps: float = FOLDER_FPS) -> Clip:
     """The rate, upright size, number of frames and duration of a video file or a folder of pictures.
 
     One frame is decoded, because FFmpeg gives the rotation with it. A file that states no rate or duration is
@@ -119,7 +120,7 @@ def stream(
     path: str | Path,
     fps: float | None = None,
     size: tuple[int, int] | None = None,
-    folder_fps: float = 30.0,
+    folder_fps: float = FOLDER_FPS,
     numbers: Iterable[int] | None = None,
 ) -> Iterator[Frame]:
     """The frames of a video file or a folder of pictures, in the order they are shown, in constant memory.

@@ -10,7 +10,10 @@ What the landmarks become is ours: see :func:`pose_features`.
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -224,8 +227,9 @@ class _Network:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
             raise DataError("--features pose needs LiteRT; pip install ai-edge-litert") from error
-        self._runtime = Interpreter(str(file))
-        self._runtime.allocate_tensors()
+        with _without_notes():
+            self._runtime = Interpreter(str(file))
+            self._runtime.allocate_tensors()
         (self._input,) = self._runtime.get_input_details()
         self.size = int(self._input["shape"][1])
 
@@ -235,6 +239,21 @@ class _Network:
         self._runtime.invoke()
         answers = [self._runtime.get_tensor(each["index"])[0] for each in self._runtime.get_output_details()]
         return {answer.shape: answer for answer in answers}
+
+
+@contextmanager
+def _without_notes() -> Iterator[None]:
+    """Leave out what LiteRT tells programmers on standard error, lines that begin with INFO; all else is passed on."""
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            written.seek(0)
+            os.write(2, b"".join(line for line in written if not line.startswith(b"INFO")))
 
 
 def _anchors(size: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from joblib import Parallel, delayed
 from torch import Tensor
 
 from vasot_kit.cache import cache_folder
-from vasot_kit.films.media import content_hash, probe, stream, video_files
+from vasot_kit.films.media import FOLDER_FPS, content_hash, probe, stream, video_files
 from vasot_kit.films.progress import phase
 from vasot_kit.folders.files import Interval, names_at, read_intervals, read_labels, read_mapping
 from vasot_kit.folders.reading import read_split
@@ -68,6 +69,7 @@ class Recording:
         frames: (N, H, W, 3) uint8, mapped from a file; None where they were not asked for.
         start: seconds from the beginning of the file, where its sound may start, to its first picture.
         called: its name in results, where it is not that of the file.
+        end: seconds at which the film ends, where it was sampled: the last sample may be shown for longer than that.
     """
 
     path: Path
@@ -77,6 +79,7 @@ class Recording:
     frames: np.ndarray | None = None
     start: float = 0.0
     called: str = ""
+    end: float = math.inf
 
     @property
     def name(self) -> str:
@@ -102,6 +105,7 @@ class _Job:
     extractor: FeatureExtractor
     fps: float | None
     size: tuple[int, int] | None
+    folder_fps: float
 
     def run(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -112,27 +116,33 @@ class _Job:
 
     @property
     def features(self) -> Path:
-        settings = json.dumps([self.extractor.name, self.extractor.side, self.fps, _FORMAT])
+        settings = json.dumps([self.extractor.name, self.extractor.side, self.fps, _FORMAT, *self._pace])
         return self.folder / f"features-{hashlib.sha256(settings.encode()).hexdigest()[:12]}.npz"
 
     @property
     def pictures(self) -> Path:
         height, width = self.size or (0, 0)
-        return self.folder / f"pictures-{self.fps or 'all'}-{height}x{width}.rgb"
+        pace = "".join(f"-of-{rate}" for rate in self._pace)
+        return self.folder / f"pictures-{self.fps or 'all'}{pace}-{height}x{width}.rgb"
+
+    @property
+    def _pace(self) -> list[float]:
+        """Pictures per second of a folder where that is not the usual number."""
+        return [self.folder_fps] if self.path.is_dir() and self.folder_fps != FOLDER_FPS else []
 
     @property
     def done(self) -> bool:
         return self.features.is_file() and (self.size is None or self.pictures.is_file())
 
     def _extract_features(self) -> None:
-        clip = probe(self.path)
+        clip = probe(self.path, self.folder_fps)
         scale = self.extractor.side / max(clip.height, clip.width)
         size = (max(1, round(clip.height * scale)), max(1, round(clip.width * scale)))
         times: list[float] = []
         index: list[int] = []
 
         def pictures() -> Iterator[np.ndarray]:
-            for number, frame in enumerate(stream(self.path, self.fps, size)):
+            for number, frame in enumerate(stream(self.path, self.fps, size, self.folder_fps)):
                 times.append(frame.time if self.fps is None else number / self.fps)
                 index.append(frame.index)
                 yield frame.picture
@@ -143,20 +153,22 @@ class _Job:
             raise NotDescribed(f"{self.path}: {error}") from error
         with whole_file(self.features) as beside, beside.open("wb") as file:
             frames = {"times": np.array(times), "index": np.array(index), "start": np.array(clip.start)}
+            frames["end"] = np.array(math.inf if self.fps is None else clip.duration)
             np.savez(file, features=features.astype(np.float32), **frames)  # type: ignore[arg-type]
 
     def _store_pictures(self) -> None:
         with whole_file(self.pictures) as beside, beside.open("wb") as file:
-            for frame in stream(self.path, self.fps, self.size):
+            for frame in stream(self.path, self.fps, self.size, self.folder_fps):
                 file.write(frame.picture.tobytes())
 
     def read(self) -> Recording:
         with np.load(self.features, allow_pickle=False) as stored:
             times, index, features, start = (stored[name] for name in ("times", "index", "features", "start"))
+            end = float(stored["end"]) if "end" in stored else math.inf  # older ones do not say
         frames = None
         if self.size is not None:
             frames = np.memmap(self.pictures, np.uint8, "r", shape=(len(times), *self.size, 3))
-        return Recording(self.path, times, index, torch.from_numpy(features), frames, float(start))
+        return Recording(self.path, times, index, torch.from_numpy(features), frames, float(start), end=end)
 
 
 def read_recordings(
@@ -168,6 +180,7 @@ def read_recordings(
     cache: Path | None = None,
     workers: int | None = None,
     progress: bool = True,
+    folder_fps: float = FOLDER_FPS,
 ) -> list[Recording]:
     """Read films or folders of pictures; what was read before comes from the cache.
 
@@ -182,6 +195,7 @@ def read_recordings(
         workers: processes that decode; by default as many as the machine has cores, and none beside this one for one or
             two films.
         progress: show a progress bar where anything has to be decoded.
+        folder_fps: pictures per second of folders of pictures.
 
     Raises:
         InputError: no paths, or ``workers`` below 1.
@@ -190,7 +204,7 @@ def read_recordings(
     if not paths or (workers is not None and workers < 1):
         raise InputError(f"{len(paths)} recordings and workers {workers}; give at least one of each")
     root = cache or cache_folder() / "recordings"
-    jobs = [_Job(Path(path), root / content_hash(path), extractor, fps, size) for path in paths]
+    jobs = [_Job(Path(path), root / content_hash(path), extractor, fps, size, folder_fps) for path in paths]
     missing = list({job.folder: job for job in jobs if not job.done}.values())
     if missing:
         _check_disk_space(missing, root)
@@ -206,7 +220,8 @@ def read_recordings(
 
 def _decode(jobs: list[_Job], workers: int | None, progress: bool) -> None:
     workers = workers or (1 if len(jobs) <= FEW_FILMS else min(os.cpu_count() or 1, len(jobs)))
-    with phase("reading recordings", progress, len(jobs)) as bar:
+    looks = jobs[0].extractor.name.partition("@")[0]
+    with phase(f"reading films for {looks}", progress, len(jobs)) as bar:
         if jobs[0].extractor.one_process:
             workers = 1
         # joblib's processes end with this one, and the script that calls needs no guard for its main module.
@@ -219,7 +234,7 @@ def _check_disk_space(jobs: Sequence[_Job], root: Path) -> None:
     need = 0.0
     for job in jobs:
         if job.size is not None:
-            clip = probe(job.path)
+            clip = probe(job.path, job.folder_fps)
             need += 3 * job.size[0] * job.size[1] * clip.duration * (job.fps or clip.fps)
     root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(root).free

@@ -6,6 +6,7 @@ not, and a beat that goes on fits at many shifts; then the sound does not say ho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import av
@@ -40,11 +41,13 @@ class Shift(NamedTuple):
             clear, or where one of the films has no sound.
         correlation: of both envelopes at the best shift, -1 to 1; 0 without sound.
         clearness: how likely the best shift is beside the next; it is clear from 1.8 on, if it is likely by itself.
+        silent: ``x``, ``y`` or both, where they have no sound.
     """
 
     seconds: float | None
     correlation: float = 0.0
     clearness: float = 0.0
+    silent: Sequence[str] = ()
 
 
 class Envelope(NamedTuple):
@@ -129,6 +132,8 @@ def shift_of(x: np.ndarray, y: np.ndarray) -> Shift:
 
 def shift_between(x: Envelope, y: Envelope) -> Shift:
     """How two films lie in time by their sound, counted from the first picture of each."""
+    if silent := [side for side, film in (("x", x), ("y", y)) if not film.values.size]:
+        return Shift(None, silent=silent)
     shift = shift_of(x.values, y.values)
     return shift if shift.seconds is None else shift._replace(seconds=shift.seconds + y.start - x.start)
 

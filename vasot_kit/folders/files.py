@@ -18,6 +18,7 @@ from vasot_lib.errors import DataError
 
 TEXT, ARRAYS = (".txt", ".csv"), (".npy", ".npz")
 SEGMENT = re.compile(r"(\d+(?:\.\d+)?)\s*[-–,;:\s]\s*(\d+(?:\.\d+)?)\s*[,;:\s]\s*(\S.*)")
+TIMES = re.compile(r"\d+(?:,\d+)?\s*[;\t]\s*\d+(?:,\d+)?\s*[;\t]")  # with decimal commas, as spreadsheets write
 MOST_FRAMES = 10**8  # of a segment
 ROUNDED = 1e-3  # seconds to which the times in files of labels are given
 # What NumPy and zipfile raise for damaged files.
@@ -100,7 +101,8 @@ def read_labels(file: Path, known: Container[str] = (), fps: float | None = None
 
     Segments in frames count from 1 and include their last frame, or count from 0 and end before the first frame of the
     next one; from 0 they include their last frame where each begins one frame after the end of the one before.
-    Numbers and name are separated by a dash, comma, semicolon, colon or white space.
+    Numbers and name are separated by a dash, comma, semicolon, colon or white space; with semicolons or tabs, commas in
+    numbers are decimal.
 
     Args:
         file: the text file.
@@ -198,7 +200,7 @@ def names_at(file: Path, intervals: Sequence[Interval], times: np.ndarray) -> li
 
 def _segments(file: Path, lines: Sequence[str], known: Container[str]) -> list[re.Match[str]]:
     """The parts of all lines; none where the first line is a name."""
-    found = [SEGMENT.fullmatch(line) for line in lines]
+    found = [_segment(line) for line in lines]
     if not lines or lines[0] in known or found[0] is None:
         return []
     for number, (line, match) in enumerate(zip(lines, found, strict=True), start=1):
@@ -207,8 +209,14 @@ def _segments(file: Path, lines: Sequence[str], known: Container[str]) -> list[r
     return [match for match in found if match]
 
 
+def _segment(line: str) -> re.Match[str] | None:
+    if times := TIMES.match(line):
+        line = times[0].replace(",", ".") + line[times.end() :]
+    return SEGMENT.fullmatch(line)
+
+
 def _is_timed(line: str) -> bool:
-    match = SEGMENT.fullmatch(line)
+    match = _segment(line)
     return match is not None and "." in match[1] + match[2]
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from torch import Tensor
 
 from vasot_kit.film_matching.description import FilmDescription
-from vasot_kit.film_matching.matching import FilmAlignment, MatchingSettings, match_films
-from vasot_kit.films.media import probe
+from vasot_kit.film_matching.matching import FilmAlignment, FilmPiece, MatchingSettings, match_films
+from vasot_kit.films.media import FOLDER_FPS, probe
 from vasot_kit.films.motion import CELLS, Motion, MotionMaps
 from vasot_kit.films.progress import phase
 from vasot_kit.films.recordings import Recording, read_recordings
@@ -27,11 +27,12 @@ from vasot_kit.own_films.inputs import (
     check_rate,
     feature_extractor,
     films_by_name,
+    folder_rate,
     refuse_still,
     sampling_rate,
 )
 from vasot_kit.own_films.outputs import Outputs
-from vasot_kit.own_films.pairs import pair_of, result, write_exports, write_pair
+from vasot_kit.own_films.pairs import order_kept, pair_of, result, write_exports, write_pair
 from vasot_kit.own_films.pictures import small_pictures
 from vasot_kit.own_films.report import align_page
 from vasot_kit.own_films.several import (
@@ -83,7 +84,8 @@ def align_films(
             with every other.
         features: see :func:`vasot_kit.own_films.inputs.feature_extractor`; several are joined by +, and count the same;
             or ``auto``, see :func:`match_pairs`.
-        fps: samples per second; by default every frame, or fewer where a film would give more than 2000.
+        fps: samples per second; by default every frame, or fewer where a film would give more than 2000. Of a folder
+            of pictures, how many there are per second, 30 by default.
         device: where a backbone runs.
         sound: let the sound of both films say how they lie in time, where that is clear: for cameras of one event.
         settings: the weights of the matching.
@@ -93,22 +95,25 @@ def align_films(
         The alignment of the reference with each of the others, in their order; ``result.json`` names the reference.
 
     Raises:
-        InputError: fewer than two films, no such reference, or a rate that is not a positive number.
+        InputError: fewer than two films, no such reference, or a rate that is not a positive number or higher than
+            that of the films.
         DataError: a film that cannot be read, two of one name beside the first, or ``out`` holds something else.
     """
     if len(films) < 2:
         raise InputError(f"{len(films)} film was given; an alignment takes at least two")
     if reference not in (FIRST, BEST):
         raise InputError(f"reference is {reference!r}; use {FIRST} or {BEST}, and name the film that you want first")
-    check_rate(fps)
+    check_rate(films, fps)
+    folder_fps = folder_rate(films, fps)
     settings = settings or MatchingSettings()
     if len(films) > 2:
         films_by_name(films if reference == BEST else films[1:])
     fps = sampling_rate(films, MAX_FRAMES) if fps is None else fps
     config = {"command": "align", "reference": reference, "features": features, "fps": fps}
     config |= {"sound": True} if sound else {}
+    config |= {} if folder_fps == FOLDER_FPS else {"folder_fps": folder_fps}
     outputs = Outputs(out, {**config, "matching": asdict(settings)}, films)
-    read = describe_films(films, features, fps, device, settings, progress)
+    read = describe_films(films, features, fps, device, settings, progress, folder_fps)
     sounds = [envelope(film) for film in read.recordings] if sound else None
     read = read._replace(recordings=told_apart(read.recordings), sounds=sounds)
     match = partial(match_pairs, read, settings=settings, progress=progress)
@@ -131,17 +136,18 @@ def describe_films(
     device: str,
     settings: MatchingSettings,
     progress: bool,
+    folder_fps: float = FOLDER_FPS,
 ) -> Described:
     """Read films and describe them by features, or by all :data:`vasot_kit.own_films.inputs.CHOICES` that can be had
-    where ``features`` are ``auto``."""
+    where ``features`` are ``auto``; folders of pictures have ``folder_fps`` of them a second."""
     chosen = features.strip() == AUTO
     choices = [tuple(name.strip() for name in choice.split("+")) for choice in (CHOICES if chosen else (features,))]
     named = dict.fromkeys(name for choice in choices for name in choice)
     extractors = _had({name: partial(feature_extractor, name, device) for name in named}, chosen)
     extractors.pop(Motion.name, None)  # its maps are read
-    recordings = read_recordings(films, MotionMaps(), fps=fps, progress=progress)
+    reading = partial(read_recordings, films, fps=fps, progress=progress, folder_fps=folder_fps)
+    recordings = reading(MotionMaps())
     refuse_still(recordings)
-    reading = partial(read_recordings, films, fps=fps, progress=progress)
     read = _had({name: partial(reading, extractor) for name, extractor in extractors.items()}, chosen)
     tables = {name: [each.features for each in same] for name, same in read.items()} | {Motion.name: []}
     ways = {
@@ -159,7 +165,10 @@ def match_pairs(
     films: Described, pairs: Sequence[tuple[int, int]], settings: MatchingSettings, progress: bool
 ) -> list[FilmAlignment]:
     """Match pairs of films, each given by the places of its X and its Y; of several descriptions of a pair, the one
-    whose match has the largest gain is taken. The shift of their sounds guides it where it is clear."""
+    whose match has the largest gain is taken. Films that do not seem to show the same have no piece in common.
+
+    Where the shift of their sounds is clear, it guides the match and is the evidence for it: films match however
+    different they look, and are ``unclear`` instead of ``none``."""
     alignments = []
     for i, j in pairs:
         x, y = films.recordings[i], films.recordings[j]
@@ -171,8 +180,13 @@ def match_pairs(
                 for way, described in films.ways.items()
             ]  # fmt: skip
         best = max(found, key=lambda alignment: alignment.gain)
-        if shift is not None and shift.seconds is not None and best.kind == "unclear":  # one event, seen differently
-            best = best._replace(kind="match" if best.whole else "part")
+        if shift is not None and shift.seconds is not None:
+            kind = "unclear" if best.kind == "none" else "match" if best.whole else "part"
+            certain = best.certainty if best.kind == "none" else 1.0
+            best = best._replace(kind=kind, confidence=best.confidence / best.certainty * certain, certainty=certain)
+        if best.kind == "none":
+            n, m = best.plan.shape
+            best = best._replace(pieces=(FilmPiece((0, n), None, None), FilmPiece(None, (0, m), None)))
         alignments.append(best)
     return alignments
 
@@ -265,4 +279,6 @@ def _write(
     if progress:
         if len(verdicts) > len(pairs):
             print(f"{reference.name} is the reference: it is paired most clearly with the others.")
-        print("\n".join(pair.verdict for pair in pairs))
+        print("\n".join(f"{pair.verdict} {pair.heard}".rstrip() for pair in pairs))
+        if kept := order_kept(pairs):
+            print(kept)

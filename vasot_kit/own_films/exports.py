@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +34,7 @@ class Tier(NamedTuple):
 
 
 def write_elan(target: Path, mark: str, tiers: Sequence[Tier]) -> None:
-    """Write an annotation file of ELAN that plays every film from its origin; times are in milliseconds.
+    """Write an annotation file of ELAN that plays every film from its origin, where it lies; times are in milliseconds.
 
     ELAN counts from the beginning of a file, which is that of the sound where the picture starts later. It cannot
     play folders of pictures, which are not linked, nor show what lies before an origin, which is left out.
@@ -41,10 +42,11 @@ def write_elan(target: Path, mark: str, tiers: Sequence[Tier]) -> None:
     document = Eaf(author=f"vasot, config {mark}")
     document.add_property("config", mark)
     for name, recording, origin, intervals in tiers:
-        path = recording.path
+        path = recording.path.parent.resolve() / recording.path.name
         if not path.is_dir():
             kind, begin = VIDEO_SUFFIXES.get(path.suffix.lower(), "video/mp4"), round(1000 * origin) or None
-            document.add_linked_file(path.name, relpath=f"./{path.name}", mimetype=kind, time_origin=begin)
+            place = f"file://{'' if path.as_posix().startswith('/') else '/'}{path.as_posix()}"  # ELAN escapes nothing
+            document.add_linked_file(place, _relative(path, target), mimetype=kind, time_origin=begin)
         document.add_tier(name)
         before = 0
         for start, end, words in sorted(intervals):
@@ -55,6 +57,15 @@ def write_elan(target: Path, mark: str, tiers: Sequence[Tier]) -> None:
     document.remove_tier("default")
     with whole_file(target) as beside:
         document.to_file(str(beside))
+
+
+def _relative(film: Path, target: Path) -> str | None:
+    """The place of a film from the folder of a file, as ELAN writes it; None on another drive of Windows."""
+    try:
+        place = Path(os.path.relpath(film, target.parent.resolve())).as_posix()
+    except ValueError:
+        return None
+    return place if place.startswith("../") else f"./{place}"
 
 
 def write_chapters(target: Path, mark: str, recording: Recording, intervals: Sequence[Interval]) -> None:

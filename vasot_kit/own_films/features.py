@@ -31,7 +31,7 @@ def extract_features(
         folder: holds films, or ``videos/`` (or ``frames/``), ``groundTruth/`` and ``mapping/``.
         out: the feature folder to write; must not exist.
         features: see :func:`vasot_kit.own_films.inputs.feature_extractor`.
-        fps: samples per second; every frame where None.
+        fps: samples per second, where a folder of pictures has 30 of them; every frame where None.
         device: where the network runs.
         trim: cut a film and its labels to the shorter of the two where they differ in length.
         progress: show progress bars.
@@ -43,13 +43,14 @@ def extract_features(
         InputError: no such features, or a rate that is not a positive number.
         DataError: no films, a film that cannot be read, two of one name, or ``out`` exists.
     """
-    check_rate(fps)
     refuse_existing(out)  # before hours of work, not after them
     labelled = (folder / "groundTruth").is_dir()
     films = labelled_films(folder) if labelled else films_in(folder)
     films_by_name(films.values())  # raises where two films have one name
+    paths = list(films.values())
+    check_rate(paths, fps)
     extractor = feature_extractor(features, device)
-    recordings = read_recordings(list(films.values()), extractor, fps=fps, progress=progress)
+    recordings = read_recordings(paths, extractor, fps=fps, progress=progress)
     names = read_mapping(folder / "mapping" / "mapping.txt") if labelled else []
     rows = {}
     for key, recording in zip(films, recordings, strict=True):

@@ -11,7 +11,7 @@ import torch
 
 from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.containers import even_rate
-from vasot_kit.films.media import probe, video_files
+from vasot_kit.films.media import FOLDER_FPS, probe, video_files
 from vasot_kit.films.motion import Motion
 from vasot_kit.films.recordings import FeatureExtractor, Recording
 from vasot_kit.folders.reading import feature_files
@@ -21,6 +21,7 @@ PRETRAINED, POSE = "network", "pose"
 AUTO = "auto"
 CHOICES = ("motion", "appearance", "network", "pose", "motion+appearance", "motion+network", "motion+pose")  # of auto
 MAX_FRAMES = 2000  # of a film, sampled; a plan between two such films has 4 million entries
+SAME_RATE = 1.01  # 30 frames a second of a film of 29.97 are every frame
 MOST_NAMED = 5  # files that are left out of a folder, in the line that says so
 
 
@@ -122,14 +123,29 @@ def refuse_still(recordings: Sequence[Recording]) -> None:
             )
 
 
-def check_rate(fps: float | None) -> None:
-    """Refuse a wrong sampling rate before the first film is read.
+def check_rate(films: Sequence[Path], fps: float | None) -> None:
+    """Refuse a wrong sampling rate before the first film is read, and say of which films it repeats frames.
 
     Raises:
-        InputError: not a positive number.
+        InputError: not a positive number, or more than any of the films has.
     """
-    if fps is not None and not 0 < fps < math.inf:  # false for NaN
+    if fps is None:
+        return
+    if not 0 < fps < math.inf:  # false for NaN
         raise InputError(f"fps is {fps}; give a positive number of frames per second, or leave it out")
+    own = {film: probe(film).fps for film in films if not film.is_dir()}  # of a folder it is the number of pictures
+    few = {film: rate for film, rate in own.items() if fps > SAME_RATE * rate}
+    few = {film: rate for film, rate in few.items() if fps > SAME_RATE * (even_rate(film) or 0.0)}  # of uneven ones
+    said = [f"{film.name} has {rate:.4g} frames a second" for film, rate in few.items()]
+    if few and len(few) == len(films):
+        raise InputError(f"fps is {fps:g} but {said[0]}; give at most so many, or leave it out")
+    for each in said:
+        print(f"{each}, fewer than --fps {fps:g}: its frames are repeated", file=sys.stderr)
+
+
+def folder_rate(films: Iterable[Path], fps: float | None) -> float:
+    """Pictures per second of the folders of pictures among films: what the user says, else 30."""
+    return fps if fps and any(film.is_dir() for film in films) else FOLDER_FPS
 
 
 def sampling_rate(films: Sequence[Path], most: float) -> float | None:
@@ -142,4 +158,8 @@ def sampling_rate(films: Sequence[Path], most: float) -> float | None:
     rate = max(filter(None, uneven), default=None)
     if all(clip.duration * (rate or clip.fps) <= most for clip in clips):
         return rate
-    return most / max(clip.duration for clip in clips)
+    longest = max(clips, key=lambda clip: clip.duration)
+    rate = most / longest.duration
+    name = longest.path.name
+    print(f"{name} is long: {rate:.4g} frames a second are used, {most:g} in all; --fps takes others", file=sys.stderr)
+    return rate

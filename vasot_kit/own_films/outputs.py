@@ -27,6 +27,7 @@ from vasot_lib.files import whole_file
 CONFIG = "config.json"
 TABLE = "segments"  # name of the table of all recordings; each also has a table of its own
 HEIGHT = 360  # pixels of the pictures in a side-by-side film; less where a film has fewer
+MOST_NAMED = 3  # differences, or films, in the line that refuses a folder
 GAP = 4  # white pixels between the two pictures
 GREY = 0xDD  # of the picture beside a frame without a partner
 
@@ -55,9 +56,8 @@ class Outputs:
         self.mark = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:8]
         self.about = {**everything, "versions": versions()}
         self._begun = False
-        found = self._found()
-        if found not in ("", self.mark):
-            raise DataError(f"{folder} holds {found}; choose another folder for {self.mark}, or remove it")
+        if self._found() not in ("", self.mark):
+            raise DataError(f"{folder} holds {self._held()}; choose another folder, or remove it")
 
     def place(self, name: str) -> Path:
         """The path of a file to write. The configuration comes just before the first, so a failure leaves no folder."""
@@ -77,6 +77,33 @@ class Outputs:
             return str(json.loads((self.folder / CONFIG).read_text())["config"])
         except (OSError, ValueError, KeyError, TypeError):
             return "other files"
+
+    def _held(self) -> str:
+        """What the folder holds, as far as it is not what is to be written: of which other films and settings."""
+        try:
+            before = _settings(json.loads((self.folder / CONFIG).read_text()))
+            films = [[f"{each['name']}" for each in about["recordings"]] for about in (before, self.about)]
+            hashes = [[each["hash"] for each in about["recordings"]] for about in (before, self.about)]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return "other files"
+        now = _settings(json.loads(json.dumps(self.about)))
+        if before.get("command") != now.get("command"):
+            return f"results of vasot {before.get('command')}"
+        found = []
+        if films[0] != films[1] and sorted(hashes[0]) == sorted(hashes[1]):
+            found.append("the same films in another order")
+        elif films[0] != films[1]:
+            found.append(f"other films ({', '.join(films[0][:MOST_NAMED])}{', ...' * (len(films[0]) > MOST_NAMED)})")
+        elif hashes[0] != hashes[1]:
+            pairs = zip(films[0], *hashes, strict=True)
+            found.append(f"another version of {', '.join(name for name, old, new in pairs if old != new)}")
+        for name in dict.fromkeys([*before, *now]):
+            values = before.get(name), now.get(name)
+            if values[0] != values[1] and name != "recordings":
+                hashed = any(re.fullmatch("[0-9a-f]{8,}", str(value)) for value in values)
+                told = ["none" if value is None else value for value in values]
+                found.append(f"other {name}" if hashed else f"{name} {told[0]} (now {told[1]})")
+        return f"results of {', '.join(found[:MOST_NAMED]) or 'another version'}"
 
     def table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
         """Write a CSV file; its last column is the mark."""
@@ -132,9 +159,23 @@ class Outputs:
         return target
 
 
+def _settings(about: Mapping[str, Any], within: str = "") -> dict[str, Any]:
+    """Everything that results depend on, also what lies inside of other settings, by name."""
+    found: dict[str, Any] = {}
+    for name, value in about.items():
+        if isinstance(value, Mapping):
+            found |= _settings(value, f"{within}{name}.")
+        elif name != "config":
+            found[f"{within}{name}"] = value
+    return {name: value for name, value in found.items() if not name.startswith("versions.")}
+
+
 def frame_edges(recording: Recording) -> np.ndarray:
-    """(N + 1,) seconds: frame i is shown from edge i to edge i + 1; the last frame for the median duration."""
-    return np.append(recording.times, recording.times[-1] + np.median(np.diff(recording.times)))
+    """(N + 1,) seconds: frame i is shown from edge i to edge i + 1; the last frame for the median duration, as far as
+    the film goes."""
+    last = recording.times[-1]
+    end = last + np.median(np.diff(recording.times))
+    return np.append(recording.times, recording.end if last < recording.end < end else end)
 
 
 def segment_times(recording: Recording, labels: np.ndarray) -> Iterator[tuple[int, float, float]]:

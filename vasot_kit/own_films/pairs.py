@@ -65,7 +65,7 @@ class Pair(NamedTuple):
     def reading(self) -> str:
         """What was compared, what the sound says, which film is in slow motion, and how the plan was read and why."""
         chosen = f"Compared by {self.features}, which pairs these films most clearly. " if self.features else ""
-        chosen += self._heard + self._played
+        chosen += f"{self.heard} ".lstrip() + self._played
         if self.disorder is None:
             return f"{chosen}Read in one order; where steps may change places, try --features appearance alone."
         if self.kind == "none":
@@ -84,14 +84,17 @@ class Pair(NamedTuple):
         return f"Compared as if {slow.name} were in slow motion: played {times:g} times as fast it fits better. "
 
     @property
-    def _heard(self) -> str:
-        """What the sound says, with a space behind it; empty where it was not asked."""
+    def heard(self) -> str:
+        """What the sound says; empty where it was not asked."""
         if self.sound is None:
             return ""
+        if self.sound.silent:
+            silent = [{"x": self.x, "y": self.y}[side].name for side in self.sound.silent]
+            return f"{' and '.join(silent)} {'have' if len(silent) > 1 else 'has'} no sound to compare."
         if self.sound.seconds is None:
-            return "Their sound does not say how they lie in time. "
+            return "Their sound does not say how they lie in time."
         when = f"{abs(self.sound.seconds):.2f} s {'later' if self.sound.seconds >= 0 else 'earlier'}"
-        return f"By their sound, moments of {self.x.name} come {when} in {self.y.name}, and the matches keep to that. "
+        return f"By their sound, moments of {self.x.name} come {when} in {self.y.name}, and the matches keep to that."
 
     @property
     def seconds(self) -> np.ndarray:
@@ -139,6 +142,15 @@ def pair_of(x: Recording, y: Recording, alignment: FilmAlignment) -> Pair:
         alignment.in_order, alignment.disorder, alignment.recognition, alignment.tempo, alignment.features,
         alignment.sound,
     )  # fmt: skip
+
+
+def order_kept(pairs: Sequence[Pair]) -> str:
+    """What has to be said where what was compared kept the order of films that may match; empty where nothing has."""
+    kept = [pair for pair in pairs if pair.disorder is None and pair.kind != "none"]
+    if not kept:
+        return ""
+    others = "appearance" if any(pair.features for pair in kept) else "auto or appearance"
+    return f"Steps in another order are not looked for by motion or poses; --features {others} finds them."
 
 
 def _verdict(x: Recording, y: Recording, alignment: FilmAlignment) -> str:
@@ -193,7 +205,7 @@ def write_pair(outputs: Outputs, pair: Pair, pictures: tuple[Pictures, Pictures]
         seconds = ["" if span is None else f"{at:.4f}" for film, span in spans for at in within(film, span or (0, 0))]
         pieces.append((number + 1, *seconds, "" if each.share is None else f"{each.share:.4f}"))
     outputs.table(f"{prefix}pieces.csv", ["piece", "start_x", "end_x", "start_y", "end_y", "share"], pieces)
-    figure = plot_alignment(pair.share, pair.matches, *pictures, names=(x.name, y.name))
+    figure = plot_alignment(pair.share, pair.matches, *pictures, names=(x.name, y.name), confidence=pair.confidence)
     outputs.figure(f"{prefix}alignment.png", figure)
     outputs.side_by_side(f"{prefix}side_by_side.mp4", x, y, pair.partner)
 

@@ -165,6 +165,9 @@ def write_page(
     )
     stored = json.dumps({**data, "colours": COLOURS}, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     about = {name: _shown(value) for name, value in outputs.about.items()}
+    rate = outputs.about.get("fps")
+    if rate:
+        values["sampled"] = f"{rate:.4g} frames a second of each film were used."
     page = environment.get_template(template).render(title=title, data=stored, mark=outputs.mark, about=about, **values)
     target = outputs.place(name)
     write_text(target, page)

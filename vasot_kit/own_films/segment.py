@@ -17,12 +17,14 @@ from vasot_kit.experiments.presets import preset_values
 from vasot_kit.experiments.segments import found_again_by_frame
 from vasot_kit.experiments.together import embed_all, segment_all
 from vasot_kit.figures import plot_action_count
+from vasot_kit.films.media import FOLDER_FPS
 from vasot_kit.films.recordings import make_dataset, read_recordings
 from vasot_kit.own_films.inputs import (
     MAX_FRAMES,
     check_rate,
     feature_extractor,
     films_by_name,
+    folder_rate,
     refuse_still,
     sampling_rate,
 )
@@ -65,7 +67,8 @@ def segment_films(
         out: folder for ``segments.csv``, per film ``<name>.csv`` and ``<name>.eaf`` (ELAN), ``timelines.png``,
             ``config.json`` and the model for ``vasot apply``, ``weights.safetensors`` and ``model.json``.
         features: see :func:`vasot_kit.own_films.inputs.feature_extractor`.
-        fps: samples per second; by default every frame, or fewer where a film would give more than 2000.
+        fps: samples per second; by default every frame, or fewer where a film would give more than 2000. Of a folder
+            of pictures, how many there are per second, 30 by default.
         epochs: epochs of training; those of the preset by default, 0 for an untrained encoder.
         seed: seed of K-means and training.
         device: where the training and a backbone run.
@@ -79,9 +82,12 @@ def segment_films(
         DataError: a film that cannot be read, is too short or shows nothing that changes, two of one name, or ``out``
             holds something else.
     """
-    if not films or (n_actions is not None and n_actions < 2):
-        raise InputError(f"{len(films)} films and actions {n_actions}; give at least one film and 2 actions")
-    check_rate(fps)
+    if not films:
+        raise InputError("no film was given; give at least one")
+    if n_actions is not None and n_actions < 2:
+        raise InputError(f"the number of actions is {n_actions}; give at least 2, or none to estimate it")
+    check_rate(films, fps)
+    folder_fps = folder_rate(films, fps)
     if TABLE in films_by_name(films):
         raise DataError(f"a film is called {TABLE!r}, as is the table of all films; rename it")
     extractor = feature_extractor(features, device)
@@ -94,8 +100,9 @@ def segment_films(
     config = make_config("own", "vasot", "kit", overrides=values, **settings)
     known = {name: value for name, value in config.as_dict().items() if name != "hyper"}
     wanted = {"command": "segment", "actions": n_actions, "features": extractor.name, "fps": fps}
+    wanted |= {} if folder_fps == FOLDER_FPS else {"folder_fps": folder_fps}
     outputs = Outputs(out, {**wanted, **known, "preset": "auto"}, films)
-    recordings = read_recordings(films, extractor, fps=fps, progress=progress)
+    recordings = read_recordings(films, extractor, fps=fps, progress=progress, folder_fps=folder_fps)
     refuse_still(recordings)
     dataset = make_dataset("own", recordings, n_actions or 0).standardised()
     note = ""
@@ -111,7 +118,8 @@ def segment_films(
     actions = range(1, dataset.n_actions + 1)
     write_segments(outputs, recordings, labels, actions, progress=progress, note=note, found_again=again)
     save_checkpoint(outputs.place(WEIGHTS), method, None, history, outputs.mark)
-    write_model(out, method, config, Inputs.of(dataset, extractor.name, fps), actions, order, mark=outputs.mark)
+    inputs = Inputs.of(dataset, extractor.name, fps, folder_fps)
+    write_model(out, method, config, inputs, actions, order, mark=outputs.mark)
     return labels
 
 

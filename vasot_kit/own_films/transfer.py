@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vasot_kit.film_matching.matching import MatchingSettings
-from vasot_kit.films.media import content_hash
+from vasot_kit.films.media import FOLDER_FPS, content_hash
 from vasot_kit.films.recordings import Recording
 from vasot_kit.folders.files import Interval
 from vasot_kit.own_films.align import describe_films, match_pairs
-from vasot_kit.own_films.inputs import MAX_FRAMES, check_rate, films_by_name, sampling_rate
+from vasot_kit.own_films.inputs import MAX_FRAMES, check_rate, films_by_name, folder_rate, sampling_rate
 from vasot_kit.own_films.labels import read_steps
 from vasot_kit.own_films.outputs import TABLE, Outputs, frame_edges
-from vasot_kit.own_films.pairs import Pair, pair_of, within
+from vasot_kit.own_films.pairs import Pair, order_kept, pair_of, within
 from vasot_kit.own_films.segments import write_segments
 from vasot_lib.errors import DataError, InputError
 
@@ -85,8 +85,9 @@ def transfer_steps(
     """
     if not others:
         raise InputError("no film was given beside the labelled one; name at least one")
-    check_rate(fps)
     films = [labelled, *others]
+    check_rate(films, fps)
+    folder_fps = folder_rate(films, fps)
     for name in (TABLE, STEPS):
         if name in films_by_name(films):
             raise DataError(f"a film is called {name!r}, as is a table of all films; rename it")
@@ -99,44 +100,50 @@ def transfer_steps(
         "background": background,
     }
     config |= {"features": features, "fps": fps, "matching": asdict(settings)}
+    config |= {} if folder_fps == FOLDER_FPS else {"folder_fps": folder_fps}
     outputs = Outputs(out, config, films)
     pairs_of_films = [(k, 0) for k in range(1, len(films))]
-    read = describe_films(films, features, fps, device, settings, progress)
+    read = describe_films(films, features, fps, device, settings, progress, folder_fps)
     recordings = read.recordings
     steps = [step for step in read_steps(labels, recordings[0], tier) if step.name != background]
     if not steps:
         raise DataError(f"{labels} has nothing but {background!r}; label the steps")
     of_labelled = step_of_samples(recordings[0], steps)
     alignments = match_pairs(read, pairs_of_films, settings, progress)
-    found: dict[str, list[Occurrence]] = {}
-    checked: dict[str, dict[str, Any]] = {}
-    shortest = int(np.bincount(of_labelled[of_labelled >= 0]).min())
-    for recording, alignment in zip(recordings[1:], alignments, strict=True):
-        pair = pair_of(recording, recordings[0], alignment)
-        found[recording.name] = [] if pair.kind == "none" else occurrences(pair, of_labelled)
-        alone = [piece.x for piece in pair.pieces if piece.x is not None and piece.y is None]
-        long = LONG * shortest / (_samples_of_y(pair) * pair.tempo)
-        extra = [span for span in alone if pair.kind != "none" and span[1] - span[0] >= long]
-        state = [NO_MATCH] * len(steps) if pair.kind == "none" else states(found[recording.name], len(steps))
-        about = {"kind": pair.kind, "verdict": pair.verdict, "reading": pair.reading}
-        checked[recording.name] = {**about, "extra": extra, "states": state}
+    pairs = [pair_of(each, recordings[0], match) for each, match in zip(recordings[1:], alignments, strict=True)]
+    found = {pair.x.name: [] if pair.kind == "none" else occurrences(pair, of_labelled) for pair in pairs}
+    checked = {pair.x.name: _checked(pair, found[pair.x.name], of_labelled, len(steps)) for pair in pairs}
     note = doubts({name: each["kind"] for name, each in checked.items()})
     _write(outputs, recordings, steps, of_labelled, found, checked, note, progress)
+    if note:  # before what it is about
+        warnings.warn(note, stacklevel=1)
     if progress:
         names = [step.name for step in steps]
-        print("\n".join(told(name, each["states"], names) for name, each in checked.items()))
-    if note:
-        warnings.warn(note, stacklevel=1)
+        print("\n".join(told(name, each["states"], names, each["kind"]) for name, each in checked.items()))
+        if kept := order_kept(pairs):
+            print(kept)
     return found
 
 
-def told(name: str, state: Sequence[str], names: Sequence[str]) -> str:
+def _checked(pair: Pair, found: Sequence[Occurrence], of_labelled: np.ndarray, n_steps: int) -> dict[str, Any]:
+    """The verdict on a film, the spans of its samples that are extra, and the states of all steps."""
+    about = {"kind": pair.kind, "verdict": pair.verdict, "reading": pair.reading}
+    if pair.kind == "none":
+        return {**about, "extra": [], "states": [NO_MATCH] * n_steps}
+    long = LONG * np.bincount(of_labelled[of_labelled >= 0]).min() / (_samples_of_y(pair) * pair.tempo)
+    alone = [piece.x for piece in pair.pieces if piece.x is not None and piece.y is None]
+    extra = [span for span in alone if span[1] - span[0] >= long]
+    return {**about, "extra": extra, "states": states(found, n_steps)}
+
+
+def told(name: str, state: Sequence[str], names: Sequence[str], kind: str) -> str:
     """One line about a film: how many steps it shows, and which are skipped, repeated or out of order.
 
     Args:
         name: of the film.
         state: of each step, see :func:`states`.
         names: of the steps.
+        kind: of the verdict on the film.
     """
     if NO_MATCH in state:
         return f"{name}: {NO_MATCH}"
@@ -144,7 +151,8 @@ def told(name: str, state: Sequence[str], names: Sequence[str]) -> str:
         each: ", ".join(f"{k} {names[k - 1]}" for k, found in enumerate(state, start=1) if found == each)
         for each in ("skipped", "repeated", "out of order")
     }
-    shown = f"{len(state) - list(state).count('skipped')} of {len(state)} steps"
+    unclear = "not clear whether it shows the same; " if kind == "unclear" else ""
+    shown = f"{unclear}{len(state) - list(state).count('skipped')} of {len(state)} steps"
     return f"{name}: {'; '.join([shown, *(f'{each}: {those}' for each, those in of_state.items() if those)])}"
 
 

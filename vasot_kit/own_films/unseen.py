@@ -77,7 +77,9 @@ def read_unseen(
     extractor = _extractor(inputs, features, device)
     # Films of which the model saw every frame: uneven ones are sampled evenly, as in vasot segment.
     fps = sampling_rate(films, math.inf) if inputs.fps is None and not inputs.size else inputs.fps
-    recordings = read_recordings(films, extractor, fps=fps, size=inputs.size, progress=progress)
+    recordings = read_recordings(
+        films, extractor, fps=fps, size=inputs.size, progress=progress, folder_fps=inputs.folder_fps
+    )
     refuse_still(recordings)
     return Unseen(_fitted(make_dataset("new", recordings), inputs, new), recordings, films)
 

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from vasot_kit.experiments.config import Config, Encoder, Pixels, new_method, with_overrides
 from vasot_kit.experiments.presets import ALIGNMENT_PREFIX, SEGMENTATION_PREFIX
+from vasot_kit.films.media import FOLDER_FPS
 from vasot_kit.methods import find_method
 from vasot_kit.runs.records import to_json, write_text
 from vasot_lib.data import Dataset
@@ -43,6 +44,7 @@ class Inputs:
         fps: samples per second of films; None for every frame.
         size: (height, width) of pictures, for an encoder of pictures.
         context: number and distance of the pictures of a frame, as in :class:`vasot_lib.data.video.Context`.
+        folder_fps: pictures per second of folders of pictures.
     """
 
     feature_dim: int
@@ -51,14 +53,17 @@ class Inputs:
     fps: float | None = None
     size: tuple[int, int] | None = None
     context: tuple[int, int] | None = None
+    folder_fps: float = FOLDER_FPS
 
     @classmethod
-    def of(cls, dataset: Dataset, features: str = "", fps: float | None = None) -> Inputs:
+    def of(
+        cls, dataset: Dataset, features: str = "", fps: float | None = None, folder_fps: float = FOLDER_FPS
+    ) -> Inputs:
         """Those of a data set; ``features`` and ``fps`` say how its films were described."""
         video, size, context = dataset.videos[0], None, None
         if video.context is not None and video.frames is not None:
             size, context = video.frames.shape[1:3], (video.context.frames, video.context.stride)
-        return cls(dataset.feature_dim, dataset.scaling, features, fps, size, context)
+        return cls(dataset.feature_dim, dataset.scaling, features, fps, size, context, folder_fps)
 
 
 @dataclass(frozen=True)

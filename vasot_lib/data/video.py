@@ -154,8 +154,8 @@ class Dataset:
                     )
             if self.n_actions > len(video):
                 raise InputError(
-                    f"n_actions is {self.n_actions} but video {video.name!r} has only {len(video)} frames; "
-                    "ask for fewer actions"
+                    f"{self.n_actions} actions were asked for but video {video.name!r} has only {len(video)} frames; "
+                    "ask for fewer"
                 )
 
     @property

@@ -178,8 +178,7 @@ const strips = new Drawing(element("strips"), (pen, width, height) => {
     const until = (film, sample) => sample < film.length ? film.times[sample] : film.end;
     const [a, b] = [at.place(x.times[i]), at.place(until(x, i + 1))];
     const [c, d] = [at.place(between(y, j)), at.place(next === null ? Math.min(y.end, between(y, j) + y.end / y.length) : between(y, next))];
-    const trusted = pair().kind === "none" ? 0.15 : 1;  // pale where the films do not show the same
-    const sure = trusted * (pair().confidence ? pair().confidence[i] ?? 0 : 0.6);
+    const sure = pair().confidence ? pair().confidence[i] ?? 0 : 0.6;
     const ink = paint(pair().piece[i]), middle = (top + bottom) / 2;
     pen.globalAlpha = 0.06 + 0.24 * sure;
     pen.fillStyle = ink;
@@ -244,7 +243,11 @@ function drawConfidence(pen, at, width) {
     pen.fillRect(at.place(x.times[i]), low - high, Math.max(0.6, at.place(until) - at.place(x.times[i])), high);
   });
   pen.globalAlpha = 1;
-  text(pen, "confidence, 0 to 1", at.place(x.end), 12, {align: "right", size: 11});
+  const words = "confidence, 0 to 1";
+  pen.font = `600 12px ${FONT}`;
+  const name = SIDE + pen.measureText(x.name).width + 12;  // a short film's name is longer than its line
+  pen.font = `11px ${FONT}`;
+  text(pen, words, Math.max(name, at.place(x.end) - pen.measureText(words).width), 12, {size: 11});
 }
 
 element("strips").onclick = (event) => {

@@ -179,8 +179,10 @@ function ticks(end, about) {
   return Array.from({length: Math.floor(end / step + 1e-6) + 1}, (_, k) => [k * step, (k * step).toFixed(digits)]);
 }
 
+const FONT = 'system-ui, "Segoe UI", Roboto, sans-serif';
+
 function text(pen, words, x, y, {align = "left", base = "alphabetic", size = 12, ink = "soft", weight = ""} = {}) {
-  pen.font = `${weight} ${size}px system-ui, "Segoe UI", Roboto, sans-serif`;
+  pen.font = `${weight} ${size}px ${FONT}`;
   [pen.textAlign, pen.textBaseline, pen.fillStyle] = [align, base, colour(ink)];
   pen.fillText(words, x, y);
 }
