@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter1d
 
 from vasot_kit.film_matching.accuracy import film_motion
 from vasot_kit.film_matching.description import FilmDescription
@@ -93,6 +94,21 @@ def test_poses_are_compared_and_judge_with_motion_whether_films_match() -> None:
     same, apart, by_motion = match_films(mine, mine), match_films(mine, other), match(film, film)
     assert same.kind == by_motion.kind == "match" and apart.closeness < by_motion.closeness - 0.2
     assert apart.confidence.mean() < same.confidence.mean()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_part_that_the_other_film_shows_twice_lies_at_one_of_both_places(seed: int) -> None:
+    """The mean over both places lies between them, where the other film shows something else; it was sure of that."""
+    rng = np.random.default_rng(seed)
+    first, shown, between, last = (
+        np.abs(gaussian_filter1d(rng.normal(size=(n, 6, 6)), 3, axis=0)) for n in (60, 80, 120, 60)
+    )
+    again = (shown * (1 + 0.05 * rng.normal(size=shown.shape))).clip(0)
+    y = np.concatenate([first, shown, between, again, last])
+    found = match_films(FilmDescription(shown, 30), FilmDescription(y, 30))
+    off_first, off_second = (np.abs(found.matches - np.arange(80) - start) for start in (60, 260))
+    assert max(off_first.mean(), off_second.mean()) > 100 and min(off_first.max(), off_second.max()) < 4
+    assert found.confidence.mean() < 0.95
 
 
 # ---- matches

@@ -21,7 +21,7 @@ from torch.nn.functional import normalize
 
 from vasot_kit.film_matching.blocks import Block, Reading, Span, blocks_of, price_of
 from vasot_kit.film_matching.description import STILL, FilmDescription, FilmMoments
-from vasot_kit.film_matching.pairing import FLOOR, PathPrices, gains_of, paired_path
+from vasot_kit.film_matching.pairing import FLOOR, PairedPath, PathPrices, gains_of, paired_path
 from vasot_kit.film_matching.verdict import (
     BY_LOOKS,
     BY_MOTION,
@@ -263,16 +263,47 @@ class _Part(NamedTuple):
 
 
 def _read_block(plan: np.ndarray, block: Block, x: FilmMoments, y: FilmMoments, prices: PathPrices) -> _Part:
-    """Read a block of a plan between moments as a path that keeps the order."""
+    """Read a block of a plan between moments as a path that keeps the order.
+
+    Where only parts of the films show the same, the path is read again within each of them: a part of X may fit several
+    places of Y about as well, and the mean over all paths then lies between them, at none.
+    """
+    (start, end), (first, last) = _frames(block.x, x), _frames(block.y, y)
+    path, matches = _path_in(plan, block, x, y, prices, (start, end))
+    at_x, at_y = _moments_at(block.x, x)[start:end], _moments_at(block.y, y)[first:last]
+    sure_x, sure_y = (
+        np.interp(at, np.arange(len(sure)), sure) for at, sure in ((at_x, path.paired_x), (at_y, path.paired_y))
+    )
+    pieces = [_moved(piece, start, first) for piece in _pieces(matches - first, sure_x, sure_y)]
+    for piece in pieces if len(pieces) > 1 else ():
+        if piece.x is None or piece.y is None:
+            continue
+        within = Block(_moments_in(piece.x, block.x, x), _moments_in(piece.y, block.y, y))
+        if min(within.x[1] - within.x[0], within.y[1] - within.y[0]) < 2:
+            continue
+        frames = slice(piece.x[0] - start, piece.x[1] - start)
+        matches[frames] = _path_in(plan, within, x, y, prices, piece.x)[1]
+        columns = slice(within.y[0] - block.y[0], within.y[1] - block.y[0])
+        there = path.pairs[:, columns].sum(1) / np.maximum(path.pairs.sum(1), FLOOR)  # and not at another place
+        sure_x[frames] *= np.interp(at_x[frames], np.arange(len(there)), there)
+    return _Part(slice(start, end), matches, sure_x, path.pairs, pieces)
+
+
+def _path_in(
+    plan: np.ndarray, block: Block, x: FilmMoments, y: FilmMoments, prices: PathPrices, frames: Span
+) -> tuple[PairedPath, np.ndarray]:
+    """The path through a block of a plan between moments, and the matches of those frames of X."""
     inside = plan[slice(*block.x), slice(*block.y)]
     path = paired_path(inside * (plan.size / inside.size), prices)
-    (start, end), (first, last) = _frames(block.x, x), _frames(block.y, y)
-    at_x, at_y = _moments_at(block.x, x)[start:end], _moments_at(block.y, y)[first:last]
-    rows, columns = np.arange(len(inside)), np.arange(inside.shape[1])
-    matches = np.interp(np.interp(at_x, rows, path.position), columns, y.frames[slice(*block.y)])
-    sure_x, sure_y = np.interp(at_x, rows, path.paired_x), np.interp(at_y, columns, path.paired_y)
-    pieces = [_moved(piece, start, first) for piece in _pieces(matches - first, sure_x, sure_y)]
-    return _Part(slice(start, end), matches, sure_x, path.pairs, pieces)
+    at = _moments_at(block.x, x)[slice(*frames)]
+    columns = np.interp(at, np.arange(len(inside)), path.position)
+    return path, np.interp(columns, np.arange(inside.shape[1]), y.frames[slice(*block.y)])
+
+
+def _moments_in(frames: Span, span: Span, film: FilmMoments) -> Span:
+    """The moments of a span that lie within some frames."""
+    first, last = span[0] + np.searchsorted(film.frames[slice(*span)], (frames[0] - 0.5, frames[1] - 0.5))
+    return int(first), int(last)
 
 
 def _moments_at(span: Span, film: FilmMoments) -> np.ndarray:
