@@ -2,6 +2,9 @@
 // The fused Gromov-Wasserstein problem of two recordings with fixed masses, solved as vasot_lib.transport solves it: the
 // same terms, the scheme "sinkhorn", the same finishing sweeps. Matrices are stored row by row.
 
+// As in reference.py.
+const [FIRST_WEIGHT, MOST_WEIGHT, SHORT, SWEEPS_BETWEEN_CHECKS] = [1.7, 1.98, 1, 10];
+
 // C_ij = 1 - cos(x_i, y_j), from n and m rows of `dim` features.
 function cosineCost(x, y, dim) {
   const [from, to] = [unitRows(x, dim), unitRows(y, dim)], n = x.length / dim, m = y.length / dim;
@@ -124,15 +127,20 @@ function* solve(problem, {iterations = 25, sweeps = 1, finish = true, tolerance 
   return finish ? yield* project(plan, p, q, tolerance) : plan;
 }
 
-// Sweeps on a plan until its columns have their masses to half the tolerance, at most 1000; the rows have them exactly.
+// Over-relaxed sweeps on a plan until its columns have their masses to half the tolerance, at most 1000; the rows have
+// them exactly.
 function* project(plan, p, q, tolerance) {
   const [n, m] = [p.length, q.length], a = new Float64Array(n), b = new Float64Array(m).fill(1), sums = new Float64Array(m);
+  let [weight, before] = [FIRST_WEIGHT, Infinity];
   for (let round = 0; round < 100; round++) {
     scaleRows(plan, p, b, a, sums);
-    if (sums.every((sum, j) => Math.abs(b[j] * sum - q[j]) <= tolerance / 2 * q[j])) break;
-    for (let s = 0; s < 10; s++) {
-      scaleRows(plan, p, b, a, sums);
-      for (let j = 0; j < m; j++) b[j] = q[j] / sums[j];
+    let error = 0;
+    for (let j = 0; j < m; j++) error = Math.max(error, Math.abs(b[j] * sums[j] - q[j]) / q[j]);
+    if (error <= tolerance / 2) break;
+    [weight, before] = [nextWeight(weight, error / before), error];
+    for (let s = 0; s < SWEEPS_BETWEEN_CHECKS; s++) {
+      for (let j = 0; j < m; j++) b[j] = lengthened(b[j], q[j] / sums[j], weight);
+      scaleRows(plan, p, b, a, sums, s ? weight : 1);
     }
     yield;
   }
@@ -140,9 +148,25 @@ function* project(plan, p, q, tolerance) {
   return plan.map((value, k) => a[Math.floor(k / m)] * value * b[k % m]);
 }
 
-// Scales the rows, a_i = p_i / sum_j kernel_ij b_j, and sums up the columns, sums_j = sum_i a_i kernel_ij. Four rows at a
+// As next_weight of the library: the best weight, from the share of the error that the last sweeps have left.
+function nextWeight(weight, shrunk) {
+  if (shrunk >= 1) return 1;
+  const left = shrunk ** (1 / SWEEPS_BETWEEN_CHECKS);
+  if (left <= weight - 1) return weight;
+  const plain = (left + weight - 1) ** 2 / (left * weight ** 2);
+  return Math.min(2 / (1 + Math.sqrt(Math.max(1 - plain, 0))), MOST_WEIGHT);
+}
+
+// old (target / old)^weight where the two are near each other, otherwise target.
+function lengthened(old, target, weight) {
+  if (weight === 1) return target;
+  const step = Math.log(target / old);
+  return Math.abs(step) < SHORT ? target * Math.exp((weight - 1) * step) : target;
+}
+
+// Scales the rows, a_i = p_i / sum_j kernel_ij b_j, lengthened by a weight, and sums up the columns, sums_j = sum_i a_i kernel_ij. Four rows at a
 // time, which takes half as long as one by one.
-function scaleRows(kernel, p, b, a, sums) {
+function scaleRows(kernel, p, b, a, sums, weight = 1) {
   const [n, m] = [a.length, b.length], whole = n - n % 4;
   sums.fill(0);
   for (let i = 0; i < whole; i += 4) {
@@ -155,7 +179,7 @@ function scaleRows(kernel, p, b, a, sums) {
       u += kernel[third + j] * weight;
       v += kernel[fourth + j] * weight;
     }
-    [s, t, u, v] = [a[i] = p[i] / s, a[i + 1] = p[i + 1] / t, a[i + 2] = p[i + 2] / u, a[i + 3] = p[i + 3] / v];
+    [s, t, u, v] = [s, t, u, v].map((sum, k) => a[i + k] = lengthened(a[i + k], p[i + k] / sum, weight));
     for (let j = 0; j < m; j++) {
       sums[j] += s * kernel[first + j] + t * kernel[second + j] + u * kernel[third + j] + v * kernel[fourth + j];
     }
@@ -163,7 +187,7 @@ function scaleRows(kernel, p, b, a, sums) {
   for (let i = whole; i < n; i++) {
     let sum = 0;
     for (let j = 0; j < m; j++) sum += kernel[i * m + j] * b[j];
-    a[i] = p[i] / sum;
+    a[i] = lengthened(a[i], p[i] / sum, weight);
     for (let j = 0; j < m; j++) sums[j] += a[i] * kernel[i * m + j];
   }
 }
