@@ -61,6 +61,17 @@ def test_scores_of_two_tiny_videos_by_hand():
     assert scores["jsd"] == 0  # every segment is below 20 frames
 
 
+def test_the_rand_index_rewards_neither_too_few_nor_too_many_actions():
+    """Nine tenths of the frames are one action: calling all of them that action has a high MoF and finds nothing."""
+    truth = np.repeat([0, 1, 0, 2], [45, 5, 45, 5])
+    one, many, right = np.zeros(100, int), np.arange(100) // 5, np.array([7, 3, 1])[truth]
+    assert [score_segmentation([each], [truth])["mof"] for each in (one, right)] == [0.9, 1.0]
+    assert [score_segmentation([each], [truth])["ari"] for each in (one, right)] == [0.0, 1.0]
+    assert 0 < score_segmentation([many], [truth])["ari"] < 0.1
+    # Of 6 pairs of frames 2 share a cluster and 1 a class, 1 does both: (1 - 2 / 6) / (3 / 2 - 2 / 6).
+    assert score_segmentation([np.array([0, 0, 1, 1])], [np.array([0, 0, 1, 2])])["ari"] == pytest.approx(4 / 7)
+
+
 def test_video_level_scores_by_hand():
     scores = score_segmentation(PREDICTED, TRUTH)
     # Video 0 keeps 5-0, 7-1; in video 1 cluster 7 gets one of two classes.
@@ -232,5 +243,6 @@ def test_every_score_is_a_plain_float_in_range(lists, seed):
     truths = [np.array(labels) for labels in lists]
     rng = np.random.default_rng(seed)
     scores = score_segmentation([rng.integers(0, 4, len(truth)) for truth in truths], truths)
-    assert " ".join(scores) == "mof f1 miou edit f1_10 f1_25 f1_50 jsd mof_video f1_video miou_video"
-    assert all(type(value) is float and 0 <= value < 2 for value in scores.values())
+    assert " ".join(scores) == "mof f1 miou ari edit f1_10 f1_25 f1_50 jsd mof_video f1_video miou_video"
+    assert -1 <= scores["ari"] <= 1 and all(type(value) is float for value in scores.values())
+    assert all(0 <= value < 2 for name, value in scores.items() if name != "ari")

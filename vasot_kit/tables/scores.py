@@ -27,6 +27,7 @@ ALL_SCORES: dict[str, Score] = {
     "mof": Score("MoF"),
     "f1": Score("F1"),
     "miou": Score("mIoU"),
+    "ari": Score("ARI"),
     "edit": Score("Edit"),
     "f1_10": Score("F1@10"),
     "f1_25": Score("F1@25"),

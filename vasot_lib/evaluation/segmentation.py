@@ -56,6 +56,8 @@ def score_segmentation(
       F1 = 2 hits / (videos x classes + segments) is linear in the hits, whose expectation is a sum of binomial tails.
       If classes repeat within a video, there can be more segments than videos x classes, and precision and F1 can
       exceed 1.
+    - ``ari``: the adjusted Rand index of all frames, 1 for the true actions and 0 for chance. It needs no matching, and
+      neither too few nor too many actions are rewarded, whereas ``mof`` is high where there are few and large ones.
     - ``edit``: 1 - (Levenshtein distance between the predicted and the true sequence of segments) / (length of the
       longer one), the mean over videos.
     - ``f1_10, f1_25, f1_50``: F1 of predicted segments, which are correct if they have the class of a true segment and
@@ -78,8 +80,11 @@ def score_segmentation(
 
     Source: SPEC section 9; F1 of CTE and ASOT; edit and F1@k of MS-TCN; JSD of HVQ (arXiv 2412.17640).
     """
+    from sklearn.metrics import adjusted_rand_score
+
     videos = _foreground(predictions, truths, background)
     scores = _frame_scores(videos)
+    scores["ari"] = float(adjusted_rand_score(*_concatenated(videos)))
     named = _name_clusters(videos)
     scores["edit"] = float(np.mean([_edit(*video) for video in named]))
     scores |= {f"f1_{percent}": _f1_at(named, percent / 100) for percent in (10, 25, 50)}
