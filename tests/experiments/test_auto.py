@@ -147,6 +147,12 @@ def test_a_recording_that_never_changes_is_named() -> None:
         well_scaled(Dataset("mine", (*moving, Video("c", torch.zeros(40, 3)))))
 
 
+def test_recordings_of_ones_own_get_it_by_default() -> None:
+    mine = recordings(0.1, n=50)
+    assert make_config("mine", "vasot", recordings=mine) == make_config("mine", "vasot", "auto", recordings=mine)
+    assert make_config("toy", "vasot", recordings=mine).preset == "kit" == make_config("mine", "vasot").preset
+
+
 def test_without_recordings_there_is_no_radius() -> None:
     with pytest.raises(InputError, match=r"reads the radius from recordings; give make_config\(recordings=...\) 'toy'"):
         make_config("toy", "vasot", "auto")

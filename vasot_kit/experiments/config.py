@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import torch
 
 from vasot_kit.datasets import pretrained
+from vasot_kit.datasets.registry import DATASETS
 from vasot_kit.experiments.auto import auto_radii, radius_names
 from vasot_kit.experiments.presets import preset_values, trains_on_pixels
 from vasot_kit.experiments.restarts import restarts
@@ -89,7 +90,7 @@ class Config:
 def make_config(
     dataset: str,
     method: str,
-    preset: str = "kit",
+    preset: str | None = None,
     *,
     seed: int = 0,
     device: str = "cpu",
@@ -104,7 +105,8 @@ def make_config(
         dataset: name of the data set; presets differ between data sets.
         method: name of the method.
         preset: ``paper`` (what the text says), ``release`` (what the released code runs), ``kit`` (what we measured to
-            work best on toy and mocap6) or ``auto`` (the same with the radius that suits the recordings).
+            work best on toy and mocap6) or ``auto`` (the same with the radius that suits the recordings). By default
+            ``auto`` where ``recordings`` of one's own are given, and ``kit`` for data sets that the kit knows by name.
         seed: all randomness follows from it.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         epochs: instead of the preset's; stages of a method that are counted in epochs are scaled with them.
@@ -118,6 +120,8 @@ def make_config(
         DataError: see :func:`vasot_kit.experiments.auto.auto_radii`.
     """
     check_value("dataset", dataset, str)
+    if preset is None:
+        preset = "kit" if recordings is None or dataset.partition("/")[0] in DATASETS else "auto"
     pixels = trains_on_pixels(dataset) if pixels is None else pixels
     encoder = Pixels() if pixels else Encoder()
     config = Config(dataset, method, preset, TrainingSettings(), encoder, find_method(method).Hyper())
