@@ -230,6 +230,7 @@ def transfer(labelled: Path, labels: Path, films: Sequence[Path], out: Path, sho
 @click.option("--actions", type=click.IntRange(2), metavar="K", help="How many. Default: estimated from the films.")
 @click.option("--epochs", type=int, metavar="N", help="Of the training. Default: none with fewer than three films.")
 @click.option("--seed", type=int, default=0, metavar="N", help="All randomness follows from it.")
+@click.option("--synchronised", is_flag=True, help="Cameras of one event that begin together: the same actions in all.")
 @film_options("motion")
 @open_option
 def segment(folder: Path, actions: int | None, out: Path, shown: bool, **options: Any) -> None:

@@ -21,7 +21,7 @@ from tests.films.films import make_folder
 from tests.own_films.toys import record_toys
 from vasot_kit.experiments.baselines import equal_split
 from vasot_kit.figures import action_style
-from vasot_kit.films.media import stream
+from vasot_kit.films.media import stream, write_video
 from vasot_kit.films.motion import Motion
 from vasot_kit.films.recordings import read_recordings
 from vasot_kit.own_films import segment as module
@@ -280,3 +280,23 @@ def test_no_films_and_two_of_one_name_are_refused(films: list[Path], tmp_path: P
     with pytest.raises(DataError, match="a film is called 'segments', as is the table of all films; rename it"):
         segment([films[0], table], 3, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_cameras_of_one_event_get_the_same_actions_at_the_same_time(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each by itself they differ; one that ends earlier has what the others have until then."""
+    monkeypatch.setenv("VASOT_CACHE", str(own_cache))
+    pictures = np.stack([frame.picture for frame in stream(record_toys(tmp_path, 1, n_steps=K, background=0)[1][0])])
+    noise = np.random.default_rng(0).normal(scale=40, size=pictures.shape)
+    shown = {"front": pictures, "side": (pictures[:-7, :, ::-1] + noise[:-7]).clip(0, 255).astype(np.uint8)}
+    cameras = [write_video(tmp_path / f"{name}.mp4", film, 25) for name, film in shown.items()]
+    alone = segment(cameras, K, tmp_path / "alone")
+    together = segment(cameras, K, tmp_path / "together", synchronised=True)
+    assert [len(each) for each in together] == [len(pictures), len(pictures) - 7]
+    assert together[0][:-7].tolist() == together[1].tolist() and alone[0][:-7].tolist() != alone[1].tolist()
+    assert json.loads((tmp_path / "together" / "config.json").read_text())["synchronised"] is True
+    slower = write_video(tmp_path / "slower.mp4", pictures, 20)
+    with pytest.raises(InputError, match=r"slower.mp4 has 20 .* and front.mp4 25; .* one rate, give --fps 20 or less"):
+        segment([cameras[0], slower], K, tmp_path / "none", synchronised=True)
+    assert not (tmp_path / "none").exists()

@@ -143,6 +143,21 @@ def check_rate(films: Sequence[Path], fps: float | None) -> None:
         print(f"{each}, fewer than --fps {fps:g}: its frames are repeated", file=sys.stderr)
 
 
+def refuse_other_rates(films: Sequence[Path]) -> None:
+    """Refuse cameras of one event of which every frame would be taken, and whose frames are not of one time.
+
+    Raises:
+        InputError: films with different numbers of frames a second.
+    """
+    rates = {film.name: probe(film).fps for film in films}
+    slow, fast = (choose(rates, key=lambda name: rates[name]) for choose in (min, max))
+    if rates[fast] > SAME_RATE * rates[slow]:
+        raise InputError(
+            f"{slow} has {rates[slow]:.4g} frames a second and {fast} {rates[fast]:.4g}; cameras of one event need one "
+            f"rate, give --fps {rates[slow]:.4g} or less"
+        )
+
+
 def folder_rate(films: Iterable[Path], fps: float | None) -> float:
     """Pictures per second of the folders of pictures among films: what the user says, else 30."""
     return fps if fps and any(film.is_dir() for film in films) else FOLDER_FPS

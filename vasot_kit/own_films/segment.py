@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vasot_kit.experiments.collapse import warn_of_collapse
@@ -25,6 +27,7 @@ from vasot_kit.own_films.inputs import (
     feature_extractor,
     films_by_name,
     folder_rate,
+    refuse_other_rates,
     refuse_still,
     sampling_rate,
 )
@@ -49,6 +52,7 @@ def segment_films(
     fps: float | None = None,
     epochs: int | None = None,
     seed: int = 0,
+    synchronised: bool = False,
     device: str = "cpu",
     progress: bool = True,
 ) -> list[np.ndarray]:
@@ -71,6 +75,8 @@ def segment_films(
             of pictures, how many there are per second, 30 by default.
         epochs: epochs of training; those of the preset by default, 0 for an untrained encoder.
         seed: seed of K-means and training.
+        synchronised: the films are cameras of one event that begin together; all get the same action at the same time,
+            by the mean of their embeddings.
         device: where the training and a backbone run.
         progress: show progress bars.
 
@@ -78,7 +84,8 @@ def segment_films(
         For each film (N,) actions, numbered in the order in which they happen on average.
 
     Raises:
-        InputError: no films, K below 2 or above the frames of a film, a rate that is not a positive number.
+        InputError: no films, K below 2 or above the frames of a film, a rate that is not a positive number, cameras
+            with different rates.
         DataError: a film that cannot be read, is too short or shows nothing that changes, two of one name, or ``out``
             holds something else.
     """
@@ -92,6 +99,8 @@ def segment_films(
         raise DataError(f"a film is called {TABLE!r}, as is the table of all films; rename it")
     extractor = feature_extractor(features, device)
     fps = sampling_rate(films, MAX_FRAMES) if fps is None else fps
+    if synchronised and fps is None:
+        refuse_other_rates(films)
     if epochs is None and len(films) < ENOUGH:
         epochs = 0
     settings: dict[str, Any] = {"seed": seed, "device": device, "epochs": epochs}
@@ -101,6 +110,7 @@ def segment_films(
     known = {name: value for name, value in config.as_dict().items() if name != "hyper"}
     wanted = {"command": "segment", "actions": n_actions, "features": extractor.name, "fps": fps}
     wanted |= {} if folder_fps == FOLDER_FPS else {"folder_fps": folder_fps}
+    wanted |= {"synchronised": True} if synchronised else {}
     outputs = Outputs(out, {**wanted, **known, "preset": "auto"}, films)
     recordings = read_recordings(films, extractor, fps=fps, progress=progress, folder_fps=folder_fps)
     refuse_still(recordings)
@@ -113,7 +123,8 @@ def segment_films(
     history = fit(method, dataset, config.training, progress=progress)
     warn_of_collapse(history)
     embedded = embed_all(method, dataset.videos)
-    labels, order = _segment(method, dataset, embedded)
+    found = _seen_together(method, dataset, embedded) if synchronised else segment_all(method, dataset.videos, embedded)
+    labels, order = _ordered(found, method.n_actions)
     again = found_again_by_frame(labels, embedded) if len(films) > 1 else None
     actions = range(1, dataset.n_actions + 1)
     write_segments(outputs, recordings, labels, actions, progress=progress, note=note, found_again=again)
@@ -135,15 +146,25 @@ def _counted(dataset: Dataset, outputs: Outputs, seed: int, epochs: int | None, 
     return replace(dataset, n_actions=count.n_actions), note
 
 
-def _segment(method: Method, dataset: Dataset, embedded: Sequence[Tensor]) -> tuple[list[np.ndarray], list[int]]:
+def _seen_together(method: Method, dataset: Dataset, embedded: Sequence[Tensor]) -> list[Tensor]:
+    """Actions of cameras of one event, those of the mean embedding of all films at each time, up to each film's end."""
+    longest = max(range(len(embedded)), key=lambda k: len(embedded[k]))
+    total = torch.zeros_like(embedded[longest])
+    for each in embedded:
+        total[: len(each)] += each
+    (found,) = segment_all(method, [dataset.videos[longest]], [F.normalize(total, dim=1)])
+    return [found[: len(each)] for each in embedded]
+
+
+def _ordered(found: Sequence[Tensor], n_actions: int) -> tuple[list[np.ndarray], list[int]]:
     """Actions of each film, numbered by the mean time at which they happen, and the number of each of the K actions.
 
     Time is the share of the film that has passed. Actions that do not happen come last.
     """
-    labels = [found.cpu().numpy() for found in segment_all(method, dataset.videos, embedded)]
+    labels = [actions.cpu().numpy() for actions in found]
     time = np.concatenate([np.arange(len(each)) / len(each) for each in labels])
     together = np.concatenate(labels)
     mean = {int(k): time[together == k].mean() for k in np.unique(together)}
-    ranked = sorted(range(method.n_actions), key=lambda k: (mean.get(k, 1.0), k))
-    order = [ranked.index(k) for k in range(method.n_actions)]
+    ranked = sorted(range(n_actions), key=lambda k: (mean.get(k, 1.0), k))
+    order = [ranked.index(k) for k in range(n_actions)]
     return [np.array(order)[each] for each in labels], order
