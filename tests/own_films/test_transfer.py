@@ -126,6 +126,12 @@ def test_steps_are_read_from_elan_in_the_time_of_the_picture(tmp_path: Path) -> 
         read_steps(tmp_path / "bad.eaf", film)
 
 
+def test_names_may_have_commas(tmp_path: Path) -> None:
+    """A table has numbers below its first line."""
+    (tmp_path / "a.txt").write_text("pour, milk\n" * 6 + "stir, spoon\n" * 4)
+    assert [step.name for step in read_steps(tmp_path / "a.txt", recording(10))] == ["pour, milk", "stir, spoon"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

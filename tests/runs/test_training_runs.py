@@ -290,14 +290,25 @@ def test_more_epochs_go_on_with_the_number_that_was_estimated_first(
     curve = np.array([2, 3]), np.array([0.1, 0.3]), np.zeros(2)
     monkeypatch.setattr(training, "count_actions", lambda _, __, epochs, **___: ActionCount(2 + epochs, (3, 5), *curve))
     words = ["train", str(mine), "asot", "-p", "training.frames", "16", "-p", "restarts", "1"]
-    for epochs in "12":
+    with monkeypatch.context() as stopped:  # after the first epoch
+
+        def interrupted(*arguments: Any) -> None:
+            _compute(*arguments)
+            raise KeyboardInterrupt
+
+        _compute = training._compute
+        stopped.setattr(training, "_compute", interrupted)
+        assert main([*words, "--epochs", "1", "--out", str(tmp_path / "run")]) == 130
+    for epochs in "23":
         assert main([*words, "--epochs", epochs, "--out", str(tmp_path / "run")]) == 0
         assert json.loads((tmp_path / "run" / "n_actions.json").read_text())["n_actions"] == 3
     assert (tmp_path / "run" / "n_actions.png").is_file()
     assert f"vasot apply {tmp_path / 'run'} {mine} --out DIR" in capsys.readouterr().out
     (tmp_path / "run" / "n_actions.json").write_text('{"n_actions": 3}')
-    assert main([*words, "--epochs", "3", "--out", str(tmp_path / "run")]) == 1
-    assert "n_actions.json is damaged ('plausible'); remove it, or train into another" in capsys.readouterr().err
+    assert main([*words, "--epochs", "4", "--out", str(tmp_path / "run")]) == 1
+    assert (
+        "n_actions.json is damaged: it does not hold the estimate of a training; remove it" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

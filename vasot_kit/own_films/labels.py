@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from operator import itemgetter
@@ -17,6 +18,7 @@ from vasot_kit.own_films.outputs import frame_edges, segment_times
 from vasot_lib.errors import DataError, InputError
 
 _SIDES = ("start", "end")
+NUMBER = re.compile(r"\s*\d+(?:[.,]\d+)?\s*")
 NAMED = ("name", "label", "step", "action")  # headings of the column with the names
 ROUNDED = 5e-3  # seconds by which an interval may begin before the last one ends
 OVER = 1.0  # seconds by which the last one may end after the film
@@ -136,7 +138,8 @@ def _refuse_table(file: Path, lines: Sequence[str]) -> None:
     """Refuse a table whose columns are not understood, instead of taking each of its lines for the name of a step."""
     for between in ",;\t":
         header, *rows = csv.reader(lines, delimiter=between)
-        if len(header) > 1 and all(len(row) == len(header) for row in rows):
+        numbers = any(NUMBER.fullmatch(cell) for row in rows for cell in row)  # else names may hold a comma each
+        if len(header) > 1 and numbers and all(len(row) == len(header) for row in rows):
             found = ", ".join(name.strip() for name in header)
             raise DataError(
                 f"{file} has the columns {found}; expected start, end and name with times in seconds, or one row per "

@@ -167,7 +167,7 @@ def write_page(
     about = {name: _shown(value) for name, value in outputs.about.items()}
     rate = outputs.about.get("fps")
     if rate:
-        values["sampled"] = f"{rate:.4g} frames a second of each film were used."
+        values["sampled"] = f"At most {rate:.4g} frames a second of each film were used."
     page = environment.get_template(template).render(title=title, data=stored, mark=outputs.mark, about=about, **values)
     target = outputs.place(name)
     write_text(target, page)

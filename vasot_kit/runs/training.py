@@ -121,12 +121,13 @@ def train_and_score(training: Training, out: Path, device: str = "cpu", **readin
             # A run goes on with the number that it began with.
             count = estimate_in(out) or _counted(data, training, out)
             training = replace(training, n_actions=count.n_actions)
+            if not (out / WEIGHTS).exists():  # those may be of another training, which is then refused
+                _keep(count, out)
         rows, config = _compute(training, data, device, out / WEIGHTS)
         if not rows:
             return None
-        if count is not None:  # not before: the folder may hold another training, which was refused
-            curve = {name: getattr(count, name).tolist() for name in ("candidates", "gain", "error")}
-            write_text(out / COUNT, to_json({"n_actions": count.n_actions, "plausible": count.plausible, **curve}))
+        if count is not None:
+            _keep(count, out)
         if "agreement" in rows[0] and not _labelled(data):
             print(f"the trainings agree by {rows[0]['agreement']:.2f}, where 1 is everywhere and 0 as by chance")
         if "found_again" in rows[0]:
@@ -281,7 +282,15 @@ def estimate_in(out: Path) -> ActionCount | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path} is damaged ({error}); remove it, or train into another folder") from error
+        raise DataError(
+            f"{path} is damaged: it does not hold the estimate of a training; remove it, or train into another folder"
+        ) from error
+
+
+def _keep(count: ActionCount, out: Path) -> None:
+    if is_first_process():
+        curve = {name: getattr(count, name).tolist() for name in ("candidates", "gain", "error")}
+        write_text(out / COUNT, to_json({"n_actions": count.n_actions, "plausible": count.plausible, **curve}))
 
 
 def _counted(data: Dataset, training: Training, out: Path) -> ActionCount:

@@ -43,7 +43,7 @@ SWEEPS_BETWEEN_CHECKS = 10
 MOST_FINISHING_SWEEPS = 1000
 # Weight of the first finishing sweeps and the largest one, see `next_weight`; only steps of a logarithm shorter than
 # SHORT are lengthened by it, because far from the solution longer ones can lead away from it.
-FIRST_WEIGHT, MOST_WEIGHT, SHORT = 1.7, 1.98, 1.0
+FIRST_WEIGHT, MOST_WEIGHT, SHORT = 1.7, 1.95, 1.0
 MASS_TOLERANCE = 1e-4  # relative error of a mass that a half sweep has just met; rounding makes smaller ones
 BUFFERS = 11  # arrays of the plan's size that :func:`run` needs beside the cost, measured
 
