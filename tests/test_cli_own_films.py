@@ -73,7 +73,8 @@ def test_segment_takes_the_films_of_a_folder_but_not_its_own_results(called: dic
     out = tmp_path / "out"
     assert main(["segment", str(tmp_path), "--actions", "6", "--out", str(out)]) == 0
     assert called.pop("given") == ([tmp_path / name for name in ("b9.mp4", "b10.mp4", "pictures")], 6, out)
-    assert called == {"features": "motion", "fps": None, "epochs": None, "seed": 0, "device": "cpu"}
+    given = {"features": "motion", "fps": None, "epochs": None, "seed": 0, "synchronised": False, "device": "cpu"}
+    assert called == given
     options = ["--epochs", "0", "--seed", "3", "--features", "appearance"]
     assert main(["segment", str(tmp_path), "--out", str(out), *options]) == 0
     assert (called["epochs"], called["seed"], called["features"]) == (0, 3, "appearance")
