@@ -168,6 +168,7 @@ def train(
     """
     from vasot_kit.datasets.registry import is_folder
     from vasot_kit.figures.estimates import plot_action_count
+    from vasot_kit.methods import find_method
     from vasot_kit.runs.training import Training, estimate_in, train_and_score
     from vasot_kit.runs.values import read_values
 
@@ -179,7 +180,7 @@ def train(
         if (count := estimate_in(out)) is not None:
             plot_action_count(count, "how many actions?").savefig(out / "n_actions.png")
         print(f"wrote {path}")
-        if is_folder(dataset):
+        if is_folder(dataset) and (trained := find_method(method)).learns and "segmentation" in trained.tasks:
             print(f"To see its actions: vasot apply {out} {dataset} --out DIR")
 
 

@@ -304,6 +304,8 @@ def test_more_epochs_go_on_with_the_number_that_was_estimated_first(
         assert json.loads((tmp_path / "run" / "n_actions.json").read_text())["n_actions"] == 3
     assert (tmp_path / "run" / "n_actions.png").is_file()
     assert f"vasot apply {tmp_path / 'run'} {mine} --out DIR" in capsys.readouterr().out
+    aligning = ["train", str(mine), "vaot", "--epochs", "0", "--out", str(tmp_path / "aligning")]
+    assert main(aligning) == 0 and "To see its actions" not in capsys.readouterr().out  # it finds none
     (tmp_path / "run" / "n_actions.json").write_text('{"n_actions": 3}')
     assert main([*words, "--epochs", "4", "--out", str(tmp_path / "run")]) == 1
     assert (

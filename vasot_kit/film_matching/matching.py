@@ -210,9 +210,10 @@ def _match(x: FilmMoments, y: FilmMoments, settings: MatchingSettings, prior: Te
     kind = scale.kind(closeness, whole) if recognition is None else kind_by_looks(closeness, recognition, whole)
     if kind == "none" and min(n, m) <= FEW:
         kind = "unclear"
+    certainty = scale.certainty(closeness)
     return FilmAlignment(
         torch.from_numpy(framed).float(), torch.from_numpy(framed / np.outer(x.mass, y.mass)).float(), matches,
-        sure * (certainty := scale.certainty(closeness)), pieces, closeness, kind,
+        sure * certainty, pieces, closeness, kind,
         None if recognition is None else disorder, recognition, len(read) == 1,
         float((np.log(plan.size * plan + FLOOR).clip(-MOST, MOST) * pairs).sum() / pairs.sum()), certainty=certainty,
     )  # fmt: skip
