@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pympi.Elan import Eaf
 
 from vasot_kit.cli import main
 from vasot_kit.datasets import load_dataset
 from vasot_kit.experiments.config import build, make_config
+from vasot_kit.films.media import stream
 from vasot_kit.folders import load_folder, save_folder
 from vasot_kit.own_films.apply import apply_model
 from vasot_kit.own_films.features import extract_features
@@ -127,6 +129,18 @@ def test_films_get_what_vasot_segment_gave_them(segmented: Path, films: list[Pat
     elan = [Eaf(str(folder / f"{name}.eaf")).get_annotation_data_for_tier("actions")
             for folder in (segmented, tmp_path / "one")]  # fmt: skip
     assert elan[0] == elan[1]
+
+
+def test_of_a_folder_of_pictures_it_is_said_how_many_a_second_are_assumed(
+    segmented: Path, films: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "take").mkdir()
+    for k, frame in enumerate(stream(films[0])):
+        Image.fromarray(frame.picture).save(tmp_path / "take" / f"{k}.png")
+    apply(segmented, tmp_path / "take", tmp_path / "out")
+    assert "folders of pictures are taken for 30 pictures a second, as in training" in capsys.readouterr().err
+    apply(segmented, films[0], tmp_path / "film")
+    assert "pictures a second" not in capsys.readouterr().err
 
 
 def test_of_long_recordings_some_frames_are_matched(

@@ -23,7 +23,7 @@ from vasot_kit.films.recordings import Recording, read_recordings
 from vasot_kit.folders.files import Interval
 from vasot_kit.own_films import inputs
 from vasot_kit.own_films.exports import Tier, write_elan
-from vasot_kit.own_films.inputs import feature_extractor, films_by_name, films_in, sampling_rate
+from vasot_kit.own_films.inputs import feature_extractor, films_by_name, films_in, folder_rate, sampling_rate
 from vasot_kit.own_films.outputs import CONFIG, GAP, Outputs, frame_edges, segment_times
 from vasot_lib.errors import DataError, InputError
 
@@ -290,6 +290,17 @@ def test_rate_gives_no_film_more_samples_than_wanted(
     assert sampling_rate(both, 999) == pytest.approx(999 / 40)
     assert capsys.readouterr().err == "b is long: 24.98 frames a second are used, 999 in all; --fps takes others\n"
     assert sampling_rate(both[:1], 100) == pytest.approx(10.0)
+
+
+def test_a_rate_of_pictures_never_samples_a_film_as_well(tmp_path: Path) -> None:
+    """One option would say two things: 10 pictures a second, and 10 of the 30 frames of the film."""
+    folder, film = make_folder(tmp_path / "take", range(3)), record(tmp_path / "film.mp4", n=10)
+    with pytest.raises(
+        InputError, match=r"^fps is 10: would the pictures of take be .* of the 30 of film.mp4\? Make a"
+    ):
+        folder_rate([folder, film], 10)
+    assert folder_rate([folder, film], 30) == 30 and folder_rate([folder], 10) == 10
+    assert folder_rate([film], 10) == 30 and folder_rate([film, folder], None) == 30
 
 
 def test_films_of_a_folder_go_by_name(tmp_path: Path) -> None:

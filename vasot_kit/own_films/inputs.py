@@ -158,9 +158,24 @@ def refuse_other_rates(films: Sequence[Path]) -> None:
         )
 
 
-def folder_rate(films: Iterable[Path], fps: float | None) -> float:
-    """Pictures per second of the folders of pictures among films: what the user says, else 30."""
-    return fps if fps and any(film.is_dir() for film in films) else FOLDER_FPS
+def folder_rate(films: Sequence[Path], fps: float | None) -> float:
+    """Pictures per second of the folders of pictures among films: what the user says, else 30.
+
+    Raises:
+        InputError: films of more frames a second are given as well, of which ``fps`` would use only so many.
+    """
+    folders = [film for film in films if film.is_dir()]
+    if not fps or not folders:
+        return FOLDER_FPS
+    for film in films:
+        own = fps if film.is_dir() else probe(film).fps
+        if own > SAME_RATE * fps:
+            raise InputError(
+                f"fps is {fps:g}: would the pictures of {folders[0].name} be so many a second, or so many be used of "
+                f"the {own:.4g} of {film.name}? Make a film of the pictures first, or leave --fps out, which takes "
+                f"them for {FOLDER_FPS:g} a second"
+            )
+    return fps
 
 
 def sampling_rate(films: Sequence[Path], most: float) -> float | None:

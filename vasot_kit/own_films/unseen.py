@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -75,6 +76,11 @@ def read_unseen(
     films = [path] if path.is_file() or _holds_pictures(path) else list(films_in(path).values())
     films_by_name(films)
     extractor = _extractor(inputs, features, device)
+    if any(film.is_dir() for film in films):
+        print(
+            f"folders of pictures are taken for {inputs.folder_fps:g} pictures a second, as in training",
+            file=sys.stderr,
+        )
     # Films of which the model saw every frame: uneven ones are sampled evenly, as in vasot segment.
     fps = sampling_rate(films, math.inf) if inputs.fps is None and not inputs.size else inputs.fps
     recordings = read_recordings(
