@@ -51,10 +51,10 @@ def order_pair(kind: str, seed: int, style: float = STYLE) -> tuple[Video, Video
     shown = toy(1, STEPS, procedures=[less if kind == "extra" else whole], **knobs).videos[0]
     if swaps + repeats == 0:
         return others[0], shown
-    return next(each for each in others if steps_of(_labels(each)) != order), shown
+    return next(each for each in others if steps_of(labels_of(each)) != order), shown
 
 
-def _labels(video: Video) -> np.ndarray:
+def labels_of(video: Video) -> np.ndarray:
     assert video.labels is not None
     return video.labels.numpy()
 
@@ -78,7 +78,7 @@ def measured(pairs: int, seed: int = 0, style: float = STYLE, kinds: Sequence[st
             described = film_by_looks(x), film_by_looks(y)
             for name, settings in (("read", MatchingSettings()), ("kept", KEPT)):
                 found = match_films(*described, settings)
-                right, in_order = judged(found, _labels(x), _labels(y))
+                right, in_order = judged(found, labels_of(x), labels_of(y))
                 row |= {f"right, {name}": right, f"order right, {name}": in_order}
                 row |= {"in another order": not found.in_order} if name == "read" else {}
             rows.append(row)

@@ -20,7 +20,8 @@ from tests.films.films import cut, record
 from tests.films.sounds import event
 from tests.own_films.toys import SIDE
 from vasot_kit.datasets.pretrained import POSE_COMMAND
-from vasot_kit.film_matching.matching import FilmAlignment, FilmPiece, MatchingSettings, match_films
+from vasot_kit.film_matching.matching import FilmAlignment, MatchingSettings, match_films
+from vasot_kit.film_matching.pieces import FilmPiece
 from vasot_kit.films.media import probe, stream
 from vasot_kit.films.recordings import FeatureExtractor, Recording
 from vasot_kit.films.sound import SAMPLES, Envelope, Shift

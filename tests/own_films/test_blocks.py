@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.own_films.orders import measured
+from tests.own_films.orders import film_by_looks, judged, labels_of, measured, order_pair
 from tests.own_films.test_matching import wandering
 from vasot_kit.film_matching import blocks
 from vasot_kit.film_matching.accuracy import film_motion
@@ -166,6 +166,14 @@ def test_films_whose_motion_is_compared_keep_their_order() -> None:
     found = matched(FILM[cut], FILM, by_motion=True)
     assert found.in_order and found.disorder is None and "try --features appearance" in paired(found).reading
     assert "times the gain that it takes" in paired(matched(FILM[cut], FILM)).reading
+
+
+@pytest.mark.parametrize("seed", [8001, 8008])
+def test_a_step_that_is_done_again_is_found_where_it_comes_back(seed: int) -> None:
+    """It needs the mass of the step twice, and has other neighbours; with the plan of the path both were missed."""
+    x, y = order_pair("done again", seed)
+    right, in_order = judged(match_films(film_by_looks(x), film_by_looks(y)), labels_of(x), labels_of(y))
+    assert in_order and right > 0.9
 
 
 @pytest.mark.slow

@@ -15,7 +15,8 @@ from pympi.Elan import Eaf
 from tqdm.auto import tqdm
 
 from tests.films.films import make_folder, number, record
-from vasot_kit.film_matching.matching import FilmAlignment, FilmPiece
+from vasot_kit.film_matching.matching import FilmAlignment
+from vasot_kit.film_matching.pieces import FilmPiece
 from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.recordings import Recording, read_recordings
 from vasot_kit.own_films.outputs import Outputs

@@ -10,7 +10,7 @@ frames of either film at a price and may begin and end anywhere, see :mod:`vasot
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from torch.nn.functional import normalize
 from vasot_kit.film_matching.blocks import Block, Reading, Span, blocks_of, price_of
 from vasot_kit.film_matching.description import STILL, FilmDescription, FilmMoments
 from vasot_kit.film_matching.pairing import FLOOR, PairedPath, PathPrices, gains_of, paired_path
+from vasot_kit.film_matching.pieces import FilmPiece, joined, moved, pieces_of
 from vasot_kit.film_matching.verdict import (
     BY_LOOKS,
     BY_MOTION,
@@ -44,7 +45,7 @@ NOT_ITSELF = 5.0  # their distance, in multiples of the mean
 SPEEDS = (2.0, 4.0, 8.0)
 ENOUGH = 16  # moments; films of fewer tell too little to say that their tempo is another one
 CLOSENESS, COVERED, PIECE, OTHER_TEMPO = 2.0, 6.0, 0.3, 1.8
-SHORTEST = 3  # frames; a shorter run without partners belongs to its neighbours
+LOOSE = 0.1  # strength of the marginals of the plan that another order is read from, see _reading
 
 
 @dataclass(frozen=True)
@@ -69,21 +70,6 @@ class MatchingSettings:
 
     def __post_init__(self) -> None:
         check_fields(self)
-
-
-class FilmPiece(NamedTuple):
-    """A part of both films that shows the same, or of one of them that the other does not show.
-
-    Attributes:
-        x, y: its first frame and the one after its last, in X and in Y; None in a film that does not show it.
-        share: mean probability that its frames have a partner; None where they have none.
-        again: whether Y shows for another time what X shows here; the matches of X lie in another piece.
-    """
-
-    x: tuple[int, int] | None
-    y: tuple[int, int] | None
-    share: float | None
-    again: bool = False
 
 
 class FilmAlignment(NamedTuple):
@@ -186,8 +172,9 @@ def _quality(found: FilmAlignment) -> float:
 def _match(x: FilmMoments, y: FilmMoments, settings: MatchingSettings, prior: Tensor | None = None) -> FilmAlignment:
     """The match of two films of K and L moments; ``prior`` is (K, L)."""
     cost = _distances(x.tables, y.tables)
-    plan = _plan(cost if prior is None else cost + prior.to(cost), settings)
-    (blocks, disorder, _), recognition = _blocks(plan, x, y, settings)
+    plan, (blocks, disorder, _), recognition = _reading(
+        cost if prior is None else cost + prior.to(cost), x, y, settings
+    )
     read = [_read_block(plan, block, x, y, settings.path) for block in blocks]
     plan /= plan.sum()
     n, m, (k, width) = len(x.mass), len(y.mass), plan.shape
@@ -205,7 +192,7 @@ def _match(x: FilmMoments, y: FilmMoments, settings: MatchingSettings, prior: Te
     judged = [(x.motion, y.motion), *([(x.pose, y.pose)] if x.pose else [])]
     closeness = closeness_of([_distances(*tables).double().numpy() for tables in judged], pairs)
     scale = BY_LOOKS if recognition is not None else BY_MOTION_AND_POSE if x.pose else BY_MOTION
-    pieces = shown if len(read) == 1 else _joined(shown, n, m)
+    pieces = shown if len(read) == 1 else joined(shown, n, m)
     whole = all(None not in piece[:2] for piece in pieces)
     kind = scale.kind(closeness, whole) if recognition is None else kind_by_looks(closeness, recognition, whole)
     if kind == "none" and min(n, m) <= FEW:
@@ -230,17 +217,30 @@ def _plan(cost: Tensor, settings: MatchingSettings) -> np.ndarray:
     return solved.matrix[0].double().numpy()
 
 
-def _blocks(
-    plan: np.ndarray, x: FilmMoments, y: FilmMoments, settings: MatchingSettings
-) -> tuple[Reading, float | None]:
-    """The blocks of a plan, see :func:`vasot_kit.film_matching.blocks.blocks_of`, and the recognition.
+def _reading(
+    cost: Tensor, x: FilmMoments, y: FilmMoments, settings: MatchingSettings
+) -> tuple[np.ndarray, Reading, float | None]:
+    """The plan of a cost, its blocks, see :func:`vasot_kit.film_matching.blocks.blocks_of`, and the recognition.
 
     Films whose motion or pose is compared keep their order, because one step often moves as another does: by motion,
-    one pair in four of people who do the same would be read in another order.
+    one pair in four of people who do the same would be read in another order. Another order is read from a plan of its
+    own. What is done again needs the mass of a step twice, and other steps are beside it: the marginals are weaker,
+    and there is no structural prior.
     """
-    k, width = plan.shape
+    plan, (k, width) = _plan(cost, settings), cost.shape
     if x.pose or any(table is x.motion[0] for table in x.tables):
-        return Reading([Block((0, k), (0, width))], 0.0, 0.0), None
+        return plan, Reading([Block((0, k), (0, width))], 0.0, 0.0), None
+    kept, price = _in_free_order(plan, x, y, settings)
+    loosely = replace(settings, alpha=0.0, relax=min(settings.relax, LOOSE))
+    loose = _plan(cost, loosely)
+    free, _ = _in_free_order(loose, x, y, loosely)
+    return plan if len(free.blocks) == 1 else loose, free, recognition_of(kept.gain, price, (k * width) ** 0.5)
+
+
+def _in_free_order(
+    plan: np.ndarray, x: FilmMoments, y: FilmMoments, settings: MatchingSettings
+) -> tuple[Reading, float]:
+    """The blocks of a plan in whatever order they come, and what a block costs."""
     within = []
     for film in (x, y):
         places = torch.arange(len(film.frames))
@@ -248,8 +248,7 @@ def _blocks(
         cost = _distances(film.tables, film.tables).masked_fill(near, NOT_ITSELF)
         within.append(gains_of(_plan(cost, settings), settings.path))
     price = price_of(within, settings.path)
-    reading = blocks_of(gains_of(plan, settings.path), price, settings.path)
-    return reading, recognition_of(reading.gain, price, (k * width) ** 0.5)
+    return blocks_of(gains_of(plan, settings.path), price, settings.path), price
 
 
 class _Part(NamedTuple):
@@ -275,7 +274,7 @@ def _read_block(plan: np.ndarray, block: Block, x: FilmMoments, y: FilmMoments, 
     sure_x, sure_y = (
         np.interp(at, np.arange(len(sure)), sure) for at, sure in ((at_x, path.paired_x), (at_y, path.paired_y))
     )
-    pieces = [_moved(piece, start, first) for piece in _pieces(matches - first, sure_x, sure_y)]
+    pieces = [moved(piece, start, first) for piece in pieces_of(matches - first, sure_x, sure_y)]
     for piece in pieces if len(pieces) > 1 else ():
         if piece.x is None or piece.y is None:
             continue
@@ -319,27 +318,6 @@ def _frames(span: Span, film: FilmMoments) -> Span:
     return int(edges[span[0]]), int(edges[span[1]])
 
 
-def _moved(piece: FilmPiece, start: int, first: int) -> FilmPiece:
-    """A piece whose frames are counted from others than 0."""
-    x, y = (
-        (None if span is None else (span[0] + by, span[1] + by)) for span, by in ((piece.x, start), (piece.y, first))
-    )
-    return piece._replace(x=x, y=y)
-
-
-def _joined(pieces: Sequence[FilmPiece], n: int, m: int) -> list[FilmPiece]:
-    """The pieces that both films show, by their place in X, with what only X shows between, then what only Y does."""
-    both = [piece for piece in pieces if piece.x is not None and piece.y is not None]
-    alone = []
-    for side, count in enumerate((n, m)):
-        covered = np.zeros(count, bool)
-        for piece in both:
-            covered[slice(*piece[side])] = True  # type: ignore[misc]
-        alone.append(_runs(~covered))
-    of_x = [*both, *(FilmPiece(run, None, None) for run in alone[0])]
-    return sorted(of_x, key=lambda piece: piece.x or (0, 0)) + [FilmPiece(None, run, None) for run in alone[1]]
-
-
 def _distances(x: Sequence[Tensor], y: Sequence[Tensor]) -> Tensor:
     """(K, L) cosine distances of two films, each table in multiples of its mean, and the mean of all tables."""
     apart = [1 - normalize(a, dim=1) @ normalize(b, dim=1).T for a, b in zip(x, y, strict=True)]
@@ -356,42 +334,3 @@ def _on_frames(plan: np.ndarray, moments: np.ndarray, m: int) -> np.ndarray:
     total = np.pad(np.cumsum(plan, axis=1), ((0, 0), (1, 0)))
     frames = np.arange(m + 1) - 0.5
     return np.diff([np.interp(frames, edges, row) for row in total], axis=1)
-
-
-def _pieces(matches: np.ndarray, sure_x: np.ndarray, sure_y: np.ndarray) -> list[FilmPiece]:
-    """What both films show and what only one does, in order; a part of Y alone comes before the X that follows it."""
-    n, m = len(sure_x), len(sure_y)
-    alone_x, alone_y = _runs(sure_x < 0.5), _runs(sure_y < 0.5)
-    places = [_place(run, matches, alone_x, m) for run in alone_y]  # where X is cut by each part of Y alone
-    cuts = sorted({0, n, *(edge for run in alone_x for edge in run), *places})
-    spans = list(zip(cuts, cuts[1:], strict=False))
-    both = [span for span in spans if not any(a <= span[0] < b for a, b in alone_x)]
-    waiting, pieces, shown = list(zip(places, alone_y, strict=True)), [], 0
-    for start, end in spans:
-        while waiting and waiting[0][0] <= start:
-            pieces.append(FilmPiece(None, waiting[0][1], None))
-            shown = waiting.pop(0)[1][1]
-        if (start, end) not in both:
-            pieces.append(FilmPiece((start, end), None, None))
-            continue
-        until = waiting[0][1][0] if waiting else m
-        if (start, end) != both[-1] and not (waiting and waiting[0][0] <= end):
-            until = min(max(round(float(matches[end - 1])) + 1, shown + 1), until)
-        pieces.append(FilmPiece((start, end), (shown, until), float(sure_x[start:end].mean())))
-        shown = until
-    return pieces + [FilmPiece(None, run, None) for _, run in waiting]
-
-
-def _place(run: tuple[int, int], matches: np.ndarray, alone_x: Sequence[tuple[int, int]], m: int) -> int:
-    """The frame of X before which Y shows something alone: the first of the frames that X shows alone there, if any."""
-    if run[0] == 0 or run[1] == m:
-        return 0 if run[0] == 0 else len(matches)
-    there = int(np.searchsorted(matches, (run[0] + run[1] - 1) / 2))
-    return next((start for start, end in alone_x if start <= there < end), there)
-
-
-def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
-    """The first and the one after the last place of each run of True that is at least ``SHORTEST`` long."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
-    runs = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
-    return [(start, end) for start, end in runs if end - start >= SHORTEST]

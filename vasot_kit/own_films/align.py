@@ -13,7 +13,8 @@ import numpy as np
 from torch import Tensor
 
 from vasot_kit.film_matching.description import FilmDescription
-from vasot_kit.film_matching.matching import FilmAlignment, FilmPiece, MatchingSettings, match_films
+from vasot_kit.film_matching.matching import FilmAlignment, MatchingSettings, match_films
+from vasot_kit.film_matching.pieces import FilmPiece
 from vasot_kit.films.media import FOLDER_FPS, probe
 from vasot_kit.films.motion import CELLS, Motion, MotionMaps
 from vasot_kit.films.progress import phase

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vasot_kit.figures import plot_alignment
-from vasot_kit.film_matching.matching import FilmAlignment, FilmPiece
+from vasot_kit.film_matching.matching import FilmAlignment
+from vasot_kit.film_matching.pieces import FilmPiece
 from vasot_kit.films.recordings import Recording
 from vasot_kit.films.sound import Shift
 from vasot_kit.folders.files import Interval

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from vasot_kit.figures.style import COLOURS
-from vasot_kit.film_matching.matching import FilmPiece
+from vasot_kit.film_matching.pieces import FilmPiece
 from vasot_kit.films.recordings import Recording
 from vasot_kit.own_films.outputs import Outputs, frame_edges
 from vasot_kit.own_films.pairs import Pair, backwards
