@@ -138,7 +138,9 @@ def test_of_a_folder_of_pictures_it_is_said_how_many_a_second_are_assumed(
     for k, frame in enumerate(stream(films[0])):
         Image.fromarray(frame.picture).save(tmp_path / "take" / f"{k}.png")
     apply(segmented, tmp_path / "take", tmp_path / "out")
-    assert "folders of pictures are taken for 30 pictures a second, as in training" in capsys.readouterr().err
+    assert (
+        "folders of pictures are taken for 30 pictures a second, the rate that the model has" in capsys.readouterr().err
+    )
     apply(segmented, films[0], tmp_path / "film")
     assert "pictures a second" not in capsys.readouterr().err
 

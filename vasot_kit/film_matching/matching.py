@@ -230,24 +230,24 @@ def _reading(
     plan, (k, width) = _plan(cost, settings), cost.shape
     if x.pose or any(table is x.motion[0] for table in x.tables):
         return plan, Reading([Block((0, k), (0, width))], 0.0, 0.0), None
-    kept, price = _in_free_order(plan, x, y, settings)
+    within = [_within(film) for film in (x, y)]
+    kept, price = _in_free_order(plan, within, settings)
     loosely = replace(settings, alpha=0.0, relax=min(settings.relax, LOOSE))
     loose = _plan(cost, loosely)
-    free, _ = _in_free_order(loose, x, y, loosely)
+    free, _ = _in_free_order(loose, within, loosely)
     return plan if len(free.blocks) == 1 else loose, free, recognition_of(kept.gain, price, (k * width) ** 0.5)
 
 
-def _in_free_order(
-    plan: np.ndarray, x: FilmMoments, y: FilmMoments, settings: MatchingSettings
-) -> tuple[Reading, float]:
-    """The blocks of a plan in whatever order they come, and what a block costs."""
-    within = []
-    for film in (x, y):
-        places = torch.arange(len(film.frames))
-        near = (places[:, None] - places).abs() < SELF * len(places)
-        cost = _distances(film.tables, film.tables).masked_fill(near, NOT_ITSELF)
-        within.append(gains_of(_plan(cost, settings), settings.path))
-    price = price_of(within, settings.path)
+def _within(film: FilmMoments) -> Tensor:
+    """(K, K) distances of a film from itself, moments that are near each other set apart."""
+    places = torch.arange(len(film.frames))
+    near = (places[:, None] - places).abs() < SELF * len(places)
+    return _distances(film.tables, film.tables).masked_fill(near, NOT_ITSELF)
+
+
+def _in_free_order(plan: np.ndarray, within: Sequence[Tensor], settings: MatchingSettings) -> tuple[Reading, float]:
+    """The blocks of a plan in whatever order they come, and what a block costs; ``within`` as of :func:`_within`."""
+    price = price_of([gains_of(_plan(cost, settings), settings.path) for cost in within], settings.path)
     return blocks_of(gains_of(plan, settings.path), price, settings.path), price
 
 

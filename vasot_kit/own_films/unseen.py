@@ -78,7 +78,8 @@ def read_unseen(
     extractor = _extractor(inputs, features, device)
     if any(film.is_dir() for film in films):
         print(
-            f"folders of pictures are taken for {inputs.folder_fps:g} pictures a second, as in training",
+            f"folders of pictures are taken for {inputs.folder_fps:g} pictures a second, the rate that the model has "
+            "for them",
             file=sys.stderr,
         )
     # Films of which the model saw every frame: uneven ones are sampled evenly, as in vasot segment.
