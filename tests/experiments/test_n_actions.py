@@ -35,10 +35,10 @@ def test_actions_that_differ_are_counted(n_actions: int) -> None:
     assert abs(count.n_actions - n_actions) <= n_actions / 5
     low, high = count.plausible
     assert low <= count.n_actions <= min(high, count.classes)
+    assert low <= count.n_actions / 1.6 and high >= count.n_actions * 1.6  # it may be off by more than a fifth
     assert count.candidates[0] == 2 and count.candidates[-1] <= MOST_ACTIONS
     assert len(count.candidates) == len(count.gain) == len(count.error)
-    others = "no other number fits" if low == high else f"{low} to {high} fit"
-    assert f"{count.n_actions} actions" in str(count) and f"{others} the recordings" in str(count)
+    assert f"{count.n_actions} actions" in str(count) and f"{low} to {high} are plausible" in str(count)
 
 
 def test_a_recording_alone_gets_an_answer_that_is_not_too_small() -> None:
