@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from scipy.ndimage import gaussian_filter1d
 from vasot_kit.film_matching.accuracy import film_motion
 from vasot_kit.film_matching.description import FilmDescription
 from vasot_kit.film_matching.matching import FilmAlignment, MatchingSettings, _on_frames, match_films
+from vasot_kit.film_matching.pairing import paired_path
+from vasot_kit.film_matching.pieces import pieces_of
 from vasot_kit.films.copies import power_warp, tempo_warp
 from vasot_kit.films.motion import Motion, motion_maps
 from vasot_lib.errors import InputError
@@ -228,6 +232,37 @@ def test_all_pieces_together_are_both_films() -> None:
             spans = [getattr(piece, side) for piece in found.pieces if getattr(piece, side) is not None]
             assert (spans[0][0], spans[-1][1]) == (0, count)
             assert all(before[1] == after[0] for before, after in zip(spans, spans[1:], strict=False))
+
+
+def test_no_piece_is_empty_and_each_film_is_in_pieces_once() -> None:
+    """Plans of parts at several tempos, with parts that one film alone shows, and films of two frames."""
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        n, m = (int(count) for count in rng.integers(2, 80, 2))
+        plan, i, j = np.full((n, m), 1e-4), 0, 0
+        while i < n and j < m:
+            for _ in range(int(rng.integers(1, 30))):
+                high, wide = rng.choice([1, 1, 1, 2, 3], 2)
+                plan[i : i + high, j : j + wide] += 1
+                i, j = i + high, j + wide
+            i, j = i + rng.integers(0, 30) * rng.integers(0, 2), j + rng.integers(0, 30) * rng.integers(0, 2)
+        path = paired_path(plan / plan.sum())
+        pieces = pieces_of(path.position, path.paired_x, path.paired_y)
+        for side, count in (("x", n), ("y", m)):
+            spans = [span for piece in pieces if (span := getattr(piece, side)) is not None]
+            assert (spans[0][0], spans[-1][1]) == (0, count) and all(start < end for start, end in spans), pieces
+            assert all(before[1] == after[0] for before, after in pairwise(spans)), pieces
+
+
+def test_a_short_film_is_matched_with_its_place_in_a_long_one() -> None:
+    """No place of the long film is sure where several fit, but it is matched with one of them and not with the end."""
+    matches, sure_x, sure_y = np.linspace(40, 59, 20), np.full(20, 0.98), np.full(100, 0.1)
+    spans = [piece[:2] for piece in pieces_of(matches, sure_x, sure_y)]
+    assert spans == [(None, (0, 40)), ((0, 20), (40, 60)), (None, (60, 100))]
+    # Nothing of a long film is sure of a short one: both are listed, each as its own.
+    assert [piece[:2] for piece in pieces_of(np.linspace(0, 1, 50), np.full(50, 0.1), np.ones(2))] == [
+        ((0, 50), None), (None, (0, 2)),
+    ]  # fmt: skip
 
 
 def test_mass_goes_to_the_frames_that_are_shown() -> None:

@@ -29,6 +29,7 @@ from vasot_kit.film_matching.verdict import (
     BY_MOTION_AND_POSE,
     FEW,
     LEAST,
+    RECOGNISED,
     closeness_of,
     kind_by_looks,
     recognition_of,
@@ -45,7 +46,7 @@ NOT_ITSELF = 5.0  # their distance, in multiples of the mean
 SPEEDS = (2.0, 4.0, 8.0)
 ENOUGH = 16  # moments; films of fewer tell too little to say that their tempo is another one
 CLOSENESS, COVERED, PIECE, OTHER_TEMPO = 2.0, 6.0, 0.3, 1.8
-LOOSE = 0.1  # strength of the marginals of the plan that another order is read from, see _reading
+LOOSE = 0.05  # strength of the marginals where films are compared by looks alone, see _reading
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ class FilmAlignment(NamedTuple):
         recognition: how much of one film is seen again in the other by its looks, see
             :func:`vasot_kit.film_matching.verdict.recognition_of`; None where motion or pose was compared.
         in_order: whether the plan was read as one path that keeps the order, or as blocks.
-        gain: mean logarithm of ``share`` over the pairs of the path: by how much the plan prefers them.
+        gain: by how much the plan prefers the pairs of the path: mean logarithm of its mass there over what chance
+            would give. Where looks are compared it is that of the plan with the usual marginals, see :func:`_reading`.
         tempo: how many times as long as X the film Y was taken to need for the same; 1 for their own tempo.
         features: by which the films were compared, where that was chosen for them; empty otherwise.
         sound: how their sounds lie in time; None where they were not compared.
@@ -172,9 +174,9 @@ def _quality(found: FilmAlignment) -> float:
 def _match(x: FilmMoments, y: FilmMoments, settings: MatchingSettings, prior: Tensor | None = None) -> FilmAlignment:
     """The match of two films of K and L moments; ``prior`` is (K, L)."""
     cost = _distances(x.tables, y.tables)
-    plan, (blocks, disorder, _), recognition = _reading(
-        cost if prior is None else cost + prior.to(cost), x, y, settings
-    )
+    cost = cost if prior is None else cost + prior.to(cost)
+    usual = _plan(cost, settings)
+    plan, (blocks, disorder, _), recognition = _reading(usual, cost, x, y, settings)
     read = [_read_block(plan, block, x, y, settings.path) for block in blocks]
     plan /= plan.sum()
     n, m, (k, width) = len(x.mass), len(y.mass), plan.shape
@@ -202,8 +204,14 @@ def _match(x: FilmMoments, y: FilmMoments, settings: MatchingSettings, prior: Te
         torch.from_numpy(framed).float(), torch.from_numpy(framed / np.outer(x.mass, y.mass)).float(), matches,
         sure * certainty, pieces, closeness, kind,
         None if recognition is None else disorder, recognition, len(read) == 1,
-        float((np.log(plan.size * plan + FLOOR).clip(-MOST, MOST) * pairs).sum() / pairs.sum()), certainty=certainty,
+        _gain_of(usual, pairs), certainty=certainty,
     )  # fmt: skip
+
+
+def _gain_of(plan: np.ndarray, pairs: np.ndarray) -> float:
+    """The mean logarithm, over pairs, of a plan over what chance would give."""
+    share = plan.size / plan.sum() * plan
+    return float((np.log(share + FLOOR).clip(-MOST, MOST) * pairs).sum() / pairs.sum())
 
 
 def _plan(cost: Tensor, settings: MatchingSettings) -> np.ndarray:
@@ -218,24 +226,50 @@ def _plan(cost: Tensor, settings: MatchingSettings) -> np.ndarray:
 
 
 def _reading(
-    cost: Tensor, x: FilmMoments, y: FilmMoments, settings: MatchingSettings
+    usual: np.ndarray, cost: Tensor, x: FilmMoments, y: FilmMoments, settings: MatchingSettings
 ) -> tuple[np.ndarray, Reading, float | None]:
-    """The plan of a cost, its blocks, see :func:`vasot_kit.film_matching.blocks.blocks_of`, and the recognition.
+    """The plan that is read, its blocks, see :func:`vasot_kit.film_matching.blocks.blocks_of`, and the recognition.
 
     Films whose motion or pose is compared keep their order, because one step often moves as another does: by motion,
-    one pair in four of people who do the same would be read in another order. Another order is read from a plan of its
-    own. What is done again needs the mass of a step twice, and other steps are beside it: the marginals are weaker,
-    and there is no structural prior.
+    one pair in four of people who do the same would be read in another order. By looks, other steps can be told apart.
+    Then the marginals are weaker: what only one film shows can stay without a partner, and what is done again gets its
+    mass twice. Another order is read without a structural prior, for other steps are beside those that are moved; and
+    where the order is kept, the marginals are weaker only if looks speak for a match, because where they say little
+    the path needs all that it can get. The verdict and the gain are those of the usual plan, whatever the features.
     """
-    plan, (k, width) = _plan(cost, settings), cost.shape
+    k, width = cost.shape
+    windows = Near(max(settings.radius, 1 / k)), Far(max(settings.radius, 1 / width))
+    solved = solve(
+        cost[None], windows if settings.alpha else None, alpha=settings.alpha, epsilon=settings.epsilon,
+        relax_x=settings.relax, relax_y=settings.relax,
+    )  # fmt: skip
+    return solved.matrix[0].double().numpy()
+
+
+def _reading(
+    usual: np.ndarray, cost: Tensor, x: FilmMoments, y: FilmMoments, settings: MatchingSettings
+) -> tuple[np.ndarray, Reading, float | None]:
+    """The plan that is read, its blocks, see :func:`vasot_kit.film_matching.blocks.blocks_of`, and the recognition.
+
+    Films whose motion or pose is compared keep their order, because one step often moves as another does: by motion,
+    one pair in four of people who do the same would be read in another order. The looks of other steps differ, so that
+    what only one film shows, or shows twice, can be left without a partner, or given two: the marginals are weaker.
+    Another order is read from a plan without a structural prior, for other steps are beside those that are moved. The
+    verdict and the gain are those of the usual plan, whatever the features, so that they can be compared.
+    """
+    (k, width), one = cost.shape, [Block((0, cost.shape[0]), (0, cost.shape[1]))]
     if x.pose or any(table is x.motion[0] for table in x.tables):
-        return plan, Reading([Block((0, k), (0, width))], 0.0, 0.0), None
+        return usual, Reading(one, 0.0, 0.0), None
     within = [_within(film) for film in (x, y)]
-    kept, price = _in_free_order(plan, within, settings)
-    loosely = replace(settings, alpha=0.0, relax=min(settings.relax, LOOSE))
-    loose = _plan(cost, loosely)
-    free, _ = _in_free_order(loose, within, loosely)
-    return plan if len(free.blocks) == 1 else loose, free, recognition_of(kept.gain, price, (k * width) ** 0.5)
+    kept, price = _in_free_order(usual, within, settings)
+    recognition = recognition_of(kept.gain, price, (k * width) ** 0.5)
+    if recognition < RECOGNISED:
+        return usual, kept._replace(blocks=one), recognition
+    loosely = replace(settings, relax=min(settings.relax, LOOSE))
+    freely = replace(loosely, alpha=0.0)
+    plan = _plan(cost, freely)
+    found, _ = _in_free_order(plan, within, freely)
+    return _plan(cost, loosely) if len(found.blocks) == 1 else plan, found, recognition
 
 
 def _within(film: FilmMoments) -> Tensor:

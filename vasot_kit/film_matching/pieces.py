@@ -28,9 +28,16 @@ class FilmPiece(NamedTuple):
 def pieces_of(matches: np.ndarray, sure_x: np.ndarray, sure_y: np.ndarray) -> list[FilmPiece]:
     """What both films show and what only one does, in order; a part of Y alone comes before the X that follows it."""
     n, m = len(sure_x), len(sure_y)
-    alone_x, alone_y = _runs(sure_x < 0.5), _runs(sure_y < 0.5)
+    alone_x, unsure = _runs(sure_x < 0.5), sure_y < 0.5
+    edges = [0, *(edge for run in alone_x for edge in run), n]
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        # A part of X that fits several places of a longer Y: none of them is sure, but it is matched with one.
+        place = slice(int(matches[start]), int(np.ceil(matches[end - 1])) + 1) if start < end else slice(0)
+        if unsure[place].all():
+            unsure[place] = False
+    alone_y = _runs(unsure)
     places = [_place(run, matches, alone_x, m) for run in alone_y]  # where X is cut by each part of Y alone
-    cuts = sorted({0, n, *(edge for run in alone_x for edge in run), *places})
+    cuts = sorted({*edges, *places})
     spans = list(zip(cuts, cuts[1:], strict=False))
     both = [span for span in spans if not any(a <= span[0] < b for a, b in alone_x)]
     waiting, pieces, shown = list(zip(places, alone_y, strict=True)), [], 0
@@ -38,15 +45,28 @@ def pieces_of(matches: np.ndarray, sure_x: np.ndarray, sure_y: np.ndarray) -> li
         while waiting and waiting[0][0] <= start:
             pieces.append(FilmPiece(None, waiting[0][1], None))
             shown = waiting.pop(0)[1][1]
-        if (start, end) not in both:
+        until = waiting[0][1][0] if waiting else m
+        if (start, end) not in both or shown == until:  # no frame of Y is left for it
             pieces.append(FilmPiece((start, end), None, None))
             continue
-        until = waiting[0][1][0] if waiting else m
         if (start, end) != both[-1] and not (waiting and waiting[0][0] <= end):
             until = min(max(round(float(matches[end - 1])) + 1, shown + 1), until)
         pieces.append(FilmPiece((start, end), (shown, until), float(sure_x[start:end].mean())))
         shown = until
-    return pieces + [FilmPiece(None, run, None) for _, run in waiting]
+    return _with_all_of_y([*pieces, *(FilmPiece(None, run, None) for _, run in waiting)], m)
+
+
+def _with_all_of_y(pieces: Sequence[FilmPiece], m: int) -> list[FilmPiece]:
+    """The pieces and, where no piece shows frames of Y, pieces of Y alone."""
+    found: list[FilmPiece] = []
+    shown = 0
+    for piece in pieces:
+        if piece.y is not None:
+            if piece.y[0] > shown:
+                found.append(FilmPiece(None, (shown, piece.y[0]), None))
+            shown = piece.y[1]
+        found.append(piece)
+    return found if shown == m else [*found, FilmPiece(None, (shown, m), None)]
 
 
 def _place(run: tuple[int, int], matches: np.ndarray, alone_x: Sequence[tuple[int, int]], m: int) -> int:

@@ -71,6 +71,8 @@ class Pair(NamedTuple):
             return f"{chosen}Read in one order; where steps may change places, try --features appearance alone."
         if self.kind == "none":
             return f"{chosen}Other clothes, light or places can hide what is the same; try --features motion."
+        if self.in_order and self.disorder > 1:
+            return f"{chosen}Read in one order: too little looks alike in both to tell another one."
         times = f"{self.disorder:.1f} times the gain that it takes"
         if self.in_order:
             return f"{chosen}Read in one order: pieces in any order fit hardly better ({times})."
