@@ -71,6 +71,7 @@ def test_segment_takes_the_films_of_a_folder_but_not_its_own_results(called: dic
     record(tmp_path / "b10.mp4", n=2), record(tmp_path / "b9.mp4", n=2)
     make_folder(tmp_path / "pictures", range(2)), make_folder(tmp_path / "out", range(2))
     out = tmp_path / "out"
+    (out / "config.json").touch()
     assert main(["segment", str(tmp_path), "--actions", "6", "--out", str(out)]) == 0
     assert called.pop("given") == ([tmp_path / name for name in ("b9.mp4", "b10.mp4", "pictures")], 6, out)
     given = {"features": "motion", "fps": None, "epochs": None, "seed": 0, "synchronised": False, "device": "cpu"}

@@ -242,7 +242,7 @@ def segment(folder: Path, actions: int | None, out: Path, shown: bool, **options
     from vasot_kit.own_films.inputs import films_in
     from vasot_kit.own_films.segment import segment_films
 
-    segment_films(list(films_in(folder, out).values()), actions, out, **options)
+    segment_films(list(films_in(folder).values()), actions, out, **options)
     say_where(out, shown)
 
 

@@ -173,6 +173,15 @@ def test_names_in_any_script_are_drawn_without_a_warning(recwarn, monkeypatch):
     assert [str(warning.message) for warning in recwarn] == []
 
 
+def test_dollars_in_names_are_drawn_and_begin_no_formula() -> None:
+    actions = np.arange(5.0), [0, 0, 1, 1]
+    figure = plot_timelines({"x $a_{$": actions, "$5 to $9": actions}, ["heat to 2 $^{$", "drill to 12"])
+    figure.savefig(io.BytesIO())
+    assert legible("$5 to $9") == r"\$5 to \$9"
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == [r"1 heat to 2 \$^{\$", "2 drill to 12"]  # a name that ends in 12 does not say that it is 2
+
+
 def test_what_no_font_can_draw_is_shown_by_its_number(monkeypatch):
     monkeypatch.setattr(style.fontManager, "ttflist", [])
     assert style.legible("a\u4e2d\u6587") == "aU+4E2D U+6587"

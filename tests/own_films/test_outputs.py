@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -198,10 +199,10 @@ def test_elan_plays_two_films_from_their_origins(film: Path, tmp_path: Path) -> 
 
 def test_chapters_are_in_the_time_of_the_file(film: Path, tmp_path: Path) -> None:
     late = Recording(Path("film.mp4"), np.array([0.0, 1.0]), np.arange(2), torch.zeros(2, 1), start=1.5)
-    found = [Interval(3598.4996, 3661, "two\nlines"), Interval(0, 0.25, "one")]
+    found = [Interval(3598.4996, 3661, "two\nlines"), Interval(0, 0.25, "<b>1</b> & --> \x01one")]
     text = outputs(tmp_path / "out", [film]).chapters("c.vtt", late, found).read_text()
     assert text.splitlines()[4:] == [
-        *("00:00:01.500 --> 00:00:01.750", "one", ""),
+        *("00:00:01.500 --> 00:00:01.750", "&lt;b&gt;1&lt;/b&gt; &amp; --&gt; one", ""),
         *("01:00:00.000 --> 01:01:02.500", "two lines"),
     ]
 
@@ -308,8 +309,9 @@ def test_films_of_a_folder_go_by_name(tmp_path: Path) -> None:
     for folder in ("take.1", "take.2", "out"):
         make_folder(tmp_path / folder, range(2))
     (tmp_path / "notes.txt").write_text("no film")
-    assert list(films_in(tmp_path, tmp_path / "x" / ".." / "out")) == ["b2", "b10", "take.1", "take.2"]
     assert films_in(tmp_path)["out"] == tmp_path / "out"
+    (tmp_path / "out" / "config.json").touch()  # results of any command, which hold pictures too
+    assert list(films_in(tmp_path)) == ["b2", "b10", "take.1", "take.2"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty holds no films; put video files or folders of pictures there"):
         films_in(tmp_path / "empty")
@@ -318,6 +320,11 @@ def test_films_of_a_folder_go_by_name(tmp_path: Path) -> None:
 def test_two_films_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.mp4 and .*a\.mov have one name, .*; rename one of them"):
         films_by_name([tmp_path / "a.mp4", tmp_path / "a.mov"])
+
+
+def test_a_name_that_is_no_text_is_refused_before_anything_is_read() -> None:
+    with pytest.raises(DataError, match=r"films/caf.\.mp4 has a name that is not UTF-8, .*; rename it"):
+        films_by_name([Path(os.fsdecode(b"films/caf\xe9.mp4"))])
 
 
 def test_what_is_left_out_of_a_folder_is_said(film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from vasot_kit.own_films.exports import Tier, write_elan
 from vasot_kit.own_films.labels import read_steps
 from vasot_kit.own_films.transfer import (
     Occurrence,
+    _steps,
     doubts,
     occurrences,
     states,
@@ -121,9 +123,37 @@ def test_steps_are_read_from_elan_in_the_time_of_the_picture(tmp_path: Path) -> 
     with pytest.raises(InputError, match="tier is 'Z' but"):
         read_steps(tmp_path / "two.eaf", film, "Z")
     assert [each.name for each in read_steps(tmp_path / "two.eaf", film, "Y")] == ["one"]
-    (tmp_path / "bad.eaf").write_text("<no")
-    with pytest.raises(DataError, match=r"bad.eaf is no annotation file of ELAN"):
+    whole = (tmp_path / "a.eaf").read_text()
+    for text in ("<no", whole.replace('TIME_ORIGIN="300"', 'TIME_ORIGIN="1,5"')):
+        (tmp_path / "bad.eaf").write_text(text)
+        with pytest.raises(DataError, match=r"bad.eaf is no annotation file of ELAN"):
+            read_steps(tmp_path / "bad.eaf", film)
+    (tmp_path / "bad.eaf").write_text(re.sub(r' TIME_VALUE="\d+"', "", whole, count=1))
+    with pytest.raises(DataError, match=r"bad.eaf has annotations without a time in the tier 'X'; name a tier with"):
         read_steps(tmp_path / "bad.eaf", film)
+    (tmp_path / "bad.eaf").write_text(re.sub(r' MEDIA_URL="[^"]*"', "", whole))
+    assert [each.name for each in read_steps(tmp_path / "bad.eaf", film)] == ["pour", "stir", "drink"]
+
+
+def test_names_that_xml_cannot_hold_go_to_elan_without_their_control_characters(tmp_path: Path) -> None:
+    film = recording(10)
+    write_elan(tmp_path / "a.eaf", "mark", [Tier("X\x02", film, 0.0, [Interval(0.0, 0.5, "po\x01ur"), *STEPS[1:]])])
+    assert [each.name for each in read_steps(tmp_path / "a.eaf", film, "X")] == ["po ur", "stir", "drink"]
+
+
+def test_a_name_in_a_table_may_go_over_two_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('start,end,name\n0,0.5,"pour\nmilk"\n0.5,1,stir\n')
+    assert [each.name for each in read_steps(tmp_path / "a.csv", recording(10))] == ["pour milk", "stir"]
+
+
+def test_what_the_kit_calls_no_step_is_none_and_the_background_is_one_of_the_names(tmp_path: Path) -> None:
+    """The tables that `vasot transfer` writes are labels too."""
+    (tmp_path / "a.csv").write_text("start,end,name\n0,0.5,pour\n0.5,0.8,no step\n0.8,1,stir\n")
+    film = recording(10)
+    assert [each.name for each in _steps(tmp_path / "a.csv", film, None, None)] == ["pour", "stir"]
+    assert [each.name for each in _steps(tmp_path / "a.csv", film, None, "pour")] == ["stir"]
+    with pytest.raises(InputError, match="background is 'pur' but .*a.csv has pour, no step, stir; give one of them"):
+        _steps(tmp_path / "a.csv", film, None, "pur")
 
 
 def test_names_may_have_commas(tmp_path: Path) -> None:

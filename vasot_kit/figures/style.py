@@ -33,13 +33,14 @@ warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
 
 
 def legible(text: str) -> str:
-    """The text as figures can draw it.
+    """The text as figures can draw it. A dollar is drawn as one, and begins no formula.
 
     Where the usual font lacks a character, such as a Chinese one, the first installed font that has all that are
     lacking draws them in axes and texts that are made from then on. Without one they are replaced by their numbers.
     """
     usual = get_font(findfont("DejaVu Sans"))
     lacking = {mark for mark in text if not usual.get_char_index(ord(mark))}
+    text = text.replace("$", r"\$")
     if not lacking:
         return text
     families, found = matplotlib.rcParams["font.family"], _font_with(lacking)
@@ -155,7 +156,9 @@ def draw_legend(figure: Figure, actions: np.ndarray, classes: Sequence[str], bac
     for action in sorted(actions.tolist(), key=lambda k: (k in (-1, background), k)):
         style = action_style(action, background)
         name = legible(classes[action].replace("_", " ")) if action >= 0 else "no class"
-        number = "" if action < 0 or action == background or name.endswith(str(action + 1)) else f"{action + 1} "
+        number = (
+            "" if action < 0 or action == background or name.split()[-1:] == [str(action + 1)] else f"{action + 1} "
+        )
         handles.append(Patch(label=number + name, **patch_style(action, style)))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, handlelength=1)
 

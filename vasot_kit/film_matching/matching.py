@@ -231,33 +231,14 @@ def _reading(
     """The plan that is read, its blocks, see :func:`vasot_kit.film_matching.blocks.blocks_of`, and the recognition.
 
     Films whose motion or pose is compared keep their order, because one step often moves as another does: by motion,
-    one pair in four of people who do the same would be read in another order. By looks, other steps can be told apart.
-    Then the marginals are weaker: what only one film shows can stay without a partner, and what is done again gets its
-    mass twice. Another order is read without a structural prior, for other steps are beside those that are moved; and
-    where the order is kept, the marginals are weaker only if looks speak for a match, because where they say little
-    the path needs all that it can get. The verdict and the gain are those of the usual plan, whatever the features.
-    """
-    k, width = cost.shape
-    windows = Near(max(settings.radius, 1 / k)), Far(max(settings.radius, 1 / width))
-    solved = solve(
-        cost[None], windows if settings.alpha else None, alpha=settings.alpha, epsilon=settings.epsilon,
-        relax_x=settings.relax, relax_y=settings.relax,
-    )  # fmt: skip
-    return solved.matrix[0].double().numpy()
-
-
-def _reading(
-    usual: np.ndarray, cost: Tensor, x: FilmMoments, y: FilmMoments, settings: MatchingSettings
-) -> tuple[np.ndarray, Reading, float | None]:
-    """The plan that is read, its blocks, see :func:`vasot_kit.film_matching.blocks.blocks_of`, and the recognition.
-
-    Films whose motion or pose is compared keep their order, because one step often moves as another does: by motion,
-    one pair in four of people who do the same would be read in another order. The looks of other steps differ, so that
-    what only one film shows, or shows twice, can be left without a partner, or given two: the marginals are weaker.
-    Another order is read from a plan without a structural prior, for other steps are beside those that are moved. The
+    one pair in four of people who do the same would be read in another order. By looks steps can be told apart, but
+    only where looks speak for a match; elsewhere, too, people who do the same would be read in another order. Then the
+    marginals are weaker: what one film alone shows can stay without a partner, and what is done again gets its mass
+    twice. Another order is read without a structural prior, for other steps are beside those that are moved. The
     verdict and the gain are those of the usual plan, whatever the features, so that they can be compared.
     """
-    (k, width), one = cost.shape, [Block((0, cost.shape[0]), (0, cost.shape[1]))]
+    k, width = cost.shape
+    one = [Block((0, k), (0, width))]
     if x.pose or any(table is x.motion[0] for table in x.tables):
         return usual, Reading(one, 0.0, 0.0), None
     within = [_within(film) for film in (x, y)]

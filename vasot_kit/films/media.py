@@ -60,6 +60,7 @@ VIDEO_SUFFIXES = {
 }
 FOLDER_FPS = 30.0  # of a folder of pictures of which nobody says how many there are a second
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
+OF_RESULTS = ("config.json", "model.json", "n_actions.json")  # a folder with one of them is the kit's own
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,8 @@ def write_video(
 
 
 def video_files(folder: str | Path) -> list[Path]:
-    """The videos (by suffix) and the subfolders with pictures in a folder, in natural order, without hidden ones.
+    """The videos (by suffix) and the subfolders with pictures in a folder, in natural order, without hidden ones and
+    without the kit's own results, which hold pictures too.
 
     Raises:
         DataError: missing, or not a folder.
@@ -217,7 +219,8 @@ def video_files(folder: str | Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give the folder that holds the recordings")
     folders = [entry for entry in folder.iterdir() if entry.is_dir() and _files(entry, PICTURE_SUFFIXES)]
-    visible = [entry for entry in folders if not entry.name.startswith(".")]
+    own = {each for each in folders if any((each / name).is_file() for name in OF_RESULTS)}
+    visible = [each for each in folders if not each.name.startswith(".") and each not in own]
     return sorted(_files(folder, VIDEO_SUFFIXES) + visible, key=_natural)
 
 

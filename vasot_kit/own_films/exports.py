@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import os
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +43,8 @@ def write_elan(target: Path, mark: str, tiers: Sequence[Tier]) -> None:
     """
     document = Eaf(author=f"vasot, config {mark}")
     document.add_property("config", mark)
-    for name, recording, origin, intervals in tiers:
+    for tier, recording, origin, intervals in tiers:
+        name = _plain(tier)
         path = recording.path.parent.resolve() / recording.path.name
         if not path.is_dir():
             kind, begin = VIDEO_SUFFIXES.get(path.suffix.lower(), "video/mp4"), round(1000 * origin) or None
@@ -52,7 +55,7 @@ def write_elan(target: Path, mark: str, tiers: Sequence[Tier]) -> None:
         for start, end, words in sorted(intervals):
             first, last = (round(1000 * (recording.start + at - origin)) for at in (start, end))
             if max(first, before) < last:
-                document.add_annotation(name, max(first, before), last, words)
+                document.add_annotation(name, max(first, before), last, _plain(words))
                 before = last
     document.remove_tier("default")
     with whole_file(target) as beside:
@@ -71,10 +74,15 @@ def _relative(film: Path, target: Path) -> str | None:
 def write_chapters(target: Path, mark: str, recording: Recording, intervals: Sequence[Interval]) -> None:
     """Write the chapters of a film as WebVTT, in the time of its file."""
     cues = [
-        f"{_stamp(recording.start + start)} --> {_stamp(recording.start + end)}\n{' '.join(name.split())}\n"
-        for start, end, name in sorted(intervals)
+        f"{_stamp(recording.start + start)} --> {_stamp(recording.start + end)}\n{html.escape(name, quote=False)}\n"
+        for start, end, name in sorted((start, end, _plain(name)) for start, end, name in intervals)
     ]
     write_text(target, "\n".join([f"WEBVTT\n\nNOTE config {mark}\n", *cues]))
+
+
+def _plain(name: str) -> str:
+    """A name on one line, without control characters, which no such file may hold."""
+    return " ".join("".join(" " if unicodedata.category(mark) == "Cc" else mark for mark in name).split())
 
 
 def _stamp(seconds: float) -> str:

@@ -69,17 +69,13 @@ def _check_device(name: str) -> None:
         raise InputError(f"device is {name!r}, which this machine does not have; use --device cpu") from error
 
 
-def films_in(folder: Path, out: Path | None = None) -> dict[str, Path]:
+def films_in(folder: Path) -> dict[str, Path]:
     """Name -> path of the video files and folders of pictures in a folder, in natural order.
-
-    Args:
-        folder: where they lie.
-        out: a folder of results that may lie beside them and is not a film, although it holds pictures.
 
     Raises:
         DataError: no folder, no films in it, or two of one name.
     """
-    films = [film for film in video_files(folder) if out is None or film.resolve() != out.resolve()]
+    films = video_files(folder)
     if not films:
         remedy = "put video files or folders of pictures there"
         if feature_files(folder) or (folder / "features").is_dir():
@@ -96,10 +92,13 @@ def films_by_name(films: Iterable[Path]) -> dict[str, Path]:
     """Name -> path of films: the file name without suffix, or the folder name. Results are named by it.
 
     Raises:
-        DataError: two films of one name.
+        DataError: two films of one name, or a name that is no text.
     """
     named: dict[str, Path] = {}
     for film in films:
+        if any(0xD800 <= ord(mark) <= 0xDFFF for mark in str(film)):  # how Python holds bytes that are no UTF-8
+            shown = str(film).encode(errors="surrogateescape").decode(errors="replace")
+            raise DataError(f"{shown} has a name that is not UTF-8, and results could not be named by it; rename it")
         name = film.name if film.is_dir() else film.stem
         if name in named:
             raise DataError(f"{named[name]} and {film} have one name, and results are named by it; rename one of them")

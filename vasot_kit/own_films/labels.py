@@ -55,7 +55,9 @@ def _of_elan(file: Path, recording: Recording, tier: str | None) -> list[Interva
     try:
         document = Eaf(str(file))
         tiers = {name: document.get_annotation_data_for_tier(name) for name in document.get_tier_names()}
-        linked = document.get_linked_files()
+        places = [(Path(each.get("MEDIA_URL") or "").name, each) for each in document.get_linked_files()]
+        linked = [each for name, each in places if name == recording.path.name] or [each for _, each in places]
+        origin = float(linked[0].get("TIME_ORIGIN") or 0) / 1000 if linked else 0.0
     except Exception as error:  # pympi lets through whatever its XML parser or a missing entry raises
         raise DataError(f"{file} is no annotation file of ELAN ({error}); copy it again") from error
     filled = [name for name, found in tiers.items() if found]
@@ -64,9 +66,10 @@ def _of_elan(file: Path, recording: Recording, tier: str | None) -> list[Interva
     if tier not in tiers:
         what = f"tier is {tier!r}" if tier else "no tier is named"
         raise InputError(f"{what} but {file} has {', '.join(filled) or 'none with annotations'}; name one with --tier")
-    same = [each for each in linked if Path(each["MEDIA_URL"]).name == recording.path.name] or linked
+    if any(None in each[:2] for each in tiers[tier]):
+        raise DataError(f"{file} has annotations without a time in the tier {tier!r}; name a tier with times by --tier")
     # ELAN counts from the origin of the film's file, and the file from its sound, which may start before the picture.
-    late = float((same[0].get("TIME_ORIGIN") or 0) if same else 0) / 1000 - recording.start
+    late = origin - recording.start
     return [Interval(start / 1000 + late, end / 1000 + late, name) for start, end, name, *_ in tiers[tier]]
 
 
@@ -74,7 +77,7 @@ def _of_table(file: Path, recording: Recording) -> list[Interval] | None:
     """The steps of a table of intervals, or of one row per frame; None where the first line names no columns."""
     lines = read_lines(file) or [""]
     between = next((each for each in ",;\t" if each in lines[0]), ",")  # spreadsheets of many languages write ;
-    header, *rows = csv.reader(lines, delimiter=between)
+    header, *rows = csv.reader((f"{line}\n" for line in lines), delimiter=between)  # names may go over several lines
     places = {name.strip().lower(): place for place, name in enumerate(header)}
     sides = [next((p for n, p in places.items() if n.startswith(s) and "frame" not in n), None) for s in _SIDES]
     name, films = next((places[each] for each in NAMED if each in places), None), places.get("recording")
@@ -93,7 +96,7 @@ def _of_table(file: Path, recording: Recording) -> list[Interval] | None:
                 numbers = [float(row[place].replace(",", ".")) for place in times]
             except ValueError as error:
                 raise DataError(f"{file} line {number}: {error}; give a number, as 12.5") from error
-            read.append((numbers, row[name].strip()))
+            read.append((numbers, " ".join(row[name].split())))
     if not by_frame:
         return [Interval(start, end, what) for (start, end), what in read]
     return _of_rows(sorted([(at, what) for (at,), what in read], key=itemgetter(0)), recording, "seconds" not in places)

@@ -105,9 +105,7 @@ def transfer_steps(
     pairs_of_films = [(k, 0) for k in range(1, len(films))]
     read = describe_films(films, features, fps, device, settings, progress, folder_fps)
     recordings = read.recordings
-    steps = [step for step in read_steps(labels, recordings[0], tier) if step.name != background]
-    if not steps:
-        raise DataError(f"{labels} has nothing but {background!r}; label the steps")
+    steps = _steps(labels, recordings[0], tier, background)
     of_labelled = step_of_samples(recordings[0], steps)
     alignments = match_pairs(read, pairs_of_films, settings, progress)
     pairs = [pair_of(each, recordings[0], match) for each, match in zip(recordings[1:], alignments, strict=True)]
@@ -123,6 +121,18 @@ def transfer_steps(
         if kept := order_kept(pairs):
             print(kept)
     return found
+
+
+def _steps(labels: Path, recording: Recording, tier: str | None, background: str | None) -> list[Interval]:
+    """The steps of the labelled film, without the background and what the kit itself calls no step."""
+    named = read_steps(labels, recording, tier)
+    known = list(dict.fromkeys(step.name for step in named))
+    if background is not None and background not in known:
+        raise InputError(f"background is {background!r} but {labels} has {', '.join(known)}; give one of them")
+    steps = [step for step in named if step.name not in (background, NO_STEP)]
+    if not steps:
+        raise DataError(f"{labels} has nothing but {' and '.join(map(repr, known))}; label the steps")
+    return steps
 
 
 def _checked(pair: Pair, found: Sequence[Occurrence], of_labelled: np.ndarray, n_steps: int) -> dict[str, Any]:
@@ -201,6 +211,8 @@ def _write(
         of_samples = np.full(len(recording.times), -1)
         for each in here:
             of_samples[each.start : each.end] = each.step
+        for start, end in checked[recording.name]["extra"]:  # which may interrupt a step
+            of_samples[start:end] = -1
         labels.append(place[of_samples])
         films.append({"found": [list(each) for each in here], **checked[recording.name]})
         for k, step in enumerate(steps):
