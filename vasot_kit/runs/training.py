@@ -131,7 +131,8 @@ def train_and_score(training: Training, out: Path, device: str = "cpu", **readin
         if "agreement" in rows[0] and not _labelled(data):
             print(f"the trainings agree by {rows[0]['agreement']:.2f}, where 1 is everywhere and 0 as by chance")
         if "found_again" in rows[0]:
-            print(f"an action is found again in {rows[0]['found_again']:.0%} of the other recordings")
+            of_activity = " of its activity" if len(by_activity(data)) > 1 else ""
+            print(f"an action is found again in {rows[0]['found_again']:.0%} of the other recordings{of_activity}")
         if _labelled(data):
             rows += baseline_rows(data, training.seed, training.preset)
         return record(rows, config, dataset_checksums={data.name: data.checksum()}, notebook="train", folder=out)
