@@ -298,6 +298,11 @@ def test_what_it_was_not_trained_on_is_refused(
     ):
         with pytest.raises((InputError, DataError), match=message):
             apply(model, new, tmp_path / "out")
+    shutil.copytree(data, tmp_path / "split")
+    (tmp_path / "split" / "splits").mkdir()
+    (tmp_path / "split" / "splits" / "train.txt").write_text("".join(f"toy_0{k}\n" for k in range(4)))
+    with pytest.raises(DataError, match="part train alone, none to score"):
+        apply(run, tmp_path / "split", tmp_path / "out")
     with pytest.raises(InputError, match="the reference holds 4 recordings; name one of them"):
         apply(run, data, tmp_path / "out", reference=str(data))
     assert not (tmp_path / "out").exists()

@@ -72,6 +72,9 @@ def apply_model(
     unseen = read_unseen(new, model.inputs, model.background, features, device, progress)
     other = read_unseen(reference, model.inputs, "", features, device, progress) if reference else None
     _check_names(unseen, other)
+    labelled = all(video.labels is not None for video in unseen.dataset.videos)
+    if labelled:
+        _ = unseen.dataset.test_part  # raises where a split leaves none to score, before anything is written
     config = {"command": "apply", "weights": model.weights[:16], "inputs": asdict(model.inputs)}
     data = {"data": unseen.dataset.checksum(), "reference": other.dataset.checksum() if other else ""}
     outputs = Outputs(out, config | data | {"trained": model.config.as_dict()}, unseen.films)
@@ -100,7 +103,7 @@ def apply_model(
         )
     if other is not None:
         _align(outputs, model, unseen, other, progress)
-    if all(video.labels is not None for video in unseen.dataset.videos):
+    if labelled:
         _record(outputs, model, unseen.dataset, found)
     return {name: np.array(model.order)[clusters] for name, clusters in found.items()}
 
