@@ -342,16 +342,31 @@ def test_a_run_that_is_unfinished_old_or_damaged_is_one_line(
 
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
-    content = json.loads((copy / "model.json").read_text())
+    good = (run / "model.json").read_text()
+    content = json.loads(good)
     content["config"]["hyper"]["w_new"] = 1.0
+
+    def changed(name: str, value: object, within: str = "") -> str:
+        other = json.loads(good)
+        (other[within] if within else other)[name] = value
+        return json.dumps(other)
+
     for text, message in (
-        (json.dumps(content), "is of another version (unknown parameter 'hyper.w_new'"),
-        (json.dumps({**content, "n_actions": "x"}), "is of another version"),
+        (json.dumps(content), "model.json is damaged or of another version (unknown parameter 'hyper.w_new'"),
+        (changed("n_actions", "x"), "model.json is damaged or of another version"),
+        (changed("actions", ["step_1"]), "model.json is damaged or of another version (actions are ['step_1'], not"),
+        (changed("actions", [[1]] * 4), "model.json is damaged or of another version (actions are [[1], "),
+        (changed("order", [0, 0, 1, 2]), "model.json is damaged or of another version (order is [0, 0, 1, 2], not"),
+        (changed("order", [0, "x", 1, 2]), "model.json is damaged or of another version"),
+        (changed("background", 3), "model.json is damaged or of another version (Model.background is 3"),
+        (changed("scaling", "foo", "inputs"), "model.json is damaged or of another version (unknown Inputs.scaling"),
+        (changed("feature_dim", "x", "inputs"), "model.json is damaged or of another version (Inputs.feature_dim"),
+        (changed("method", "nope", "config"), "model.json is damaged or of another version (unknown method 'nope'"),
         ("{", "model.json is not valid JSON"),
         ("[]", "is damaged or of another version"),
         ("{}", "is damaged or of another version"),
-        (json.dumps({**json.loads((run / "model.json").read_text()), "n_actions": 7}), "is damaged"),
-        (json.dumps({**json.loads((run / "model.json").read_text()), "weights": "0"}), "is not what model.json"),
+        (changed("n_actions", 7), "is damaged"),
+        (changed("weights", "0"), "is not what model.json"),
     ):
         (copy / "model.json").write_text(text)
         assert message in says(copy) and "into this folder" in says(copy) or "run the same command again" in says(copy)
