@@ -278,9 +278,10 @@ def test_entries_are_frozen():
 
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("mine").mkdir()
-    for name in ("mine/a.npy", "toy"):
+    Path("mine/features").mkdir(parents=True)
+    for name in ("mine/a.npy", "mine/features/a.npy", "toy"):
         Path(name).touch()
-    with pytest.raises(InputError, match=r"mine/a.npy is a file; name the folder of all recordings, such as mine$"):
-        load_dataset("mine/a.npy")
+    for name in ("mine/a.npy", "mine/features/a.npy"):
+        with pytest.raises(InputError, match=f"{name} is a file; name the folder of all recordings, such as mine$"):
+            load_dataset(name)
     assert load_dataset("toy").name == "toy"

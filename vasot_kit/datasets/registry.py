@@ -102,7 +102,9 @@ def find_entry(name: str) -> tuple[Entry, str]:
         )
     if key not in DATASETS:
         if Path(name).is_file():
-            raise InputError(f"{name} is a file; name the folder of all recordings, such as {Path(name).parent}")
+            inner = Path(name).parent
+            folder = inner.parent if inner.name == "features" else inner
+            raise InputError(f"{name} is a file; name the folder of all recordings, such as {folder}")
         unknown = unknown_name("data set", key, DATASETS)
         raise InputError(f"{name} is neither a folder nor the name of a data set: {unknown}") if slash else unknown
     entry = DATASETS[key]
