@@ -257,8 +257,11 @@ def save_checkpoint(
         tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as beside:
+        beside.touch()
+        mode = beside.stat().st_mode  # that of any new file; safetensors lets nobody else read its own
         metadata = {"history": json.dumps(history), "fingerprint": fingerprint}
         save_file(tensors, beside, metadata=metadata | {"checksum": _checksum(tensors, metadata)})
+        beside.chmod(mode)
 
 
 def _checksum(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:

@@ -19,6 +19,11 @@ from vasot_lib.errors import DataError
         ({"features": torch.zeros(0, 3)}, r"'v' has 0 frame\(s\); at least 2 are needed"),
         ({"features": torch.zeros(1, 3)}, r"'v' has 1 frame\(s\)"),
         ({"features": torch.tensor([[0.0], [1.0], [torch.inf]])}, "1 frame.* NaN or infinite features, .*frame 2"),
+        ({"features": torch.tensor([[0.0, torch.nan], [2e20, 1.0]])}, "2 frame.* NaN or infinite features, .*frame 0"),
+        (
+            {"features": torch.tensor([[0.0], [1e15], [-2e20]])},
+            r"'v': 1 frame\(s\) hold features of up to 2e\+20, above 1e\+15, the first is frame 2; .* divide all",
+        ),
         (
             {"features": torch.zeros(4, 3), "labels": torch.zeros(3, dtype=torch.int64)},
             r"3 labels for 4 feature rows \(difference -1\)",

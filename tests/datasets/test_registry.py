@@ -90,7 +90,10 @@ def test_absent_data_names_the_command(no_data, name, script):
         ("breakfast/cofee", r"unknown activity of 'breakfast' 'cofee' \(did you mean 'coffee'\?\); known: cereals"),
         ("breakfast/", "unknown activity of 'breakfast' ''"),
         ("toy/coffee", "data set 'toy' has no activities; ask for 'toy' instead of 'toy/coffee'"),
-        ("brekfast/coffee", r"unknown data set 'brekfast' \(did you mean 'breakfast'\?\)"),
+        (
+            "brekfast/coffee",
+            r"brekfast/coffee is neither a folder nor .*: unknown data set 'brekfast' \(did you mean 'breakfast'\?\)",
+        ),
     ],
 )
 def test_an_activity_is_asked_for_where_there_are_any(name, message):
@@ -271,3 +274,14 @@ def test_pose2sim_is_the_documented_take(recorded):
 def test_entries_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         DATASETS["toy"].frames = 0
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine/features").mkdir(parents=True)
+    for name in ("mine/a.npy", "mine/features/a.npy", "toy"):
+        Path(name).touch()
+    for name in ("mine/a.npy", "mine/features/a.npy"):
+        with pytest.raises(InputError, match=f"{name} is a file; name the folder of all recordings, such as mine$"):
+            load_dataset(name)
+    assert load_dataset("toy").name == "toy"

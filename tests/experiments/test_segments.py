@@ -68,6 +68,15 @@ def test_each_frame_says_in_which_share_of_the_others_it_is_found_again() -> Non
     assert one.tolist() == [0.5, 0.5, 1] and two.tolist() == [0.5, 1, 1] and three.tolist() == [1, 0]
 
 
+def test_recordings_are_compared_within_their_activity() -> None:
+    """Of two recordings of tea and one of coffee, which has other actions, each of tea is found again in the other."""
+    embedded = [torch.eye(3), torch.eye(3), torch.eye(3)]
+    actions = [np.array([0, 1, 2]), np.array([0, 1, 2]), np.array([3, 4, 5])]
+    tea, other, coffee = found_again_by_frame(actions, embedded, ["tea", "tea", "coffee"])
+    assert tea.tolist() == other.tolist() == [1, 1, 1] and np.isnan(coffee).all()
+    assert found_again_by_frame(actions, embedded)[0].tolist() == [0.5, 0.5, 0.5]
+
+
 def test_between_the_frames_that_are_compared_the_share_is_interpolated() -> None:
     truth = np.repeat([0, 1], 1000)
     embedded = list(torch.eye(2)[torch.from_numpy(np.tile(truth, 2))].split(2000))

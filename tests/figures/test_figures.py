@@ -153,6 +153,15 @@ def test_matches_are_marked_at_their_frames_and_missing_ones_are_not() -> None:
     assert list(zip(line.get_ydata(), line.get_xdata(), strict=True)) == [(0, 0), (1, 2), (3, 4), (4, 6)]
 
 
+def test_a_plan_of_some_frames_is_labelled_by_their_numbers() -> None:
+    axes = plot_plan(PLAN, frames=(np.array([0, 50, 100, 150, 200]), 1000 * np.arange(7))).axes[0]
+    for axis, apart, last in ((axes.yaxis, 50, 200), (axes.xaxis, 1000, 6000)):
+        labels = [int(label.get_text()) for label in axis.get_ticklabels()]
+        shown = dict(zip(labels, axis.get_ticklocs(), strict=True))
+        assert max(shown) == last and all(place * apart == number for number, place in shown.items())
+    assert (axes.get_ylim(), axes.get_xlim()) == ((4.5, -0.5), (-0.5, 6.5))
+
+
 def test_side_bars_cover_the_frames_of_their_own_video() -> None:
     left, below = plot_plan(PLAN, labels_x=LABELS_X, labels_y=LABELS_Y).axes[0].child_axes
     assert [(p.get_y() + 0.5, p.get_height()) for p in left.patches] == [(0, 2), (2, 1), (3, 1), (4, 1)]

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from vasot_kit.folders import load_folder
+from vasot_kit.folders.files import read_features
 from vasot_lib.data import Dataset
 from vasot_lib.errors import DataError, InputError
 
@@ -160,7 +161,8 @@ def test_a_class_may_be_called_like_a_segment(folder):
 
 
 @pytest.mark.parametrize(
-    ("separator", "decimal"), [(",", "."), (";", "."), (";", ","), (", ", "."), ("\t", "."), (" ; ", ",")]
+    ("separator", "decimal"),
+    [(",", "."), (";", "."), (";", ","), (", ", "."), ("\t", "."), (" ; ", ","), ("\t", ","), ("  ", ",")],
 )
 def test_text_features_with_any_separator(folder, separator, decimal):
     rows = np.arange(12.0).reshape(4, 3) / 4
@@ -169,6 +171,37 @@ def test_text_features_with_any_separator(folder, separator, decimal):
     assert np.array_equal(load_folder(folder).videos[0].features.numpy(), rows.astype(np.float32))
     (folder / "features" / "tea" / "a_short.txt").rename(folder / "features" / "tea" / "a_short.CSV")
     assert np.array_equal(load_folder(folder).videos[0].features.numpy(), rows.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1,2\n3,4\n", "1,2,\n3,4,\n", "\t1\t2\n\t3\t4\n", "1; 2;\n3; 4;\n;;\n", "1;2,0;\n3;4,0;\n", "# a,,b\n1,2\n3,4"],
+)
+def test_commas_alone_separate_and_what_follows_the_last_number_does_not_count(text, tmp_path):
+    (tmp_path / "a.csv").write_text(text)
+    assert read_features(tmp_path / "a.csv").tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1,2,3\n4,,6\n", "a.csv line 2 has no number in column 2; fill it in, or remove the line or the column"),
+        ("1,,3\n4, ,6\n", "a.csv line 1 has no number in column 2"),
+        (",2,3\n4,5\n", "a.csv line 1 has no number in column 1"),
+        ("1;2\n;2\n", "a.csv line 2 has no number in column 1"),
+        ("1\t2\t3\n4\t\t6\n", "a.csv line 2 has no number in column 2"),
+        ("1\t2\n\t2\n", "a.csv line 2 has no number in column 1"),
+        ("1,2\n,,\n3,4\n", "a.csv line 2 has no number in column 1"),
+        ("x,y\n1,2\n3,4\n", "a.csv begins with 'x,y', which is no row of numbers; remove this header"),
+        ("frame\t0\n1\t2\n", r"a.csv begins with 'frame.t0', which is no row of numbers; remove this header"),
+        ("x y\nz w\n", "a.csv is damaged or not a table of numbers"),
+    ],
+)
+def test_a_number_that_is_missing_and_a_header_are_named(text, message, tmp_path):
+    """Channels must not move into the place of a missing one."""
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_features(tmp_path / "a.csv")
 
 
 def test_hidden_files_are_no_recordings(folder):

@@ -262,6 +262,11 @@ def test_what_is_no_folder_is_named(tmp_path):
             load_folder(tmp_path / name)
 
 
+def test_of_the_folder_of_features_the_one_above_is_named(folder):
+    with pytest.raises(DataError, match=r"features holds no feature files itself; name the folder above it, .*kitchen"):
+        load_folder(folder / "features")
+
+
 @pytest.mark.parametrize(
     ("gone", "message"),
     [("groundTruth", r"a_short is missing; add the ground truth"), ("mapping", r"mapping\.txt is missing")],

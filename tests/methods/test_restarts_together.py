@@ -165,5 +165,7 @@ def test_who_computes_something_after_each_step_cannot_be_restarted(dataset: Dat
     members = [build(make_config("toy", "asot", "kit", recordings=dataset), dataset) for _ in range(2)]
     for member in members:
         member.__class__ = Following
-    with pytest.raises(InputError, match="2 restarts of 'asot'"):
+    with pytest.raises(InputError, match="restarts is 2 but 'asot' cannot have any"):
         restarts(members)
+    with pytest.raises(InputError, match="restarts is 1 for 'asot'; give at least 2"):
+        restarts(members[:1])

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,43 @@ def test_a_recording_gets_the_same_alone_and_named_actions(run: Path, data: Path
              for _ in range(int(row["start_frame"]), int(row["end_frame"]))]  # fmt: skip
     assert again == [row["action"] for row in table]
     assert not list(tmp_path.glob("*/*.eaf")) and (tmp_path / "one" / "timelines.png").is_file()
+
+
+@pytest.mark.parametrize("names", [("1", "2", "3"), ("action 1", "action 2", "4")])
+def test_classes_that_are_called_as_actions_are_stay_apart_from_unmatched_ones(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Five actions of three classes: two actions have numbers, which are no names of classes."""
+    dataset = replace(toy(3, 3, background=0), classes=names, n_actions=5)
+    config = make_config("mine", "asot", seed=0, epochs=0)
+    method = build(config, dataset)
+    run, out = tmp_path / "run", tmp_path / "out"
+    fit(method, dataset, config.training, run / "weights.safetensors", progress=False)
+    write_model(run, method, config, Inputs.of(dataset), *name_actions(method, dataset))
+    found = apply(run, save(tmp_path / "data", replace(dataset, n_actions=3)), out)
+    listed = json.loads((out / "result.json").read_text())
+    assert len(set(listed["actions"])) == 5 and set(listed["actions"][:3]) == set(names)
+    for recording in listed["recordings"]:
+        places = [listed["actions"][k] for k in found[recording["name"]].tolist()]
+        assert [row["action"] for row in rows(out / f"{recording['name']}.csv")] == places
+        of_table = [row["action"] for row in rows(out / "segments.csv") if row["recording"] == recording["name"]]
+        assert of_table == [each["name"] for each in recording["segments"]]
+    (scores,) = json.loads((out / "metrics.json").read_text())["rows"]
+    assert scores["mof_named"] == pytest.approx(scores["mof"]) and max(map(max, found.values())) > 2
+
+
+def test_actions_are_looked_for_in_recordings_of_the_same_activity(run: Path, data: Path, tmp_path: Path) -> None:
+    """A recording that has its activity for itself can be compared with none."""
+    for place, activity in enumerate(("tea", "tea", "coffee")):
+        (tmp_path / "new" / "features" / activity).mkdir(parents=True, exist_ok=True)
+        shutil.copy(data / "features" / f"toy_0{place}.npy", tmp_path / "new" / "features" / activity)
+    apply(run, tmp_path / "new", tmp_path / "all")
+    shutil.rmtree(tmp_path / "new" / "features" / "coffee")
+    apply(run, tmp_path / "new", tmp_path / "tea")
+    table = rows(tmp_path / "all" / "segments.csv")
+    assert [row for row in table if row["recording"] != "toy_02"] == rows(tmp_path / "tea" / "segments.csv")
+    assert {row["found_again"] for row in table if row["recording"] == "toy_02"} == {""}
+    assert "in the other recordings of the same activity" in (tmp_path / "all" / "report.html").read_text()
 
 
 def test_films_get_what_vasot_segment_gave_them(segmented: Path, films: list[Path], tmp_path: Path) -> None:
@@ -260,6 +298,11 @@ def test_what_it_was_not_trained_on_is_refused(
     ):
         with pytest.raises((InputError, DataError), match=message):
             apply(model, new, tmp_path / "out")
+    shutil.copytree(data, tmp_path / "split")
+    (tmp_path / "split" / "splits").mkdir()
+    (tmp_path / "split" / "splits" / "train.txt").write_text("".join(f"toy_0{k}\n" for k in range(4)))
+    with pytest.raises(DataError, match="part train alone, none to score"):
+        apply(run, tmp_path / "split", tmp_path / "out")
     with pytest.raises(InputError, match="the reference holds 4 recordings; name one of them"):
         apply(run, data, tmp_path / "out", reference=str(data))
     assert not (tmp_path / "out").exists()
@@ -299,16 +342,31 @@ def test_a_run_that_is_unfinished_old_or_damaged_is_one_line(
 
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
-    content = json.loads((copy / "model.json").read_text())
+    good = (run / "model.json").read_text()
+    content = json.loads(good)
     content["config"]["hyper"]["w_new"] = 1.0
+
+    def changed(name: str, value: object, within: str = "") -> str:
+        other = json.loads(good)
+        (other[within] if within else other)[name] = value
+        return json.dumps(other)
+
     for text, message in (
-        (json.dumps(content), "is of another version (unknown parameter 'hyper.w_new'"),
-        (json.dumps({**content, "n_actions": "x"}), "is of another version"),
+        (json.dumps(content), "model.json is damaged or of another version (unknown parameter 'hyper.w_new'"),
+        (changed("n_actions", "x"), "model.json is damaged or of another version"),
+        (changed("actions", ["step_1"]), "model.json is damaged or of another version (actions are ['step_1'], not"),
+        (changed("actions", [[1]] * 4), "model.json is damaged or of another version (actions are [[1], "),
+        (changed("order", [0, 0, 1, 2]), "model.json is damaged or of another version (order is [0, 0, 1, 2], not"),
+        (changed("order", [0, "x", 1, 2]), "model.json is damaged or of another version"),
+        (changed("background", 3), "model.json is damaged or of another version (Model.background is 3"),
+        (changed("scaling", "foo", "inputs"), "model.json is damaged or of another version (unknown Inputs.scaling"),
+        (changed("feature_dim", "x", "inputs"), "model.json is damaged or of another version (Inputs.feature_dim"),
+        (changed("method", "nope", "config"), "model.json is damaged or of another version (unknown method 'nope'"),
         ("{", "model.json is not valid JSON"),
         ("[]", "is damaged or of another version"),
         ("{}", "is damaged or of another version"),
-        (json.dumps({**json.loads((run / "model.json").read_text()), "n_actions": 7}), "is damaged"),
-        (json.dumps({**json.loads((run / "model.json").read_text()), "weights": "0"}), "is not what model.json"),
+        (changed("n_actions", 7), "is damaged"),
+        (changed("weights", "0"), "is not what model.json"),
     ):
         (copy / "model.json").write_text(text)
         assert message in says(copy) and "into this folder" in says(copy) or "run the same command again" in says(copy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -75,14 +76,16 @@ def test_recordings_without_labels_get_a_table_and_a_picture(home: Path, tmp_pat
 @pytest.mark.parametrize(
     ("runs", "message"),
     [
-        (["vaot", "vaot"], "give each a name of its own"),
+        (["vaot", "../{home}/vaot"], "vaot is named twice; name it once"),
+        (["vaot", "raw/vaot"], "are called vaot, vaot; give each a name of its own"),
         (["data"], "no model.json"),
     ],
 )
 def test_bad_runs_are_refused(
     runs: list[str], message: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folders = [str(home / run) for run in runs]
+    shutil.copytree(home / "vaot", home / "raw" / "vaot", dirs_exist_ok=True)
+    folders = [str(home / run.format(home=home.name)) for run in runs]
     assert main(["key-steps", str(home / "data"), *folders, "--out", str(tmp_path / "out")]) != 0
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -99,8 +102,21 @@ def test_the_number_of_steps_is_asked_for_where_runs_differ(
     assert main(call) == 2
     assert "{'vaot': 4, 'asot': 2} actions; say how many key steps to look for: --steps K" in capsys.readouterr().err
     assert main([*call, "--steps", "0"]) == 2
-    assert "k is 0" in capsys.readouterr().err
+    assert "steps is 0" in capsys.readouterr().err
     assert main([*call, "--steps", "3"]) == 0
+
+
+def test_bad_numbers_are_one_line(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call = ["key-steps", str(home / "data"), str(home / "vaot"), "--out", str(tmp_path / "out")]
+    shortest = min(load_folder(home / "data").videos, key=len)
+    for options, message in (
+        (["--seed", "-1"], "seed is -1; it must be a whole number of at least 0"),
+        (["--steps", "5000"], f"5000 key steps are looked for but recording '{shortest.name}' has {len(shortest)} fra"),
+    ):
+        assert main([*call, *options]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_figure_has_a_panel_per_recording_and_a_bar_per_way() -> None:

@@ -313,6 +313,66 @@ def test_more_epochs_go_on_with_the_number_that_was_estimated_first(
     )
 
 
+def test_an_estimate_is_used_again_for_what_it_was_made_from_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An interrupted training, or one whose weights were removed, leaves an estimate and no weights."""
+    folders, out = [tmp_path / name for name in ("one", "other")], tmp_path / "run"
+    for k, folder in enumerate(folders):
+        save_folder(folder, {v.name: (v.features.numpy(), None) for v in toy(3, seed=k).videos}, [])
+    curve = np.array([2, 3]), np.array([0.1, 0.3]), np.zeros(2)
+    counted: list[str] = []
+
+    def count(data: Any, *_: Any, **__: Any) -> ActionCount:
+        counted.append(data.name)
+        return ActionCount(3 + len(counted), (3, 9), *curve)
+
+    monkeypatch.setattr(training, "count_actions", count)
+
+    def k_of(folder: Path, *options: str) -> int:
+        (out / "weights.safetensors").unlink(missing_ok=True)
+        words = ["train", str(folder), "asot", "--epochs", "0", "-p", "restarts", "1", *options, "--out", str(out)]
+        assert main(words) == 0
+        return json.loads((out / "model.json").read_text())["n_actions"]
+
+    assert (k_of(folders[0]), "as kept in" in capsys.readouterr().out) == (4, False)
+    assert (k_of(folders[0]), "as kept in" in capsys.readouterr().out) == (4, True)
+    assert (k_of(folders[1]), k_of(folders[1], "--seed", "1"), k_of(folders[1], "--epochs", "1")) == (5, 6, 7)
+    assert counted == ["one", "other", "other", "other"]
+    for damaged in (False, True):  # a number that is given needs no estimate, and what one left would tell a lie
+        (out / "n_actions.json").write_text("{" if damaged else json.dumps({"n_actions": 9}))
+        (out / "n_actions.png").touch()
+        assert k_of(folders[1], "--actions", "5") == 5 and not list(out.glob("n_actions.*"))
+
+
+def test_a_run_of_a_method_that_learns_nothing_and_another_run_do_not_replace_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "baseline_rows", lambda *_: [])
+    trained = Training("toy", "asot", epochs=0, overrides=SMALL)
+    plain = Training("toy", "tw_finch")
+    for first, second in ((trained, plain), (plain, trained), (plain, replace(plain, dataset="toy_swapped"))):
+        out = tmp_path / f"{first.method}-{second.method}-{second.dataset}"
+        train_and_score(first, out)
+        before = {file.name: file.read_bytes() for file in out.iterdir()}
+        with pytest.raises(DataError, match="another configuration.*; remove it or choose another folder"):
+            train_and_score(second, out)
+        assert before == {file.name: file.read_bytes() for file in out.iterdir()}
+        train_and_score(first, out)
+
+
+def test_a_split_that_leaves_none_to_score_is_refused_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, folder = toy(3), tmp_path / "mine"
+    names = {v.name: (v.features.numpy(), [data.classes[k] for k in v.labels]) for v in data.videos}
+    save_folder(folder, names, data.classes, {"splits/train.txt": "".join(f"{name}\n" for name in names)})
+    monkeypatch.setattr(training, "fit", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(DataError, match="part train alone, none to score"):
+        train_and_score(Training(str(folder), "asot", "kit", epochs=0), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -165,6 +165,12 @@ def test_no_half_written_checkpoint_stays_beside(dataset: Dataset, tmp_path: Pat
     assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]
 
 
+def test_whoever_may_read_other_files_may_read_a_checkpoint(dataset: Dataset, tmp_path: Path) -> None:
+    train(config(epochs=1), dataset, tmp_path / "c.safetensors")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "c.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -101,7 +101,12 @@ def find_entry(name: str) -> tuple[Entry, str]:
             "vasot_kit.folders.load_folder, and see the names with vasot data"
         )
     if key not in DATASETS:
-        raise unknown_name("data set", key, DATASETS)
+        if Path(name).is_file():
+            inner = Path(name).parent
+            folder = inner.parent if inner.name == "features" else inner
+            raise InputError(f"{name} is a file; name the folder of all recordings, such as {folder}")
+        unknown = unknown_name("data set", key, DATASETS)
+        raise InputError(f"{name} is neither a folder nor the name of a data set: {unknown}") if slash else unknown
     entry = DATASETS[key]
     if not entry.activities and slash:
         raise InputError(f"data set {key!r} has no activities; ask for {key!r} instead of {name!r}")

@@ -74,8 +74,9 @@ def scores_without_labels(method: Method, dataset: Dataset) -> Scores:
     """What can be said of a trained method where there are no labels.
 
     - ``agreement``, as :func:`evaluate` has it.
-    - ``found_again`` of a method that segments: in which share of the other recordings the nearest frame has the same
-      action, the mean over all frames, of at most 60 recordings. It is not the share that is right (docs/results.md).
+    - ``found_again`` of a method that segments: in which share of the other recordings of the same activity the
+      nearest frame has the same action, the mean over all frames, of at most 60 recordings. It is not the share that is
+      right (docs/results.md).
     """
     if "segmentation" not in method.tasks:
         return {}
@@ -84,7 +85,8 @@ def scores_without_labels(method: Method, dataset: Dataset) -> Scores:
         videos = [dataset.videos[i] for i in evenly(len(dataset.videos), MOST_RECORDINGS)]
         embedded = embed_all(method, videos)
         actions = [found.cpu().numpy() for found in segment_all(method, videos, embedded)]
-        scores["found_again"] = float(np.concatenate(found_again_by_frame(actions, embedded)).mean())
+        shares = np.concatenate(found_again_by_frame(actions, embedded, [video.activity for video in videos]))
+        scores |= {} if np.isnan(shares).all() else {"found_again": float(np.nanmean(shares))}
     return scores
 
 

@@ -174,10 +174,12 @@ def restarts(members: Sequence[Method]) -> Method:
     others = sorted({name for name, _ in first.named_children()} - {"encoder", "actions", "times"})
     others += sorted({name for name, _ in first.named_buffers(recurse=False)})
     steps = type(first).end_step is not Method.end_step
-    if len(members) < 2 or not first.learns or steps or (others and not isinstance(first, ASOT)):
+    if len(members) < 2:
+        raise InputError(f"restarts is {len(members)} for {first.name!r}; give at least 2 members")
+    if not first.learns or steps or (others and not isinstance(first, ASOT)):
         raise InputError(
-            f"{len(members)} restarts of {first.name!r}; give at least 2, of a method that learns embeddings of frames "
-            "and actions alone, such as vaot, asot or vasot"
+            f"restarts is {len(members)} but {first.name!r} cannot have any: they are for methods that learn "
+            "embeddings of frames and actions alone, such as vaot, asot or vasot; leave it at 1"
         )
     # A class of its own: it aligns and segments as the members do, with the embeddings of all of them.
     together: Any = type(f"{type(first).__name__}Restarts", (Restarts, type(first)), {})

@@ -109,7 +109,9 @@ def found_again(actions: np.ndarray, links: Links) -> float:
     return float(cohen_kappa_score(one, other)) if len(np.union1d(one, other)) > 1 else 0.0
 
 
-def found_again_by_frame(actions: Sequence[np.ndarray], embedded: Sequence[Tensor]) -> list[np.ndarray]:
+def found_again_by_frame(
+    actions: Sequence[np.ndarray], embedded: Sequence[Tensor], activities: Sequence[str] | None = None
+) -> list[np.ndarray]:
     """In which share of the other recordings the nearest frame has the same action, for every frame.
 
     Where it is high, a segmentation is more often right by the labels (docs/results.md). It cannot show whether what
@@ -119,16 +121,23 @@ def found_again_by_frame(actions: Sequence[np.ndarray], embedded: Sequence[Tenso
     Args:
         actions: of each of at least two recordings (N,) actions.
         embedded: of each (N, D) embeddings.
+        activities: of each its activity, within which it is compared; one for all by default.
 
     Returns:
-        (N,) shares of each recording.
+        (N,) shares of each recording; NaN for one that has its activity for itself.
     """
     rows = [evenly(len(each), COMPARED) for each in actions]
     seen = [F.normalize(x[torch.from_numpy(some).to(x.device)], dim=1) for x, some in zip(embedded, rows, strict=True)]
     known = [each[some] for each, some in zip(actions, rows, strict=True)]
     found = []
     for i, one in enumerate(seen):
-        others = (i + 1 + evenly(len(seen) - 1, MOST_RECORDINGS)) % len(seen)
+        others = np.roll(np.arange(len(seen)), -i)[1:]
+        if activities is not None:
+            others = others[[activities[j] == activities[i] for j in others]]
+        if not len(others):
+            found.append(np.full(len(actions[i]), np.nan))
+            continue
+        others = others[evenly(len(others), MOST_RECORDINGS)]
         same = [known[j][(one @ seen[j].T).argmax(1).cpu().numpy()] == known[i] for j in others]
         found.append(np.interp(np.arange(len(actions[i])), rows[i], np.mean(same, 0)))
     return found

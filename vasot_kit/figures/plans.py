@@ -26,6 +26,7 @@ def plot_plan(
     background: int | None = None,
     matches: Mapping[str, ArrayLike] | None = None,
     title: str = "",
+    frames: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Figure:
     """A transport plan as a heat map, with the steps of both videos along its sides.
 
@@ -36,6 +37,7 @@ def plot_plan(
         background: number of the background class.
         matches: name -> (N,) frame of Y for each frame of X, -1 for none; up to two sets.
         title: written above the plan.
+        frames: (N,) and (M,) ascending numbers of the frames in their recordings, where the plan is of some of them.
 
     Raises:
         InputError: not a matrix, or labels or matches of another length.
@@ -48,11 +50,15 @@ def plot_plan(
     image = draw_plan(axes, plan, labels_x, labels_y, background)
     figure.colorbar(image, ax=axes, label="share of a frame's mass (square-root scale)", ticks=MaxNLocator(4))
     for (name, partners), (marker, colour) in zip((matches or {}).items(), MATCHES, strict=False):
-        frames = per_frame(f"matches {name!r}", partners, len(plan))
-        (rows,) = np.nonzero(frames >= 0)
-        axes.plot(frames[rows], rows, marker, ms=4, mew=0.9, mfc="none", color=colour, label=name)
+        found = per_frame(f"matches {name!r}", partners, len(plan))
+        (rows,) = np.nonzero(found >= 0)
+        axes.plot(found[rows], rows, marker, ms=4, mew=0.9, mfc="none", color=colour, label=name)
     if matches:
         axes.legend(loc="upper right", handletextpad=0.2)
+    for axis, numbers in zip((axes.yaxis, axes.xaxis), frames or (), strict=False):
+        round_numbers = MaxNLocator(6, integer=True).tick_values(numbers[0], numbers[-1])
+        ticks = round_numbers[(round_numbers >= numbers[0]) & (round_numbers <= numbers[-1])]
+        axis.set_ticks(np.interp(ticks, numbers, np.arange(len(numbers))), [f"{tick:.0f}" for tick in ticks])
     axes.set_title(title)
     return figure
 

@@ -19,6 +19,9 @@ from vasot_lib.errors import DataError
 TEXT, ARRAYS = (".txt", ".csv"), (".npy", ".npz")
 SEGMENT = re.compile(r"(\d+(?:\.\d+)?)\s*[-–,;:\s]\s*(\d+(?:\.\d+)?)\s*[,;:\s]\s*(\S.*)")
 TIMES = re.compile(r"\d+(?:,\d+)?\s*[;\t]\s*\d+(?:,\d+)?\s*[;\t]")  # with decimal commas, as spreadsheets write
+BETWEEN = re.compile(r"[ \t]*[,;][ \t]*| *\t *| +")  # two numbers of a table
+NEIGHBOURS = [one + other for one in ",;\t" for other in ",;\t"]  # between which a number may be missing
+WITH_COMMA = re.compile(r"(?i)[-+]?(?:\d+(?:,\d+)?(?:e[-+]?\d+)?|nan|inf)")
 MOST_FRAMES = 10**8  # of a segment
 ROUNDED = 1e-3  # seconds to which the times in files of labels are given
 # What NumPy and zipfile raise for damaged files.
@@ -31,10 +34,11 @@ PROBLEMS = (
 def read_features(file: Path) -> torch.Tensor:
     """Read (N, D) float32 features from a ``.npy``, ``.npz``, ``.txt`` or ``.csv`` file.
 
-    Numbers in a text file are separated by spaces, tabs, commas or semicolons; with semicolons, commas are decimal.
+    Numbers in a text file are separated by spaces, tabs, commas or semicolons. Commas are decimal with semicolons, and
+    where each number has at most one and white space separates the numbers.
 
     Raises:
-        DataError: the file is empty, damaged, pickled, or not a table of numbers.
+        DataError: the file is empty, damaged, pickled, or not a table of numbers in which each line has all of them.
     """
     try:
         with warnings.catch_warnings():
@@ -82,10 +86,43 @@ def _real(array: np.ndarray) -> np.ndarray:
 
 def _read_text_table(file: Path) -> np.ndarray:
     text = file.read_text(encoding="utf-8-sig")
-    if ";" in text:
-        text = text.replace(",", ".")
-    rows = [line.strip().strip(";,") for line in text.replace(";", " ").replace(",", " ").splitlines()]
-    return np.loadtxt(rows, ndmin=2)
+    # Empty lines and columns at the end come from spreadsheets.
+    lines = [line.rstrip(" \t,;") or line.strip() for line in text.rstrip(" \t\r\n,;").splitlines()]
+    if ";" in text or ("," in text and all(map(_has_decimal_commas, filter(None, lines)))):
+        lines = [line.replace(",", ".") for line in lines]
+    if all(line.startswith("\t") for line in lines if line):
+        lines = [line.lstrip() for line in lines]  # all are indented
+    for number, line in enumerate(lines, start=1):
+        close = line.replace(" ", "")
+        if close[:1] not in (",", ";", "\t") and not any(pair in close for pair in NEIGHBOURS):
+            continue
+        if "" in (cells := BETWEEN.split(line.strip(" "))) and close[:1] != "#":
+            raise DataError(
+                f"{file} line {number} has no number in column {cells.index('') + 1}; fill it in, or remove the line "
+                "or the column"
+            )
+    rows = [line.replace(";", " ").replace(",", " ") for line in lines]
+    try:
+        return np.loadtxt(rows, ndmin=2)
+    except ValueError:
+        first, *others = filter(None, lines)
+        if others and not _are_numbers(first) and _are_numbers(others[0]):
+            raise DataError(
+                f"{file} begins with {first[:60]!r}, which is no row of numbers; remove this header"
+            ) from None
+        raise
+
+
+def _has_decimal_commas(line: str) -> bool:
+    cells = line.split()
+    return len(cells) > 1 and all(map(WITH_COMMA.fullmatch, cells))
+
+
+def _are_numbers(line: str) -> bool:
+    try:
+        return bool([float(cell) for cell in BETWEEN.split(line.strip())])
+    except ValueError:
+        return False
 
 
 class Interval(NamedTuple):

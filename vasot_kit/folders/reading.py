@@ -216,6 +216,8 @@ def _feature_files(root: Path, activity: str | None) -> list[Path]:
     folder = root / "features"
     if not folder.exists() and activity is None and (alone := feature_files(root)):
         return _once(alone, root)
+    if not folder.is_dir() and root.resolve().name == "features":
+        raise DataError(f"{root} holds no feature files itself; name the folder above it, {root.resolve().parent}")
     if not folder.is_dir():
         raise DataError(
             f"{folder} is missing; put the features of every recording there, as .npy, .npz, .txt or .csv, or into "

@@ -72,6 +72,9 @@ def apply_model(
     unseen = read_unseen(new, model.inputs, model.background, features, device, progress)
     other = read_unseen(reference, model.inputs, "", features, device, progress) if reference else None
     _check_names(unseen, other)
+    labelled = all(video.labels is not None for video in unseen.dataset.videos)
+    if labelled:
+        _ = unseen.dataset.test_part  # raises where a split leaves none to score, before anything is written
     config = {"command": "apply", "weights": model.weights[:16], "inputs": asdict(model.inputs)}
     data = {"data": unseen.dataset.checksum(), "reference": other.dataset.checksum() if other else ""}
     outputs = Outputs(out, config | data | {"trained": model.config.as_dict()}, unseen.films)
@@ -83,14 +86,24 @@ def apply_model(
         for video, rows in zip(videos, embedded, strict=True):
             found[video.name] = segment_all(model.suited(len(video)), [video], [rows])[0].numpy()
         labels = [place[clusters] for clusters in found.values()]
-        comparable = len(videos) > 1 and model.method.shared_actions
-        again = found_again_by_frame(labels, embedded) if comparable else None
+        activities = [video.activity for video in videos]
+        comparable = len(set(activities)) < len(videos) and model.method.shared_actions
+        again = found_again_by_frame(labels, embedded, activities) if comparable else None
+        several = again is not None and len(set(activities)) > 1
+        note = "An action is looked for in the other recordings of the same activity." if several else ""
         write_segments(
-            outputs, unseen.recordings, labels, model.actions, bool(unseen.films), progress, found_again=again
+            outputs,
+            unseen.recordings,
+            labels,
+            model.actions,
+            bool(unseen.films),
+            progress,
+            note=note,
+            found_again=again,
         )
     if other is not None:
         _align(outputs, model, unseen, other, progress)
-    if all(video.labels is not None for video in unseen.dataset.videos):
+    if labelled:
         _record(outputs, model, unseen.dataset, found)
     return {name: np.array(model.order)[clusters] for name, clusters in found.items()}
 
@@ -126,7 +139,10 @@ def _align(outputs: Outputs, model: Model, unseen: Unseen, other: Unseen, progre
             labels = [np.array(model.order)[model.suited(len(v)).segment(v).numpy()] for v in (x, y)]
         plan = match_matrix(model.suited(min(len(x), len(y))), x, y)  # again: radii follow the last length asked for
         title = f"X: {x.name}   Y: {y.name}"
-        figure = plot_plan(plan, labels_x=labels[0], labels_y=labels[1], matches={"match": matches}, title=title)
+        figure = plot_plan(
+            plan, labels_x=labels[0], labels_y=labels[1], matches={"match": matches}, title=title,
+            frames=(here.index, there.index),
+        )  # fmt: skip
         outputs.figure(f"{x.name}-alignment.png", figure)
         if in_seconds:
             with phase(f"report of {x.name} and {y.name}", progress, 2) as bar:
@@ -166,7 +182,7 @@ def _named(model: Model, dataset: Dataset, found: Mapping[str, np.ndarray]) -> f
         assert video.labels is not None
         labels = video.labels.numpy()
         kept = labels != dataset.background
-        names = np.array([str(model.actions[place]) for place in model.order])[found[video.name][kept]]
-        right += int((names == np.array(dataset.classes)[labels[kept]]).sum())
+        names = [model.actions[model.order[k]] for k in found[video.name][kept].tolist()]  # a number is no class
+        right += sum(name == dataset.classes[k] for name, k in zip(names, labels[kept].tolist(), strict=True))
         scored += int(kept.sum())
     return right / max(scored, 1)

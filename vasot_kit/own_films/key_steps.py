@@ -12,6 +12,7 @@ from vasot_kit.figures import plot_key_steps
 from vasot_kit.own_films.outputs import Outputs, segment_times
 from vasot_kit.own_films.unseen import Unseen, read_unseen
 from vasot_kit.runs.models import Model, read_model
+from vasot_lib.checks import Count, Seed, check_value
 from vasot_lib.data import Dataset
 from vasot_lib.errors import InputError
 from vasot_lib.evaluation import hungarian
@@ -35,14 +36,23 @@ def write_key_steps(recordings: str, runs: Sequence[Path], out: Path, steps: int
         A table of the scores as text; empty where there are no labels.
 
     Raises:
-        InputError: runs of different K, or without one, and no ``steps``; recordings of another kind or width.
+        InputError: runs of different K, or without one, and no ``steps``; more steps than a recording has frames; a
+            run that is named twice, or a bad seed; recordings of another kind or width.
         DataError: no finished run, recordings that cannot be read, or ``out`` holds something else.
     """
+    check_value("seed", seed, Seed)
+    check_value("steps", steps, Count | None)
     models = _named([read_model(run) for run in runs], runs)
     k = _number_of_steps(models, steps)
     read = {name: read_unseen(recordings, model.inputs, model.background) for name, model in models.items()}
     unseen = next(iter(read.values()))
     data = unseen.dataset
+    shortest = min(data.videos, key=len)
+    if k > len(shortest):
+        raise InputError(
+            f"{k} key steps are looked for but recording {shortest.name!r} has {len(shortest)} frames; ask for fewer "
+            "by --steps K, or leave it out"
+        )
     embedded, own = {}, {}
     for name, model in models.items():
         videos = read[name].dataset.videos
@@ -63,8 +73,12 @@ def write_key_steps(recordings: str, runs: Sequence[Path], out: Path, steps: int
 
 def _named(models: Sequence[Model], runs: Sequence[Path]) -> dict[str, Model]:
     """Models by the name of their method, or by their folder where several have the same."""
+    places = [run.resolve() for run in runs]
+    twice = next((run for run, place in zip(runs, places, strict=True) if places.count(place) > 1), None)
+    if twice is not None:
+        raise InputError(f"the run {twice} is named twice; name it once")
     methods = [model.config.method for model in models]
-    names = methods if len({*methods}) == len(methods) else [run.resolve().name for run in runs]
+    names = methods if len({*methods}) == len(methods) else [place.name for place in places]
     if len({*names}) < len(names) or {EQUAL, RAW} & {*names}:
         raise InputError(f"the folders of the runs are called {', '.join(names)}; give each a name of its own")
     return dict(zip(names, models, strict=True))

@@ -140,8 +140,9 @@ def segments_page(
     happening = "" if happened == kinds else f"{happened} of them happen."
     sure = ""
     if found_again is not None:
+        mean = np.nanmean(np.concatenate(found_again))
         sure = (
-            f"In the mean over all frames an action is found again in {np.concatenate(found_again).mean():.0%} of the "
+            f"In the mean over all frames an action is found again in {mean:.0%} of the "
             f"other {what}s (pale: seldom). That is not how much is right, but where many are compared, pale is more "
             "often wrong."
         )
@@ -151,9 +152,10 @@ def segments_page(
 
 
 def segment_means(labels: np.ndarray, by_frame: np.ndarray | None) -> list[float | None]:
-    """The mean of (N,) values over each segment of (N,) labels; None for each where there are no values."""
-    bounds = zip(*segments(labels), strict=True)
-    return [None if by_frame is None else float(by_frame[start:end].mean()) for _, start, end in bounds]
+    """The mean of (N,) values over each segment of (N,) labels; None for each where there are no values, or NaN."""
+    if by_frame is None or np.isnan(by_frame).any():
+        return [None for _ in segments(labels)[0]]
+    return [float(by_frame[start:end].mean()) for _, start, end in zip(*segments(labels), strict=True)]
 
 
 def write_page(

@@ -39,7 +39,8 @@ def write_segments(
         outputs: the folder.
         recordings: what was segmented.
         labels: (N,) actions of each recording, from 0.
-        actions: what tables call them: numbers, which figures and ELAN show as ``action 1``, or names.
+        actions: their names, or numbers, which figures and ELAN show as ``action 1``. Tables have plain numbers only
+            where there are no names, because a name may be a number too.
         in_seconds: whether the recordings are films. Features from files have no seconds, and nothing to look at.
         progress: show progress bars.
         background: the action that stands for none; it is drawn grey, and other tools do not get it.
@@ -48,21 +49,26 @@ def write_segments(
         found_again: (N,) shares of the other recordings in which the action of a frame is found again, see
             :func:`vasot_kit.experiments.segments.found_again_by_frame`; tables have the mean over each segment.
     """
-    names = [each if isinstance(each, str) else f"action {each}" for each in actions]
+    named = [each for each in actions if isinstance(each, str)]
+    word = "action"
+    while any(name.startswith(f"{word} ") for name in named):  # a class may be called "action 1"
+        word = f"unnamed {word}"
+    names = [each if isinstance(each, str) else f"{word} {each}" for each in actions]
+    tabled = names if named else actions
     unit, form = ("seconds", "{:.4f}".format) if in_seconds else ("frame", "{:.0f}".format)
     rows, found = [], []
     for number, (recording, each) in enumerate(zip(recordings, labels, strict=True)):
         frames = zip(recording.index.tolist(), recording.times.tolist(), each.tolist(), strict=True)
         if in_seconds:
-            table = [(i, form(t), actions[a]) for i, t, a in frames]
+            table = [(i, form(t), tabled[a]) for i, t, a in frames]
             outputs.table(f"{recording.name}.csv", ("frame", "seconds", "action"), table)
         else:
-            outputs.table(f"{recording.name}.csv", ("frame", "action"), [(i, actions[a]) for i, _, a in frames])
+            outputs.table(f"{recording.name}.csv", ("frame", "action"), [(i, tabled[a]) for i, _, a in frames])
         times = list(segment_times(recording, each))
         means = segment_means(each, None if found_again is None else found_again[number])
         rows += [
-            (recording.name, actions[action], form(start), form(end), *([] if mean is None else [f"{mean:.3f}"]))
-            for (action, start, end), mean in zip(times, means, strict=True)
+            (recording.name, tabled[action], form(start), form(end), *([] if found_again is None else [mean]))
+            for (action, start, end), mean in zip(times, ("" if m is None else f"{m:.3f}" for m in means), strict=True)
         ]
         found.append([Interval(start, end, names[action]) for action, start, end in times if action != background])
     columns = ("recording", "action", f"start_{unit}", f"end_{unit}", "found_again")
@@ -74,7 +80,9 @@ def write_segments(
     steps = {} if procedure is None else {"steps": procedure["table"]}
     outputs.json("result.json", {"unit": unit, "actions": names, "recordings": result, **steps})
     bars = {each.name: (frame_edges(each), found) for each, found in zip(recordings, labels, strict=True)}
-    by_name = None if found_again is None else dict(zip(bars, found_again, strict=True))
+    # What cannot be looked for in another recording is not drawn as if it were seldom found.
+    known = None if found_again is None else [np.nan_to_num(share, nan=1.0) for share in found_again]
+    by_name = None if known is None else dict(zip(bars, known, strict=True))
     timelines = plot_timelines(bars, names, "seconds" if in_seconds else "frames", background, by_name)
     outputs.figure("timelines.png", timelines)
     pictures: list[Pictures] | None = None

@@ -20,6 +20,7 @@ from vasot_kit.experiments.presets import ALIGNMENT_PREFIX, SEGMENTATION_PREFIX
 from vasot_kit.films.media import FOLDER_FPS
 from vasot_kit.methods import find_method
 from vasot_kit.runs.records import to_json, write_text
+from vasot_lib.checks import check_fields
 from vasot_lib.data import Dataset
 from vasot_lib.data.video import Scaling
 from vasot_lib.errors import DataError, InputError
@@ -182,22 +183,40 @@ def read_model(folder: Path) -> Model:
         config = _config(content["config"])
         made: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content["inputs"].items()}
         inputs = Inputs(**made)
-        cls = find_method(config.method)
-        if not cls.learns:
-            raise InputError(
-                f"{folder} is a run of {config.method}, which learns nothing that could be applied; "
-                f"run it on the new recordings: vasot train NEW {config.method}"
-            )
+        check_fields(inputs)
+        learns = find_method(config.method).learns
         method = new_method(config, content["n_actions"], inputs.feature_dim)
-        if _weights(folder) != content["weights"]:
-            raise DataError(
-                f"{folder / WEIGHTS} is not what {MODEL} describes; run the same command again to finish it"
-            )
-        method.epoch = max(0, len(load_checkpoint(folder / WEIGHTS, method)) - 1)
-        named = tuple(content["actions"]), tuple(content["order"]), content["background"], content["weights"]
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise DataError(f"{folder / MODEL} is damaged or of another version; {AGAIN}") from error
-    return Model(method.eval(), config, inputs, *named)
+        model = Model(method, config, inputs, tuple(content["actions"]), tuple(content["order"]),
+                      content["background"], content["weights"])  # fmt: skip
+        _check(model)
+        if learns:
+            if _weights(folder) != model.weights:
+                raise DataError(
+                    f"{folder / WEIGHTS} is not what {MODEL} describes; run the same command again to finish it"
+                )
+            method.epoch = max(0, len(load_checkpoint(folder / WEIGHTS, method)) - 1)
+    except DataError:
+        raise
+    except (KeyError, TypeError, AttributeError, RuntimeError, InputError) as error:
+        what = f" ({error})" if isinstance(error, InputError) else ""
+        raise DataError(f"{folder / MODEL} is damaged or of another version{what}; {AGAIN}") from error
+    if not learns:
+        raise InputError(
+            f"{folder} is a run of {config.method}, which learns nothing that could be applied; "
+            f"run it on the new recordings: vasot train NEW {config.method}"
+        )
+    method.eval()
+    return model
+
+
+def _check(model: Model) -> None:
+    """Refuse what was read but cannot be the model of a run; each InputError names the value."""
+    check_fields(model)
+    k = model.method.n_actions if "segmentation" in model.method.tasks and model.method.shared_actions else 0
+    if len(model.actions) != k or not all(isinstance(name, (int, str)) for name in model.actions):
+        raise InputError(f"actions are {list(model.actions)}, not the names or numbers of {k}")
+    if sorted(model.order) != list(range(k)):
+        raise InputError(f"order is {list(model.order)}, not the numbers 0 to {k - 1} in some order")
 
 
 AGAIN = "the same vasot train or vasot segment into this folder writes it again"
@@ -228,10 +247,7 @@ def _config(plain: Mapping[str, Any]) -> Config:
     config = Config(plain["dataset"], plain["method"], plain["preset"], TrainingSettings(), encoder, hyper)
     settings = {name: plain[name] for name in ("training", "encoder", "hyper", "restarts")}
     elsewhere = {"training.device": "cpu"} | ({"encoder.weights": ""} if isinstance(encoder, Pixels) else {})
-    try:
-        return with_overrides(config, _flat(settings) | elsewhere)
-    except InputError as error:
-        raise DataError(f"the configuration of the run is of another version ({error}); {AGAIN}") from error
+    return with_overrides(config, _flat(settings) | elsewhere)
 
 
 def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

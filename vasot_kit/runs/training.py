@@ -29,7 +29,7 @@ from vasot_kit.experiments.defects import with_defect
 from vasot_kit.experiments.evaluate import Scores, baseline_rows, by_activity, evaluate, scores_without_labels
 from vasot_kit.experiments.n_actions import ActionCount, count_actions
 from vasot_kit.experiments.presets import preset_values
-from vasot_kit.methods import find_method
+from vasot_kit.methods import METHODS, find_method
 from vasot_kit.runs.engine import Run, held, once
 from vasot_kit.runs.models import WEIGHTS, Inputs, how_described, name_actions, write_model
 from vasot_kit.runs.records import read_metrics, record, to_json, versions, write_text
@@ -38,7 +38,7 @@ from vasot_lib.errors import DataError, InputError
 from vasot_lib.training import History, fit, is_first_process
 
 BASELINES = "baselines"  # the method of a training that scores all answers that need no learning
-COUNT = "n_actions.json"  # what an estimated number of actions comes from
+COUNT, COUNT_FIGURE = "n_actions.json", "n_actions.png"  # what an estimated number of actions comes from
 METER = ("mean_cosine", "effective_rank")
 ROOT = Path(__file__).resolve().parents[2]
 # The rooms of the kit that scores come from, besides the whole library: this file too, which trains and scores.
@@ -110,28 +110,32 @@ def train_and_score(training: Training, out: Path, device: str = "cpu", **readin
 
     Raises:
         InputError: a bad name or value, or the weights in ``out`` come from more epochs than asked for.
-        DataError: the data set is absent, or ``out`` holds another configuration's weights.
+        DataError: the data set is absent, its split leaves no recording to score, or ``out`` holds another
+            configuration's run.
     """
     data = _load(training, **reading)
     settings = training.config(device, data)[0].training
     n_batches(data.train_part, settings.batch_size, find_method(training.method).paired)  # raises without pairs
+    if _labelled(data):
+        _ = data.test_part  # raises where a split leaves none to score, before anything is trained
     with _folder(out) if is_first_process() else nullcontext():
-        count = None
-        if data.n_actions == 0 and not _labelled(data) and "segmentation" in find_method(training.method).tasks:
-            # A run goes on with the number that it began with.
-            count = estimate_in(out) or _counted(data, training, out)
+        _refuse_other(out, training.method, data)
+        count = _number_of_actions(data, training, out)
+        if count is not None:
             training = replace(training, n_actions=count.n_actions)
-            if not (out / WEIGHTS).exists():  # those may be of another training, which is then refused
-                _keep(count, out)
         rows, config = _compute(training, data, device, out / WEIGHTS)
         if not rows:
             return None
-        if count is not None:
-            _keep(count, out)
+        if count is None:  # what an interrupted training has left says nothing of this one
+            for left in (out / COUNT, out / COUNT_FIGURE):
+                left.unlink(missing_ok=True)
+        elif not (out / COUNT).exists():
+            _keep(count, _origin(data, training), out)
         if "agreement" in rows[0] and not _labelled(data):
             print(f"the trainings agree by {rows[0]['agreement']:.2f}, where 1 is everywhere and 0 as by chance")
         if "found_again" in rows[0]:
-            print(f"an action is found again in {rows[0]['found_again']:.0%} of the other recordings")
+            of_activity = " of its activity" if len(by_activity(data)) > 1 else ""
+            print(f"an action is found again in {rows[0]['found_again']:.0%} of the other recordings{of_activity}")
         if _labelled(data):
             rows += baseline_rows(data, training.seed, training.preset)
         return record(rows, config, dataset_checksums={data.name: data.checksum()}, notebook="train", folder=out)
@@ -267,8 +271,51 @@ def _labelled(data: Dataset) -> bool:
     return any(video.labels is not None for video in data.videos)
 
 
-def estimate_in(out: Path) -> ActionCount | None:
+def _refuse_other(out: Path, method: str, data: Dataset) -> None:
+    """Refuse a folder with another run, where weights cannot tell because one of both methods learns nothing."""
+    weights, path = out / WEIGHTS, out / "metrics.json"
+    remedy = "remove it or choose another folder"
+    if weights.exists():
+        if not find_method(method).learns:
+            raise DataError(f"{weights} was made by another configuration, since {method} learns nothing; {remedy}")
+    elif path.is_file():
+        before = read_metrics(path)
+        rows, checksums = before["rows"], before.get("data")
+        without = next((row["method"] for row in rows if row["method"] in METHODS), method)
+        other = without != method or checksums != {data.name: data.checksum()}
+        if other and not find_method(without).learns:
+            raise DataError(f"{path} is of {without} with another configuration or data; {remedy}")
+
+
+def _number_of_actions(data: Dataset, training: Training, out: Path) -> ActionCount | None:
+    """K of recordings without labels that it is not given for: as kept in the folder of the run, or estimated."""
+    if data.n_actions or _labelled(data) or "segmentation" not in find_method(training.method).tasks:
+        return None
+    # A run goes on with the number that it began with, also for more epochs. Weights may be of another training too,
+    # which is then refused.
+    begun = (out / WEIGHTS).exists()
+    origin = _origin(data, training)
+    count = estimate_in(out, None if begun else origin)
+    if count is None:
+        count = _counted(data, training, out)
+        if not begun:
+            _keep(count, origin, out)
+    elif is_first_process():
+        print(f"{count}, as kept in {out / COUNT}", flush=True)
+    return count
+
+
+def _origin(data: Dataset, training: Training) -> dict[str, Any]:
+    """What an estimate of K depends on."""
+    return {"data": data.checksum(), "seed": training.seed, "epochs": training.epochs}
+
+
+def estimate_in(out: Path, origin: Mapping[str, Any] | None = None) -> ActionCount | None:
     """The number of actions that the training in a folder was given by its recordings; None if it was not.
+
+    Args:
+        out: the folder.
+        origin: what the estimate has to come from; None for anything.
 
     Raises:
         DataError: the file that says it is damaged.
@@ -278,7 +325,8 @@ def estimate_in(out: Path) -> ActionCount | None:
         kept = json.loads(path.read_text())
         curve = (np.array(kept[name], float) for name in ("gain", "error"))
         low, high = kept["plausible"]
-        return ActionCount(int(kept["n_actions"]), (int(low), int(high)), np.array(kept["candidates"], int), *curve)
+        count = ActionCount(int(kept["n_actions"]), (int(low), int(high)), np.array(kept["candidates"], int), *curve)
+        return count if origin is None or origin == {name: kept.get(name) for name in origin} else None
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as error:
@@ -287,10 +335,12 @@ def estimate_in(out: Path) -> ActionCount | None:
         ) from error
 
 
-def _keep(count: ActionCount, out: Path) -> None:
+def _keep(count: ActionCount, origin: Mapping[str, Any], out: Path) -> None:
     if is_first_process():
         curve = {name: getattr(count, name).tolist() for name in ("candidates", "gain", "error")}
-        write_text(out / COUNT, to_json({"n_actions": count.n_actions, "plausible": count.plausible, **curve}))
+        write_text(
+            out / COUNT, to_json({"n_actions": count.n_actions, "plausible": count.plausible, **curve, **origin})
+        )
 
 
 def _counted(data: Dataset, training: Training, out: Path) -> ActionCount:

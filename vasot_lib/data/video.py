@@ -14,6 +14,7 @@ from vasot_lib.checks import Count, Range, check_fields, check_tensors, check_va
 from vasot_lib.errors import DataError, InputError
 
 Scaling = Literal["none", "standardised", "shrunk"]
+LARGEST = 1e15  # of the features: sums of squares of larger ones may leave the range of float32
 TRAIN = "train"  # name of the part of a published split that is trained on, as in splits/train.txt
 
 
@@ -49,7 +50,7 @@ class Video:
         part: part of a published split: ``train`` is trained on, any other is scored. Empty if there is no split.
 
     Raises:
-        DataError: empty or one-frame video, NaN or infinite feature, wrong shapes, label/feature length mismatch.
+        DataError: empty or one-frame video, NaN, infinite or huge feature, wrong shapes, label/feature length mismatch.
     """
 
     name: str
@@ -75,12 +76,15 @@ class Video:
         n = len(self.features)
         if n < 2:
             raise DataError(f"video {self.name!r} has {n} frame(s); at least 2 are needed, drop it from the data set")
-        bad = ~torch.isfinite(self.features).all(dim=1)
+        bad = ~(self.features.abs() <= LARGEST).all(dim=1)  # NaN is not either
         if bad.any():
             first = int(bad.nonzero()[0])
+            most = float(self.features[first].abs().max())
+            finite = most < float("inf")
+            what = f"features of up to {most:g}, above {LARGEST:g}" if finite else "NaN or infinite features"
+            remedy = "clean them, or divide all features by one number" if finite else "clean or drop them"
             raise DataError(
-                f"video {self.name!r}: {int(bad.sum())} frame(s) hold NaN or infinite features, "
-                f"the first is frame {first}; clean or drop them"
+                f"video {self.name!r}: {int(bad.sum())} frame(s) hold {what}, the first is frame {first}; {remedy}"
             )
         for what, value in (("labels", self.labels), ("frames", self.frames), ("position", self.position)):
             if value is not None and len(value) != n:
