@@ -12,8 +12,14 @@ import torch.nn.functional as F
 
 from vasot_kit.datasets import load_dataset
 from vasot_kit.experiments import evaluate as module
-from vasot_kit.experiments.config import make_config
-from vasot_kit.experiments.evaluate import baseline_rows, by_activity, evaluate, segmentation_scores
+from vasot_kit.experiments.config import build, make_config
+from vasot_kit.experiments.evaluate import (
+    baseline_rows,
+    by_activity,
+    evaluate,
+    scores_without_labels,
+    segmentation_scores,
+)
 from vasot_kit.tables.scores import ALL_SCORES, sign_of
 from vasot_lib.data import Dataset, Video, correspondence, toy
 from vasot_lib.encoders import MLPEncoder
@@ -261,3 +267,13 @@ def test_matches_of_long_recordings_are_scored_on_some_of_their_frames(
     scores = evaluate(Watched(MLPEncoder(2), dataset.n_actions, JointTerms()), dataset)
     assert {*asked} == {60}
     assert scores["transfer"] == 1.0 and scores["frame_error"] == 0.0
+
+
+def test_without_labels_actions_are_looked_for_within_an_activity() -> None:
+    """Three recordings of one activity, and the same three beside one that has its activity for itself."""
+    *three, last = (dataclasses.replace(video, labels=None) for video in toy(4, 3).videos)
+    model = build(make_config("toy", "asot"), toy(4, 3))
+    own = dataclasses.replace(last, activity="another")
+    alone, beside = (scores_without_labels(model, Dataset("d", tuple(some))) for some in (three, [*three, own]))
+    assert 0 < alone["found_again"] == pytest.approx(beside["found_again"])
+    assert "found_again" not in scores_without_labels(model, Dataset("d", (three[0], own)))

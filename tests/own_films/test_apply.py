@@ -20,6 +20,7 @@ from vasot_kit.datasets import load_dataset
 from vasot_kit.experiments.config import build, make_config
 from vasot_kit.films.media import stream
 from vasot_kit.folders import load_folder, save_folder
+from vasot_kit.own_films import apply as apply_module
 from vasot_kit.own_films.apply import apply_model
 from vasot_kit.own_films.features import extract_features
 from vasot_kit.own_films.segment import segment_films
@@ -189,9 +190,13 @@ def test_of_long_recordings_some_frames_are_matched(
     """Two recordings of 50,000 frames have a plan of 10 GB."""
     monkeypatch.setattr("vasot_kit.experiments.evaluate.MOST_MATCHED", 50)
     reference = data / "features" / "toy_00.npy"
+    drawn: list[tuple[np.ndarray, np.ndarray]] = []
+    plain = apply_module.plot_plan
+    monkeypatch.setattr(apply_module, "plot_plan", lambda *a, **k: (drawn.append(k["frames"]), plain(*a, **k))[1])
     apply(run, reference, tmp_path / "out", reference=str(reference))
     found = rows(tmp_path / "out" / "toy_00-correspondence.csv")
     last = len(np.load(reference)) - 1
+    assert [each.tolist() for each in drawn[0]] == 2 * [[int(row["frame_x"]) for row in found]]
     assert len(found) == 50 and (found[0]["frame_x"], found[-1]["frame_x"]) == ("0", str(last))
     assert [row["frame_y"] for row in found if row["frame_y"]] == [row["frame_x"] for row in found if row["frame_y"]]
 
