@@ -230,6 +230,8 @@ def test_run_reads_values_as_yaml(capsys: pytest.CaptureFixture[str], monkeypatc
 def test_run_with_a_value_that_is_no_yaml_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "n.ipynb", "-p", "seed", "[1"]) == 2
     assert "parameter 'seed' is not YAML" in complaint(capsys)
+    assert main(["run", "n.ipynb", "-p", "seed", "1", "-p", "seed", "2"]) == 2
+    assert "parameter 'seed' is given twice, the second time as '2'; give it once" in complaint(capsys)
 
 
 def test_run_of_a_missing_notebook_exits_with_1(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

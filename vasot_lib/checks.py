@@ -146,7 +146,7 @@ def check_embeddings(dtypes: tuple[torch.dtype, ...], masks: Mapping[str, Tensor
 
 
 def whole_numbers(name: str, values: Any) -> NDArray[Any]:
-    """Labels, clusters or matches of the frames of a video, as an array.
+    """Labels, clusters or matches of the frames of a video, as an array of int64, whose differences have a sign.
 
     Raises:
         InputError: anything but one list of whole numbers, such as names, NaN or a table.
@@ -160,7 +160,7 @@ def whole_numbers(name: str, values: Any) -> NDArray[Any]:
         raise InputError(f"{name} hold {array.dtype}, first {shown!r}; they must be whole numbers")
     if array.ndim != 1:
         raise InputError(f"{name} have shape {array.shape}; they must be (frames,)")
-    return array
+    return array.astype(np.int64, copy=False)
 
 
 def check_fields(settings: Any) -> None:

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vasot_lib.checks import Count, NotNegative, Positive, Range, Seed, check_fields
+from vasot_lib.checks import Count, Range, Seed, check_fields
 from vasot_lib.data import Dataset, collate, epoch_batch_parts, n_batches
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.evaluation.collapse import measure_collapse
@@ -64,8 +64,8 @@ class TrainingSettings:
     epochs: Annotated[int, Range(least=0)] = 30
     batch_size: Count = 2
     frames: Annotated[int, Range(least=2)] = 256
-    lr: Positive = 1e-3
-    weight_decay: NotNegative = 1e-4
+    lr: Annotated[float, Range(above=0, most=1e30)] = 1e-3  # more leaves float32 in the optimiser
+    weight_decay: Annotated[float, Range(least=0, most=1e30)] = 1e-4
     seed: Seed = 0
     device: Device = "cpu"
     accumulate: Count = 1

@@ -53,6 +53,8 @@ def test_all_activities_are_one_data_set_and_shared_steps_one_class():
 def test_unknown_name_lists_the_known():
     with pytest.raises(InputError, match=r"unknown data set 'mocap' \(did you mean 'mocap6'\?\); known: .*hapt.*toy"):
         load_dataset("mocap")
+    with pytest.raises(InputError, match="unknown data set ''"):  # and not the folder in which one happens to be
+        load_dataset("")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vasot_lib.errors import InputError
-from vasot_lib.evaluation import frame_error, label_transfer, measure_collapse, score_alignment
+from vasot_lib.evaluation import frame_error, label_transfer, measure_collapse, score_alignment, score_segmentation
 
 N_CLASSES = 4
 
@@ -224,6 +224,24 @@ def test_frame_error_by_hand():
     errors = frame_error(np.array([0, 3, 5, 9, -1, 4]), np.array([0, 1, 6, -1, 2, 4]), n_y=10)
     # Known and matched: |0-0|, |3-1|, |5-6|, |4-4|; frame 3 has no partner, frame 4 was left unmatched.
     assert errors == pytest.approx({"mean": 0.75, "p90": 1.7, "mean_share": 0.075, "p90_share": 0.17, "matched": 4 / 5})
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint64, np.int8])
+def test_distances_of_frames_have_no_sign_whatever_the_type(kind: type) -> None:
+    assert frame_error(np.array([0, 5], kind), np.array([5, 0], kind), n_y=10)["mean"] == 5
+    assert label_transfer(np.array([0, 1], kind), np.array([3, 4], kind), np.array([3, 4], kind)) == 1
+
+
+def test_frames_that_y_does_not_have_and_a_background_that_is_no_class_are_refused() -> None:
+    for matches, truth in (([5], [0]), ([0], [5]), ([-2], [0])):
+        with pytest.raises(InputError, match=r"run from -?\d to -?\d; Y has frames 0 to 4"):
+            frame_error(np.array(matches), np.array(truth), n_y=5)
+    with pytest.raises(InputError, match="background is 'SIL'; it must be a whole number, or None"):
+        label_transfer([0], [1], [1], "SIL")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="background is 'SIL'"):
+        score_segmentation([[1, 2]], [[1, 2]], "SIL")  # type: ignore[arg-type,list-item]
+    with pytest.raises(InputError, match="background is 'SIL'"):
+        score_alignment([np.ones((4, 2))] * 2, [np.arange(4)] * 2, ordered=False, background="SIL")  # type: ignore[arg-type]
 
 
 def test_frame_error_without_a_known_frame_is_an_error():

@@ -182,6 +182,13 @@ def test_embeddings_that_collapsed_are_refused() -> None:
         finalised(data)
 
 
+def test_a_video_shorter_than_the_order_is_refused() -> None:
+    data = clusters_in_order(((1, 10, 10),))
+    short = Video("short", data.videos[0].features[:2])
+    with pytest.raises(InputError, match="video 'short' has 2 frames, too few for 3 actions in order; drop it"):
+        finalised(data).segment(short)
+
+
 def test_a_single_frame_may_be_an_action() -> None:
     data = clusters_in_order(((1, 10, 10),))
     method = finalised(data)

@@ -49,7 +49,7 @@ record([{"dataset": "toy", "method": "m", "seed": seed, "mof": lr}, {"dataset": 
        {}, dataset_checksums={}, notebook="tiny")
 say("end")
 """
-KIT = 'dataset = "toy"\nmethod = "asot"\npreset = "kit"\nseed = 0\nepochs = None\noverrides = {}'
+KIT = 'dataset = "toy"\nmethod = "asot"\npreset = "kit"\nseed = 0\nepochs = None\ndevice = "cpu"\noverrides = {}'
 
 
 def write_notebook(path: Path, parameters: str = PARAMETERS, code: str = WORK) -> Path:
@@ -183,6 +183,7 @@ def test_bad_grid_is_refused_with_one_line(
         ("overrides: [{training.lrr: 1e-3}]", "unknown parameter 'training.lrr'"),
         ("overrides: [{training.lr: fast}]", "training.lr is 'fast'; it must be a finite number above 0"),
         ("epochs: [many]", "training.epochs is 'many'"),
+        ("device: [tpu]", "unknown training.device 'tpu'"),
     ],
 )
 def test_what_the_kit_would_refuse_is_refused_before_anything_runs(tmp_path: Path, text: str, message: str) -> None:

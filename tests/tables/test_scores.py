@@ -59,3 +59,5 @@ def test_differences_are_paired_by_seed() -> None:
     assert ablation_verdicts(differences) == [
         "*w/o* – lower in every seed: AP@5; **higher** in every seed: Kendall's tau; sign depends on the seed: Acc@0.1."
     ]
+    differences["ap_5"], differences["tau"] = 0.0, float("nan")
+    assert ablation_verdicts(differences[["ap_5", "tau"]]) == ["*w/o* – the same in every seed: AP@5."]

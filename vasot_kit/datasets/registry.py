@@ -122,7 +122,9 @@ def find_entry(name: str) -> tuple[Entry, str]:
 
 def is_folder(name: str) -> bool:
     """Whether what stands for a data set is the path of a folder instead of the name of a registered one."""
-    return name.partition("/")[0] not in DATASETS and (name.startswith((".", "/", "~")) or Path(name).is_dir())
+    if not name or name.partition("/")[0] in DATASETS:
+        return False
+    return name.startswith((".", "/", "~")) or Path(name).is_dir()
 
 
 def load_dataset(name: str, root: str | Path | None = None, *, side: int = 0, **reading: Any) -> Dataset:

@@ -12,7 +12,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from vasot_kit.figures.style import ACCENT, BACKGROUND, INK, action_style, despine, draw_label_bar, per_frame
+from vasot_kit.figures.style import ACCENT, BACKGROUND, INK, action_style, despine, draw_label_bar, legible, per_frame
 from vasot_lib.errors import InputError
 
 MATCHES = (("o", "#D55E00"), ("x", "#0072B2"))  # marker and colour of up to two sets of matches on a plan
@@ -59,7 +59,7 @@ def plot_plan(
         round_numbers = MaxNLocator(6, integer=True).tick_values(numbers[0], numbers[-1])
         ticks = round_numbers[(round_numbers >= numbers[0]) & (round_numbers <= numbers[-1])]
         axis.set_ticks(np.interp(ticks, numbers, np.arange(len(numbers))), [f"{tick:.0f}" for tick in ticks])
-    axes.set_title(title)
+    axes.set_title(legible(title))
     return figure
 
 

@@ -59,8 +59,8 @@ def plot_segmentations(
     axes = figure.subplots()
     for place, row in enumerate(labels.values()):
         draw_label_bar(axes, row, place, background, numbered=True)
-    axes.set(xlim=(-0.5, length - 0.5), ylim=(len(rows) - 0.5, -0.5), xlabel="time (frames)", title=title)
-    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set(xlim=(-0.5, length - 0.5), ylim=(len(rows) - 0.5, -0.5), xlabel="time (frames)", title=legible(title))
+    axes.set_yticks(range(len(rows)), [legible(name) for name in rows])
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set_visible(False)
     draw_legend(figure, np.unique(np.concatenate(list(labels.values()))), classes, background)
@@ -96,7 +96,7 @@ def plot_key_steps(
             seen |= set(labels.tolist())
         panel.set(xlim=(-0.5, length - 0.5), ylim=(len(bars) - 0.5, -0.5))
         panel.set_title(legible(name), fontsize=10)
-        panel.set_yticks(range(len(bars)), list(bars), fontsize=9)
+        panel.set_yticks(range(len(bars)), [legible(way) for way in bars], fontsize=9)
         panel.tick_params(axis="y", length=0)
         panel.spines[:].set_visible(False)
     for column, axes in enumerate(panels.T):

@@ -116,4 +116,9 @@ class CTE(Method):
             value.cpu().double() for value in (self.embed(video), self.means, self.cholesky_factors)
         )
         likelihood = MultivariateNormal(means, scale_tril=cholesky_factors).log_prob(x[:, None])  # (N, K)
+        if len(video) < self.n_actions:
+            raise InputError(
+                f"video {video.name!r} has {len(video)} frames, too few for {self.n_actions} actions in order; "
+                "drop it or use fewer actions"
+            )
         return torch.from_numpy(viterbi(likelihood.numpy(), order=range(self.n_actions)))

@@ -14,7 +14,6 @@ from vasot_kit.experiments.plan_report import match_matrix
 from vasot_kit.experiments.segments import found_again_by_frame
 from vasot_kit.experiments.together import embed_all, segment_all
 from vasot_kit.figures import plot_plan
-from vasot_kit.figures.style import legible
 from vasot_kit.films.progress import phase
 from vasot_kit.films.recordings import Recording
 from vasot_kit.own_films.outputs import TABLE, Outputs
@@ -139,7 +138,7 @@ def _align(outputs: Outputs, model: Model, unseen: Unseen, other: Unseen, progre
         if model.actions:
             labels = [np.array(model.order)[model.suited(len(v)).segment(v).numpy()] for v in (x, y)]
         plan = match_matrix(model.suited(min(len(x), len(y))), x, y)  # again: radii follow the last length asked for
-        title = legible(f"X: {x.name}   Y: {y.name}")
+        title = f"X: {x.name}   Y: {y.name}"
         figure = plot_plan(
             plan, labels_x=labels[0], labels_y=labels[1], matches={"match": matches}, title=title,
             frames=(here.index, there.index),

@@ -179,7 +179,7 @@ def _check(parameters: Mapping[str, Any]) -> None:
         return
     dataset, method, preset = (parameters[name] for name in ("dataset", "method", "preset"))
     find_entry(dataset)
-    optional = {name: parameters[name] for name in ("seed", "epochs", "overrides") if name in parameters}
+    optional = {name: parameters[name] for name in ("seed", "device", "epochs", "overrides") if name in parameters}
     # auto has the values of kit, but for a radius that only the recordings tell.
     make_config(dataset, method, "kit" if preset == "auto" else preset, **optional)
 

@@ -137,7 +137,7 @@ def train_and_score(training: Training, out: Path, device: str = "cpu", **readin
             of_activity = " of its activity" if len(by_activity(data)) > 1 else ""
             print(f"an action is found again in {rows[0]['found_again']:.0%} of the other recordings{of_activity}")
         if _labelled(data):
-            rows += baseline_rows(data, training.seed, training.preset)
+            rows += baseline_rows(data, rows[0]["seed"], training.preset)  # an override may have another seed
         return record(rows, config, dataset_checksums={data.name: data.checksum()}, notebook="train", folder=out)
 
 

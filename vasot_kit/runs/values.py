@@ -65,10 +65,12 @@ def read_values(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """The values of NAME and VALUE of a command line, each VALUE read as YAML.
 
     Raises:
-        InputError: a value that is not YAML.
+        InputError: a value that is not YAML, or a name that is given twice.
     """
-    values = {}
+    values: dict[str, Any] = {}
     for name, text in pairs:
+        if name in values:
+            raise InputError(f"parameter {name!r} is given twice, the second time as {text!r}; give it once")
         try:
             values[name] = read_yaml(text)
         except yaml.YAMLError as error:

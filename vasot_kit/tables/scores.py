@@ -155,12 +155,15 @@ def ablation_verdicts(differences: pd.DataFrame) -> list[str]:
     """
     sentences = []
     for line, group in differences.groupby(level="line", sort=False):
+        group = group.dropna(axis="columns", how="any")
         worse = [score for score in group if (group[score] < 0).all()]
         better = [score for score in group if (group[score] > 0).all()]
-        mixed = [score for score in group if score not in worse + better]
+        equal = [score for score in group if (group[score] == 0).all()]
+        mixed = [score for score in group if score not in worse + better + equal]
         said = [f"lower in every seed: {_titles(worse)}"] if worse else []
         said += [f"**higher** in every seed: {_titles(better)}"] if better else []
         said += [f"sign depends on the seed: {_titles(mixed)}"] if mixed else []
+        said += [f"the same in every seed: {_titles(equal)}"] if equal else []
         sentences.append(f"*{line}* – {'; '.join(said)}.")
     return sentences
 

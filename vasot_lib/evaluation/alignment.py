@@ -129,10 +129,10 @@ def frame_error(matches: np.ndarray, truth: np.ndarray, n_y: int) -> dict[str, f
         the frames with a true partner that have a match.
 
     Raises:
-        InputError: different lengths, or no frame has both indices.
+        InputError: different lengths, frames that Y does not have, or no frame has both indices.
     """
-    matches, truth = whole_numbers("matches", matches), whole_numbers("true partners", truth)
     check_value("n_y", n_y, Count)
+    matches, truth = _frames_of_y("matches", matches, n_y), _frames_of_y("true partners", truth, n_y)
     _same_length("matches", matches, "true partners", truth)
     known = truth >= 0
     both = known & (matches >= 0)
@@ -149,6 +149,13 @@ def frame_error(matches: np.ndarray, truth: np.ndarray, n_y: int) -> dict[str, f
     }
 
 
+def _frames_of_y(name: str, values: np.ndarray, n_y: int) -> np.ndarray:
+    frames = whole_numbers(name, values)
+    if len(frames) and not -1 <= frames.min() <= frames.max() < n_y:
+        raise InputError(f"{name} run from {frames.min()} to {frames.max()}; Y has frames 0 to {n_y - 1}")
+    return frames
+
+
 def label_transfer(
     matches: np.ndarray, labels_x: np.ndarray, labels_y: np.ndarray, background: int | None = None
 ) -> float:
@@ -163,10 +170,9 @@ def label_transfer(
     Raises:
         InputError: different lengths, or all frames of X are background.
     """
-    matches, labels_x = whole_numbers("matches", matches), whole_numbers("labels of X", labels_x)
-    labels_y = whole_numbers("labels of Y", labels_y)
-    if len(matches) and not -1 <= matches.min() <= matches.max() < len(labels_y):
-        raise InputError(f"matches run from {matches.min()} to {matches.max()}; Y has frames 0 to {len(labels_y) - 1}")
+    labels_x, labels_y = whole_numbers("labels of X", labels_x), whole_numbers("labels of Y", labels_y)
+    matches = _frames_of_y("matches", matches, len(labels_y))
+    check_value("background", background, int | None)
     _same_length("matches", matches, "labels of X", labels_x)
     right = (labels_y[matches] == labels_x) & (matches >= 0)
     if background is not None:
@@ -186,6 +192,7 @@ def _foreground(
 ) -> list[_ForegroundFrames]:
     if len(embeddings) != len(labels):
         raise InputError(f"{len(embeddings)} embedded videos for {len(labels)} label lists; give one per video")
+    check_value("background", background, int | None)
     videos: list[_ForegroundFrames] = []
     for number, (rows, names) in enumerate(zip(embeddings, labels, strict=True)):
         rows, names = np.asarray(rows), whole_numbers("labels", names)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import scipy
 
-from vasot_lib.checks import whole_numbers
+from vasot_lib.checks import check_value, whole_numbers
 from vasot_lib.errors import InputError
 
 DRAWS = 15  # number of frames that the sampled F1 draws from each ground-truth segment
@@ -141,6 +141,7 @@ def _foreground(
 ) -> list[LabelPair]:
     if len(predictions) != len(truths):
         raise InputError(f"{len(predictions)} predictions for {len(truths)} ground truths; give one per video")
+    check_value("background", background, int | None)
     videos = []
     for number, (predicted, truth) in enumerate(zip(predictions, truths, strict=True)):
         predicted, truth = whole_numbers("predictions", predicted), whole_numbers("true labels", truth)
