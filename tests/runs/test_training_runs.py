@@ -210,6 +210,15 @@ def test_train_records_what_the_library_computes_and_goes_on(
     assert "made by another configuration" in capsys.readouterr().err
 
 
+def test_baselines_have_the_seed_of_the_training_wherever_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(training, "baseline_rows", lambda data, seed, preset: asked.append(seed) or [])
+    train_and_score(Training("toy", "asot", epochs=0, overrides={**SMALL, "training.seed": 5}), tmp_path / "run")
+    assert asked == [5]
+
+
 def test_train_says_that_a_training_collapsed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
