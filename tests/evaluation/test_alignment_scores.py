@@ -264,6 +264,7 @@ def test_label_transfer_by_hand():
 def test_collapse_of_one_point_and_of_all_directions(kind):
     point = measure_collapse(kind(np.tile(np.array([[3.0, 4.0, 0.0]], dtype=np.float32), (50, 1))))
     assert point == pytest.approx({"mean_cosine": 1, "effective_rank": 1}, abs=1e-5)
+    assert measure_collapse(kind(np.zeros((5, 3)))) == {"mean_cosine": 1, "effective_rank": 1}
     spread = measure_collapse(kind(5 * np.eye(8)))
     assert spread == pytest.approx({"mean_cosine": 0, "effective_rank": 8})
 

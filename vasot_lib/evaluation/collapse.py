@@ -28,6 +28,8 @@ def measure_collapse(embeddings: Tensor | np.ndarray) -> dict[str, float]:
         raise InputError(f"embeddings have shape {tuple(rows.shape)}; expected (N, D) with N of at least 2")
     # In float64, because the square roots below would turn rounding errors of 1e-7 into singular values of 3e-4.
     rows = normalize(rows.double(), dim=1)
+    if not rows.any():  # a dead encoder: one point, although zeros have no direction
+        return {"mean_cosine": 1.0, "effective_rank": 1.0}
     n = len(rows)
     mean_cosine = (rows.sum(dim=0).square().sum() - rows.square().sum()) / (n * (n - 1))
     gram = rows.T @ rows if rows.shape[1] < n else rows @ rows.T
