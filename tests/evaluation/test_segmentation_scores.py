@@ -34,11 +34,15 @@ def noisy(seed: int, n_videos: int = 6, n_classes: int = 5, k: int = 7) -> tuple
 def test_segments_of_a_tiny_sequence():
     labels, starts, ends = segments(np.array([4, 4, 2, 2, 2, 4]))
     assert (labels.tolist(), starts.tolist(), ends.tolist()) == ([4, 2, 4], [0, 2, 5], [2, 5, 6])
+    assert [each.tolist() for each in segments([1, 1, 2])] == [[1, 2], [0, 2], [2, 3]]  # type: ignore[arg-type]
+    assert [each.tolist() for each in segments(np.zeros(0, int))] == [[], [], []]
 
 
 def test_hungarian_by_hand():
     # Cluster 1 would rather have class 0, but 1-0 and 2-1 agree on 3 + 0 frames, 1-1 and 2-0 on 2 + 4.
     assert hungarian(np.array([1] * 5 + [2] * 4), np.array([0, 0, 0, 1, 1, 0, 0, 0, 0])) == {1: 1, 2: 0}
+    with pytest.raises(InputError, match="1 clusters for 2 classes; give one of each per frame"):
+        hungarian(np.array([1]), np.array([1, 2]))
 
 
 def test_hungarian_leaves_out_pairs_without_a_common_frame():

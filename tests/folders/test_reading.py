@@ -267,6 +267,12 @@ def test_of_the_folder_of_features_the_one_above_is_named(folder):
         load_folder(folder / "features")
 
 
+def test_two_ground_truths_of_one_recording_are_refused(folder):
+    shutil.copy(folder / "groundTruth" / "b_long", folder / "groundTruth" / "b_long.txt")
+    with pytest.raises(DataError, match=r"b_long and .*b_long\.txt are both the ground truth of b_long\.npy; keep one"):
+        load_folder(folder)
+
+
 @pytest.mark.parametrize(
     ("gone", "message"),
     [("groundTruth", r"a_short is missing; add the ground truth"), ("mapping", r"mapping\.txt is missing")],

@@ -127,7 +127,7 @@ def is_folder(name: str) -> bool:
     return name.startswith((".", "/", "~")) or Path(name).is_dir()
 
 
-def load_dataset(name: str, root: str | Path | None = None, *, side: int = 0, **reading: Any) -> Dataset:
+def load_dataset(name: str | Path, root: str | Path | None = None, *, side: int = 0, **reading: Any) -> Dataset:
     """Read a registered data set, or a folder of features or of films; mocap6 and pose2sim are fetched on first use.
 
     Args:
@@ -142,6 +142,7 @@ def load_dataset(name: str, root: str | Path | None = None, *, side: int = 0, **
             a folder, or for films anything but ``n_actions``.
         DataError: the data is absent (the message names the command that brings it) or damaged.
     """
+    name = str(name)
     if is_folder(name):
         folder = Path(name).expanduser()
         return (

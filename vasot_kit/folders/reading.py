@@ -255,7 +255,9 @@ def _truth_file(file: Path, root: Path) -> Path:
     truth = root / "groundTruth"
     places = [truth / file.stem, truth / f"{file.stem}.txt"]
     places += [truth / file.parent.name / place.name for place in places]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
+    found = [place for place in dict.fromkeys(places) if place.is_file()]
+    if not found:
         raise DataError(f"{places[0]} is missing; add the ground truth of {file.name} or remove that feature file")
-    return found
+    if len(found) > 1:
+        raise DataError(f"{found[0]} and {found[1]} are both the ground truth of {file.name}; keep one of them")
+    return found[0]

@@ -37,6 +37,8 @@ def hungarian(predicted: np.ndarray, truth: np.ndarray) -> dict[int, int]:
     from sklearn.metrics.cluster import contingency_matrix
 
     predicted, truth = whole_numbers("clusters", predicted), whole_numbers("classes", truth)
+    if len(predicted) != len(truth):
+        raise InputError(f"{len(predicted)} clusters for {len(truth)} classes; give one of each per frame")
     clusters, classes = np.unique(predicted), np.unique(truth)
     together = contingency_matrix(predicted, truth)  # (clusters, classes), both in sorted order
     rows, columns = scipy.optimize.linear_sum_assignment(together, maximize=True)
@@ -131,9 +133,10 @@ def segments(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Args:
         labels: (N,) labels of one video.
     """
-    cuts = np.flatnonzero(np.diff(labels)) + 1
-    starts = np.concatenate([[0], cuts])
-    return labels[starts], starts, np.concatenate([cuts, [len(labels)]])
+    labels = np.asarray(labels)
+    end = np.ones(min(len(labels), 1), bool)  # none of no labels
+    edges = np.flatnonzero(np.concatenate([end, labels[1:] != labels[:-1], end]))
+    return labels[edges[:-1]], edges[:-1], edges[1:]
 
 
 def _foreground(
