@@ -199,6 +199,15 @@ def test_history_shows_every_term_and_both_meters() -> None:
     assert cosine.get_ylim()[1] == 1  # the value of collapse is always in sight
 
 
+def test_history_shows_negative_losses_and_as_many_terms_as_there_are() -> None:
+    """Learned weights of two losses can make their sum negative; a diverged training ends in NaN."""
+    meters = {"mean_cosine": 0.1, "effective_rank": 5.0}
+    rows = [{"epoch": e, "loss": -e - 1.0, **{f"t{k}": 0.1 * k for k in range(6)}, **meters} for e in range(3)]
+    loss = plot_history([*rows, {**rows[0], "epoch": 3, "loss": float("nan")}]).axes[0]
+    low, high = loss.get_ylim()
+    assert low < -3 and high > 0 and len(loss.lines) == 7
+
+
 def test_history_shows_the_shares_of_converged_plans_where_a_method_has_plans() -> None:
     shares = [{"converged_alignment": 0.1 * e, "converged_segmentation": 0.3 * e} for e in range(4)]
     loss, *_, converged = plot_history([a | b for a, b in zip(HISTORY, shares, strict=True)]).axes
@@ -283,6 +292,7 @@ def test_curves_are_the_values_and_guides_are_grey() -> None:
     ours, guide = axes.lines
     assert ours.get_xydata().tolist() == [[1, 2], [10, 20]] and ours.get_label() == "ours"
     assert guide.get_linestyle() == "--" and guide.get_label() == "linear"
+    assert len(plot_curves({str(k): ([1, 10], [2.0, 20.0]) for k in range(6)}, "frames", "s").axes[0].lines) == 6
     with pytest.raises(InputError, match="curve 'ours' has 2 sizes and 1 values"):
         plot_curves({"ours": ([1, 10], [2.0])}, "frames", "s")
 

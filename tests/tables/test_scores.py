@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from vasot_kit.tables.scores import (
     TASKS,
     ablation_verdicts,
@@ -10,6 +12,7 @@ from vasot_kit.tables.scores import (
     score_table,
     verdicts,
 )
+from vasot_lib.errors import InputError
 
 RUN = [
     {"method": "vasot", "mof": 0.5, "f1": 0.25, "transfer": 0.5, "frame_error": 0.1},
@@ -51,6 +54,13 @@ def test_mean_and_spread_over_seeds() -> None:
     assert table.loc["raw", "AP@5"] == "50.0"
     assert table.loc["raw", "Kendall's tau"] == "–"
     assert "Progress" not in table
+
+
+def test_a_reference_without_rows_is_named() -> None:
+    with pytest.raises(InputError, match="the reference is 'zz' but the rows are of all, w/o; add it"):
+        paired_differences(SEEDS, TASKS["Alignment"], "zz")
+    with pytest.raises(InputError, match="the rows are of nothing"):
+        paired_differences([], TASKS["Alignment"])
 
 
 def test_differences_are_paired_by_seed() -> None:

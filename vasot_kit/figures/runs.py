@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -130,11 +131,11 @@ def plot_history(history: Sequence[Mapping[str, float]]) -> Figure:
     figure = Figure(figsize=(2.53 * panels, 2.6), layout="constrained")
     loss, *meters = figure.subplots(1, panels, sharex=True)
     styles = list(zip((INK, ACCENT, "#CC6677", "#117733"), ("-", "--", "-.", ":"), strict=True))
-    for name, (colour, style) in zip(table.columns.drop([*METER, *converged]), styles, strict=False):
+    for name, (colour, style) in zip(table.columns.drop([*METER, *converged]), cycle(styles), strict=False):
         loss.plot(table.index, table[name], style, color=colour, label="all terms" if name == "loss" else name)
     loss.legend(fontsize=9, frameon=False)
     loss.set_title("loss (nats)", fontsize=11)
-    for name, (colour, style) in zip(converged, styles[1:], strict=False):
+    for name, (colour, style) in zip(converged, cycle(styles[1:]), strict=False):
         meters[2].plot(table.index, table[name], style, color=colour, label=name.removeprefix(CONVERGED))
         meters[2].set_title("converged plans (share)", fontsize=11)
         meters[2].set_ylim(-0.03, 1.03)
@@ -146,7 +147,10 @@ def plot_history(history: Sequence[Mapping[str, float]]) -> Figure:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         despine(axes)
-    loss.set_ylim(0, 1.5 * table["loss"].max())  # room for the legend
+    shown = table["loss"][np.isfinite(table["loss"])]
+    low, high = min(0.0, shown.min()), max(0.0, shown.max())  # learned weights can make it negative
+    if low < high:
+        loss.set_ylim(1.05 * low, high + 0.5 * (high - low))  # room for the legend
     meters[0].set_ylim(min(0.0, 1.1 * table["mean_cosine"].min()), 1)
     meters[1].set_ylim(bottom=1)
     return figure
@@ -218,7 +222,7 @@ def plot_curves(
     """
     figure = Figure(figsize=(5.6, 3.4), layout="constrained")
     axes = figure.subplots()
-    styles = zip((ACCENT, "#CC6677", "#117733", "#332288"), MARKERS, strict=True)
+    styles = cycle(zip((ACCENT, "#CC6677", "#117733", "#332288"), MARKERS, strict=True))
     for name, (sizes, values) in curves.items():
         x, y = np.asarray(sizes, float), np.asarray(values, float)
         if x.shape != y.shape:

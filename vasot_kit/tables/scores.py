@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from vasot_lib.errors import unknown_name
+from vasot_lib.errors import InputError, unknown_name
 
 
 class Score(NamedTuple):
@@ -141,7 +141,13 @@ def paired_differences(
         rows: with ``line``, ``seed`` and scores.
         titles: the scores to show.
         reference: the line that the others are compared with.
+
+    Raises:
+        InputError: no row of the reference.
     """
+    lines = list(dict.fromkeys(str(row["line"]) for row in rows))
+    if reference not in lines:
+        raise InputError(f"the reference is {reference!r} but the rows are of {', '.join(lines) or 'nothing'}; add it")
     frame = pd.DataFrame(rows).set_index(["line", "seed"])
     table = _known(frame, titles).astype(float)
     return (table - table.loc[reference].reindex(table.index, level="seed")).drop(index=reference, level="line")
