@@ -275,6 +275,10 @@ def test_matched_frames_stand_below_each_other() -> None:
         (lambda: plot_history([]), "history is empty"),
         (lambda: plot_scores(TABLE, {"tau": "tau"}), "none of the scores tau; its columns: method, seed, mof, f1"),
         (lambda: plot_embedding_path(EMBEDDINGS, [LABELS_X, LABELS_X], CLASSES), "labels of video 1 have shape"),
+        (lambda: plot_embedding_path(EMBEDDINGS, [LABELS_X], CLASSES), "2 embedded videos for 1 lists of labels"),
+        (lambda: plot_embedding_path([np.ones((4, 1))], [[0] * 4], CLASSES), r"of video 0 have shape \(4, 1\)"),
+        (lambda: plot_embedding_path([np.full((4, 2), np.nan)], [[0] * 4], CLASSES), "of video 0 hold NaN or infinite"),
+        (lambda: plot_embedding_path([np.ones((1, 2))], [[0]], CLASSES), "one frame in all videos"),
         (lambda: plot_matched_frames(X_FRAMES, Y_FRAMES, [0], {"m": LABELS_Y}), "matches 'm' have shape"),
     ],
 )

@@ -76,6 +76,10 @@ def test_the_grid_prints_the_mean_of_each_cell_and_leaves_what_was_not_run_empty
     assert shown == {(0, 1): "20.0", (1, 0): "40.0", (1, 1): "50.0"}
     assert [t.get_text() for t in axes.texts if t.get_weight() == "bold"] == ["50.0"]
     assert axes.get_xlabel() == "w_seg" and axes.get_ylabel() == "w_align"
+    with pytest.raises(InputError, match="no row has f1; the rows have w_align, w_seg, seed, mof"):
+        plot_grid(rows, {"mof": "MoF", "f1": "F1"})
+    with pytest.raises(InputError, match="no row has w_align, w_seg, mof; the rows have nothing"):
+        plot_grid([], {"mof": "MoF"})
 
 
 def test_the_wide_interval_of_two_seeds_does_not_hide_the_means() -> None:

@@ -173,10 +173,17 @@ def plot_grid(
         titles: score -> title of its map.
         first: the setting that varies along the rows of a map.
         second: the setting that varies along its columns.
+
+    Raises:
+        InputError: no scores to show, or none of a score in any row.
     """
     import pandas as pd
 
     frame = pd.DataFrame(rows)
+    known = [name for name in frame if frame[name].notna().any()]
+    lacking = [name for name in (first, second, *titles) if name not in known]
+    if lacking or not titles:
+        raise InputError(f"no row has {', '.join(lacking) or 'a score'}; the rows have {', '.join(known) or 'nothing'}")
     figure = Figure(figsize=(2.6 * len(titles) + 0.4, 2.7), layout="constrained")
     panels = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
     for axes, (score, title) in zip(panels, titles.items(), strict=True):

@@ -279,11 +279,20 @@ def plot_embedding_path(
         background: number of the background class.
 
     Raises:
-        InputError: labels of another length than the embeddings.
+        InputError: labels of another length than the embeddings, or embeddings without a plane: NaN, one frame or one
+            number per frame.
     """
     from sklearn.decomposition import PCA
 
+    if len(embeddings) != len(labels) or not len(labels):
+        raise InputError(f"{len(embeddings)} embedded videos for {len(labels)} lists of labels; give one per video")
     rows = [np.asarray(video, dtype=float) for video in embeddings]
+    for v, row in enumerate(rows):
+        if row.ndim != 2 or row.shape[1] < 2 or not np.isfinite(row).all():
+            shown = f"have shape {row.shape}" if np.isfinite(row).all() else "hold NaN or infinite numbers"
+            raise InputError(f"the embeddings of video {v} {shown}; expected (frames, 2 or more), all of them finite")
+    if sum(map(len, rows)) < 2:
+        raise InputError("there is one frame in all videos; at least two span a plane")
     names = [per_frame(f"labels of video {v}", row, len(rows[v])) for v, row in enumerate(labels)]
     pca = PCA(2, svd_solver="full").fit(np.concatenate(rows))
     figure = Figure(figsize=(5.2, 4.6), layout="constrained")
