@@ -137,7 +137,7 @@ def segments_page(
     data: dict[str, Any] = {"films": films, "actions": names, "numbers": numbers}
     data |= {"unit": "seconds" if pictures else "frames", "background": background, "procedure": procedure}
     happened = len(set(np.unique(np.concatenate(list(labels))).tolist()) - {background})
-    happening = "" if happened == kinds else f"{happened} of them happen."
+    happening = "" if happened == kinds else f"{happened} of them happen{'s' * (happened == 1)}."
     sure = ""
     if found_again is not None:
         mean = np.nanmean(np.concatenate(found_again))
