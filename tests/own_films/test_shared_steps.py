@@ -15,6 +15,7 @@ from vasot_kit.experiments.baselines import equal_split
 from vasot_kit.experiments.key_steps import key_steps, score_key_steps
 from vasot_kit.figures import plot_key_steps
 from vasot_kit.folders import load_folder
+from vasot_kit.own_films.key_steps import write_key_steps
 from vasot_kit.runs.models import read_model
 from vasot_kit.runs.training import Training, train_and_score
 from vasot_lib.data import toy
@@ -71,6 +72,15 @@ def test_recordings_without_labels_get_a_table_and_a_picture(home: Path, tmp_pat
     assert main(["key-steps", str(unlabelled), str(run), "--out", str(out)]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["config.json", "key_steps.csv", "key_steps.png"]
     assert {row["step"] for row in rows(out / "key_steps.csv")} == {"1", "2", "3", "4", "5"}
+
+
+def test_several_activities_are_said_to_be_taken_together(home: Path, tmp_path: Path) -> None:
+    for k, video in enumerate(load_folder(home / "data").videos):
+        place = tmp_path / "two" / "features" / ("tea", "coffee")[k % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        np.save(place / f"{video.name}.npy", video.features.numpy())
+    with pytest.warns(UserWarning, match="two holds the activities coffee, tea, and their key steps are looked for"):
+        write_key_steps(str(tmp_path / "two"), [home / "vaot"], tmp_path / "out", steps=3)
 
 
 @pytest.mark.parametrize(

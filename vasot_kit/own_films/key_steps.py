@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -47,6 +48,13 @@ def write_key_steps(recordings: str, runs: Sequence[Path], out: Path, steps: int
     read = {name: read_unseen(recordings, model.inputs, model.background) for name, model in models.items()}
     unseen = next(iter(read.values()))
     data = unseen.dataset
+    activities = sorted({video.activity for video in data.videos})
+    if len(activities) > 1:  # as scores of key steps are per task
+        warnings.warn(
+            f"{recordings} holds the activities {', '.join(activities)}, and their key steps are looked for together; "
+            "give the recordings of one of them to find its own",
+            stacklevel=1,
+        )
     shortest = min(data.videos, key=len)
     if k > len(shortest):
         raise InputError(
