@@ -12,7 +12,15 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vasot_kit.figures import action_style, plot_alignment, plot_clock, plot_timelines, style
+from vasot_kit.figures import (
+    action_style,
+    plot_alignment,
+    plot_clock,
+    plot_plan,
+    plot_segmentations,
+    plot_timelines,
+    style,
+)
 from vasot_kit.figures.style import legible
 from vasot_lib.errors import InputError
 
@@ -177,6 +185,9 @@ def test_dollars_in_names_are_drawn_and_begin_no_formula() -> None:
     actions = np.arange(5.0), [0, 0, 1, 1]
     figure = plot_timelines({"x $a_{$": actions, "$5 to $9": actions}, ["heat to 2 $^{$", "drill to 12"])
     figure.savefig(io.BytesIO())
+    plans = plot_plan(np.eye(5), title="X: $a_{$"), plot_segmentations({"$_$": np.zeros(5, int)}, ["$^$"], title="$_$")
+    for drawn in plans:
+        drawn.savefig(io.BytesIO())
     assert legible("$5 to $9") == r"\$5 to \$9"
     named = [text.get_text() for text in figure.legends[0].get_texts()]
     assert named == [r"1 heat to 2 \$^{\$", "2 drill to 12"]  # a name that ends in 12 does not say that it is 2

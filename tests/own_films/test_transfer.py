@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -330,6 +331,19 @@ def test_a_film_of_something_else_has_no_steps(tmp_path: Path, monkeypatch: pyte
     assert {row["action"] for row in csv.DictReader((tmp_path / "out" / "toy_01.csv").open())} == {"no step"}
     assert "They do not match." in (tmp_path / "out" / "report.html").read_text()
     assert {row["verdict"] for row in table} == {"none"}
+
+
+def test_what_interrupts_a_step_is_no_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, films = record_toys(tmp_path, 2, n_steps=2, background=0)
+    (tmp_path / "a.csv").write_text("start,end,name\n0,0.5,pour\n0.5,1,stir\n")
+    monkeypatch.setattr(transfer, "occurrences", lambda *_: [Occurrence(0, 0, 20, 1.0)])
+    checked = transfer._checked
+    monkeypatch.setattr(transfer, "_checked", lambda *given: {**checked(*given), "extra": [(5, 15)]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the match may be unclear
+        transfer_steps(films[0], tmp_path / "a.csv", films[1:], tmp_path / "out", progress=False)
+    seen = [row["action"] for row in csv.DictReader((tmp_path / "out" / "toy_01.csv").open())]
+    assert seen[:20] == ["pour"] * 5 + ["no step"] * 10 + ["pour"] * 5
 
 
 def test_films_of_one_verdict_share_a_sentence() -> None:
