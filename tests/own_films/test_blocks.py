@@ -165,7 +165,12 @@ def test_films_whose_motion_is_compared_keep_their_order() -> None:
     cut = np.concatenate([np.arange(60, 120), np.arange(60), np.arange(120, 180)])
     found = matched(FILM[cut], FILM, by_motion=True)
     assert found.in_order and found.disorder is None and "try --features appearance" in paired(found).reading
-    assert "times the gain that it takes" in paired(matched(FILM[cut], FILM)).reading
+    other = matched(FILM[cut], FILM)
+    assert "times the gain that it takes" in paired(other).reading
+    # Why an order is kept that pieces in another one would gain on.
+    kept = other._replace(in_order=True, disorder=1.5)
+    assert "Read in one order: that of the best pieces." in paired(kept._replace(recognition=1.3)).reading
+    assert "Read in one order: too little looks alike in both" in paired(kept._replace(recognition=1.1)).reading
 
 
 @pytest.mark.parametrize("seed", [8001, 8008])

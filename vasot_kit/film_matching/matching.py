@@ -46,7 +46,7 @@ NOT_ITSELF = 5.0  # their distance, in multiples of the mean
 SPEEDS = (2.0, 4.0, 8.0)
 ENOUGH = 16  # moments; films of fewer tell too little to say that their tempo is another one
 CLOSENESS, COVERED, PIECE, OTHER_TEMPO = 2.0, 6.0, 0.3, 1.8
-LOOSE = 0.05  # strength of the marginals where films are compared by looks alone, see _reading
+LOOSE = 0.05  # strength of the marginals where looks alone speak for a match, see _reading
 
 
 @dataclass(frozen=True)
@@ -200,18 +200,13 @@ def _match(x: FilmMoments, y: FilmMoments, settings: MatchingSettings, prior: Te
     if kind == "none" and min(n, m) <= FEW:
         kind = "unclear"
     certainty = scale.certainty(closeness)
+    gained = np.log(usual.size / usual.sum() * usual + FLOOR).clip(-MOST, MOST)
     return FilmAlignment(
         torch.from_numpy(framed).float(), torch.from_numpy(framed / np.outer(x.mass, y.mass)).float(), matches,
         sure * certainty, pieces, closeness, kind,
         None if recognition is None else disorder, recognition, len(read) == 1,
-        _gain_of(usual, pairs), certainty=certainty,
+        float((gained * pairs).sum() / pairs.sum()), certainty=certainty,
     )  # fmt: skip
-
-
-def _gain_of(plan: np.ndarray, pairs: np.ndarray) -> float:
-    """The mean logarithm, over pairs, of a plan over what chance would give."""
-    share = plan.size / plan.sum() * plan
-    return float((np.log(share + FLOOR).clip(-MOST, MOST) * pairs).sum() / pairs.sum())
 
 
 def _plan(cost: Tensor, settings: MatchingSettings) -> np.ndarray:
@@ -242,14 +237,15 @@ def _reading(
     if x.pose or any(table is x.motion[0] for table in x.tables):
         return usual, Reading(one, 0.0, 0.0), None
     within = [_within(film) for film in (x, y)]
-    kept, price = _in_free_order(usual, within, settings)
+    price = _price(within, settings)
+    kept = blocks_of(gains_of(usual, settings.path), price, settings.path)
     recognition = recognition_of(kept.gain, price, (k * width) ** 0.5)
     if recognition < RECOGNISED:
         return usual, kept._replace(blocks=one), recognition
     loosely = replace(settings, relax=min(settings.relax, LOOSE))
     freely = replace(loosely, alpha=0.0)
     plan = _plan(cost, freely)
-    found, _ = _in_free_order(plan, within, freely)
+    found = blocks_of(gains_of(plan, settings.path), _price(within, freely), settings.path)
     return _plan(cost, loosely) if len(found.blocks) == 1 else plan, found, recognition
 
 
@@ -260,10 +256,9 @@ def _within(film: FilmMoments) -> Tensor:
     return _distances(film.tables, film.tables).masked_fill(near, NOT_ITSELF)
 
 
-def _in_free_order(plan: np.ndarray, within: Sequence[Tensor], settings: MatchingSettings) -> tuple[Reading, float]:
-    """The blocks of a plan in whatever order they come, and what a block costs; ``within`` as of :func:`_within`."""
-    price = price_of([gains_of(_plan(cost, settings), settings.path) for cost in within], settings.path)
-    return blocks_of(gains_of(plan, settings.path), price, settings.path), price
+def _price(within: Sequence[Tensor], settings: MatchingSettings) -> float:
+    """What a block costs in plans with these settings; ``within`` as of :func:`_within`, of both films."""
+    return price_of([gains_of(_plan(cost, settings), settings.path) for cost in within], settings.path)
 
 
 class _Part(NamedTuple):

@@ -112,13 +112,9 @@ class CTE(Method):
         """
         if not self.cholesky_factors.any():
             raise InputError("method 'cte' finds its actions at the end of the training; call fit() before segment()")
+        self.refuse_shorter(video)
         x, means, cholesky_factors = (
             value.cpu().double() for value in (self.embed(video), self.means, self.cholesky_factors)
         )
         likelihood = MultivariateNormal(means, scale_tril=cholesky_factors).log_prob(x[:, None])  # (N, K)
-        if len(video) < self.n_actions:
-            raise InputError(
-                f"video {video.name!r} has {len(video)} frames, too few for {self.n_actions} actions in order; "
-                "drop it or use fewer actions"
-            )
         return torch.from_numpy(viterbi(likelihood.numpy(), order=range(self.n_actions)))

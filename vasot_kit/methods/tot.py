@@ -24,7 +24,6 @@ from torch import Tensor
 from vasot_lib.checks import Count, NotNegative, Positive, Range, check_fields
 from vasot_lib.data import Batch, Dataset, Video
 from vasot_lib.encoders import Encoder
-from vasot_lib.errors import InputError
 from vasot_lib.losses import matching_loss
 from vasot_lib.methods.base import ActionEmbeddings, Method
 from vasot_lib.paths import viterbi
@@ -192,11 +191,7 @@ class TOT(Method):
         Raises:
             InputError: the video has fewer than K frames.
         """
-        if len(video) < self.n_actions:
-            raise InputError(
-                f"video {video.name!r} has {len(video)} frames, too few for {self.n_actions} actions in order; "
-                "drop it or use fewer actions"
-            )
+        self.refuse_shorter(video)
         x = self.embed(video)
         log_p = (x @ self.actions.weight.T / self.hyper.tau).log_softmax(1)
         path: np.ndarray = viterbi(log_p.cpu().numpy(), order=self.action_order(x))

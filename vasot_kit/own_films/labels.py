@@ -55,9 +55,9 @@ def _of_elan(file: Path, recording: Recording, tier: str | None) -> list[Interva
     try:
         document = Eaf(str(file))
         tiers = {name: document.get_annotation_data_for_tier(name) for name in document.get_tier_names()}
-        places = [(Path(each.get("MEDIA_URL") or "").name, each) for each in document.get_linked_files()]
-        linked = [each for name, each in places if name == recording.path.name] or [each for _, each in places]
-        origin = float(linked[0].get("TIME_ORIGIN") or 0) / 1000 if linked else 0.0
+        linked = document.get_linked_files()
+        same = [each for each in linked if Path(each.get("MEDIA_URL") or "").name == recording.path.name] or linked
+        origin = float((same[0].get("TIME_ORIGIN") or 0) if same else 0) / 1000
     except Exception as error:  # pympi lets through whatever its XML parser or a missing entry raises
         raise DataError(f"{file} is no annotation file of ELAN ({error}); copy it again") from error
     filled = [name for name, found in tiers.items() if found]

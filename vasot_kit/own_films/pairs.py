@@ -10,6 +10,7 @@ import numpy as np
 from vasot_kit.figures import plot_alignment
 from vasot_kit.film_matching.matching import FilmAlignment
 from vasot_kit.film_matching.pieces import FilmPiece
+from vasot_kit.film_matching.verdict import RECOGNISED
 from vasot_kit.films.recordings import Recording
 from vasot_kit.films.sound import Shift
 from vasot_kit.folders.files import Interval
@@ -72,7 +73,9 @@ class Pair(NamedTuple):
         if self.kind == "none":
             return f"{chosen}Other clothes, light or places can hide what is the same; try --features motion."
         if self.in_order and self.disorder > 1:
-            return f"{chosen}Read in one order: too little looks alike in both to tell another one."
+            alike = self.recognition is not None and self.recognition >= RECOGNISED
+            why = "that of the best pieces" if alike else "too little looks alike in both to tell another one"
+            return f"{chosen}Read in one order: {why}."
         times = f"{self.disorder:.1f} times the gain that it takes"
         if self.in_order:
             return f"{chosen}Read in one order: pieces in any order fit hardly better ({times})."

@@ -173,6 +173,14 @@ class Method(nn.Module):
         """(N,) share of each frame of X that has no counterpart in Y, 0 to 1; 0 for methods without a dummy frame."""
         return torch.zeros(len(x), device=self.device)
 
+    def refuse_shorter(self, video: Video) -> None:
+        """Raise an InputError for a video of fewer frames than K, in which all actions cannot come in an order."""
+        if len(video) < self.n_actions:
+            raise InputError(
+                f"video {video.name!r} has {len(video)} frames, too few for {self.n_actions} actions in order; "
+                "drop it or use fewer actions"
+            )
+
     def segment(self, video: Video) -> Tensor:
         """(N,) action of each frame, 0 to K - 1.
 
