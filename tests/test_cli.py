@@ -51,6 +51,11 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
         (["segment", "films", "--actions", "3"], "Missing option '--out'"),
         (["segment", "films", "--out", "o", "--actions", "many"], "'many' is not a valid integer"),
         (["features", "films"], "Missing option '--out'. See vasot features --help"),
+        (["bench", "solver", "--seconds", "nan"], "--seconds is nan; it must be a finite number above 0"),
+        (["bench", "solver", "--json", "."], "--json . is no file"),
+        (["new", ""], "'FOLDER' is empty; name a file or folder"),
+        (["train", "toy", "vasot", "--out", ""], "'--out' is empty; name a file or folder"),
+        (["train", "toy", "vasot", "--epochs", "2", "-p", "training.epochs", "3", "--out", "o"], "leave one out"),
         (["bench", "solve"], "'solve' is not one of 'solver', 'training', 'pixels'"),
     ],
 )

@@ -11,6 +11,7 @@ import torch
 from vasot_kit.experiments.baselines import baseline_segmentations, equal_split, straight_line
 from vasot_kit.experiments.config import make_config
 from vasot_kit.experiments.evaluate import uniform_label_transfer
+from vasot_kit.folders import load_folder
 from vasot_kit.methods.soft_dtw import soft_dtw
 from vasot_lib import losses
 from vasot_lib.data import Dataset, Video, collate, toy
@@ -135,6 +136,8 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     "zeta": (lambda: add_dummy(X, float("nan")), "zeta is nan"),
     "no real frame": (lambda: temporal_prior(3, 2, torch.tensor([0])), r"lengths are \[0\]; every sample needs a real"),
     "data set": (lambda: make_config(0.5, "vasot"), "dataset is 0.5; it must be text"),  # type: ignore[arg-type]
+    "overrides": (lambda: make_config("toy", "vasot", overrides=["training.lr"]), "overrides are ..training.lr"),  # type: ignore[arg-type]
+    "trim": (lambda: load_folder(".", trim="no"), "trim is 'no'"),  # type: ignore[arg-type]
     "background": (lambda: Dataset("d", (Video("v", torch.zeros(4, 3)),), ("a",), background=4), "background is 4"),
 }  # fmt: skip
 

@@ -172,10 +172,13 @@ def train(
     from vasot_kit.runs.training import Training, estimate_in, train_and_score
     from vasot_kit.runs.values import read_values
 
+    overrides = read_values(parameters)
+    if options["epochs"] is not None and "training.epochs" in overrides:
+        raise InputError("the number of epochs is given by --epochs and by -p training.epochs; leave one out")
     reading = {name: options.pop(name) for name in ("n_actions", "stride", "fps", "trim")}
     reading = {name: value for name, value in reading.items() if value is not None and value is not False}
     preset = preset or ("auto" if is_folder(dataset) else "kit")
-    training = Training(dataset, method, preset, overrides=read_values(parameters), **options)
+    training = Training(dataset, method, preset, overrides=overrides, **options)
     if (path := train_and_score(training, out, device, **reading)) is not None:  # of several processes, the first
         if (count := estimate_in(out)) is not None:
             plot_action_count(count, "how many actions?").savefig(out / "n_actions.png")
@@ -341,11 +344,13 @@ def bench(what: str, file: Path | None, device: str, seconds: float) -> None:
     from vasot_kit.benchmarks import bench_pixels, bench_solver, bench_training
     from vasot_kit.benchmarks.timing import machine
     from vasot_kit.runs.records import to_json, write_text
+    from vasot_lib.checks import Positive, check_value
 
+    check_value("--seconds", seconds, Positive)
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("device is 'cuda' but this machine has no CUDA device; use --device cpu")
-    if file and not file.absolute().parent.is_dir():
-        raise InputError(f"{file.parent} is no folder to write {file.name} into; make it first")
+    if file and (file.is_dir() or not file.absolute().parent.is_dir()):
+        raise InputError(f"--json {file} is no file in a folder that is there; name one")
     rows = []
     benches = {"solver": bench_solver, "training": bench_training, "pixels": bench_pixels}
     report = {"benchmark": what, "device": device, "machine": machine()}

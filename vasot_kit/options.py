@@ -13,7 +13,20 @@ from vasot_lib.errors import InputError
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 Pairs = Iterable[tuple[str, str]]  # NAME and VALUE of every -p
-PATH = click.Path(path_type=Path)
+
+
+class _NamedPath(click.Path):
+    """A path that is not empty: pathlib would read an empty one, as of a variable that is not set, as the folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            raise InputError(
+                f"{param.get_error_hint(ctx) if param and ctx else 'a path'} is empty; name a file or folder"
+            )
+        return super().convert(value, param, ctx)
+
+
+PATH = _NamedPath(path_type=Path)
 
 
 def parameter_option(summary: str) -> Decorator:

@@ -90,3 +90,5 @@ def test_plans_that_do_not_fit_are_refused(recordings: Dataset) -> None:
         explore_pair({}, x, y)
     with pytest.raises(InputError, match=r"plan 'small' is \(2, 3\), the recordings have"):
         explore_pair({"small": torch.ones(2, 3)}, x, y)
+    with pytest.raises(InputError, match="plan 'bad' holds NaN"):
+        explore_pair({"bad": torch.full((len(x), len(y)), torch.nan)}, x, y)

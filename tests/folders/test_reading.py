@@ -263,7 +263,15 @@ def test_what_is_no_folder_is_named(tmp_path):
 
 
 def test_of_the_folder_of_features_the_one_above_is_named(folder):
+    shutil.rmtree(folder / "groundTruth")
     with pytest.raises(DataError, match=r"features holds no feature files itself; name the folder above it, .*kitchen"):
+        load_folder(folder / "features")
+
+
+def test_features_whose_labels_lie_beside_their_folder_are_not_read_without_them(folder):
+    for file in (folder / "features").rglob("*.npy"):
+        file.rename(folder / "features" / file.name)
+    with pytest.raises(DataError, match=r"the labels of .*features lie beside it"):
         load_folder(folder / "features")
 
 

@@ -127,7 +127,7 @@ def make_config(
     config = Config(dataset, method, preset, TrainingSettings(), encoder, find_method(method).Hyper())
     values = preset_values(preset, dataset, method, epochs, pixels)
     values |= {"training.seed": seed, "training.device": device}
-    config = with_overrides(config, {**values, **(overrides or {})})
+    config = with_overrides(with_overrides(config, values), overrides or {})
     if preset != "auto" or all(name in (overrides or {}) for name in radius_names(method)):
         return config
     if recordings is None:
@@ -149,6 +149,10 @@ def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
         InputError: an unknown name, a wrong type, or a value out of range; also the name of the data set, the method or
             the preset, because all else follows from them.
     """
+    if not isinstance(overrides, Mapping):
+        raise InputError(
+            f"overrides are {overrides!r}; give single values by dotted name, e.g. {{'training.lr': 3e-4}}"
+        )
     for name, value in overrides.items():
         if name in ("dataset", "method", "preset"):
             raise InputError(f"{name} is no parameter to override; make the configuration of {value!r} instead")

@@ -44,6 +44,8 @@ def explore_pair(
     if not plans:
         raise InputError("explore_pair() got no plans; give at least one, e.g. {'plan': x_to_y}")
     for name, plan in plans.items():
+        if not np.isfinite(np.asarray(plan)).all():
+            raise InputError(f"plan {name!r} holds NaN or infinite values; a plan of finite embeddings has none")
         if plan.shape != (len(x), len(y)):
             raise InputError(f"plan {name!r} is {tuple(plan.shape)}, the recordings have {len(x)} and {len(y)} frames")
     truth = None if x.position is None or y.position is None else correspondence(x, y).numpy().astype(np.int32)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from vasot_kit.figures.comparisons import LINE_STYLES
-from vasot_kit.figures.style import ACCENT, BACKGROUND, COLOURS, INK, MARKERS, PUBLISHED, SOFT, despine
+from vasot_kit.figures.style import ACCENT, BACKGROUND, COLOURS, INK, MARKERS, PUBLISHED, SOFT, despine, something
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,7 +85,11 @@ def plot_time_priors(priors: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
 
     Args:
         priors: data set -> name of the prior -> (N, K) density, 1 where nothing is known.
+
+    Raises:
+        InputError: no priors.
     """
+    something("plot_time_priors()", priors, "priors")
     names = list(dict.fromkeys(name for row in priors.values() for name in row))
     figure = Figure(figsize=(1.4 + 3.6 * len(names), 0.6 + 2.3 * len(priors)), layout="constrained")
     panels = figure.subplots(len(priors), len(names), sharex=True, squeeze=False)

@@ -16,12 +16,15 @@ from vasot_kit.figures.style import (
     BACKGROUND,
     COLOURS,
     SOFT,
+    actions_per_frame,
     despine,
     draw_label_bar,
     draw_legend,
     legible,
     per_frame,
+    something,
 )
+from vasot_lib.checks import Positive, check_value
 from vasot_lib.errors import InputError
 
 SURE = "#117733"  # confidence, as in the pages
@@ -54,17 +57,16 @@ def plot_timelines(
             small, the colour is pale.
 
     Raises:
-        InputError: no films, or seconds, actions or shares whose lengths do not fit.
+        InputError: no films, seconds, actions or shares whose lengths do not fit, or actions without a name.
     """
-    if not rows:
-        raise InputError("plot_timelines() got no films; give at least one")
+    something("plot_timelines()", rows, "films")
     names = [legible(name) for name in rows]  # before the axes, whose font is that of their making
     figure = Figure(figsize=(9, 1.4 + 0.38 * len(rows)), layout="constrained")
     axes = figure.subplots()
     seen, longest = set(), 0.0
     for place, (name, (seconds, found)) in enumerate(rows.items()):
         edges = np.asarray(seconds, dtype=float)
-        labels = per_frame(f"actions of {name!r}", found, len(edges) - 1)
+        labels = actions_per_frame(f"actions of {name!r}", found, len(edges) - 1, actions)
         share = None if found_again is None else per_frame(f"shares of {name!r}", found_again[name], len(labels))
         draw_label_bar(axes, labels, place, background, numbered=True, edges=edges, share=share)
         seen |= set(labels.tolist())
@@ -160,14 +162,18 @@ def plot_clock(motion: Mapping[str, ArrayLike], fps: float) -> Figure:
         fps: frames per second.
 
     Raises:
-        InputError: no films.
+        InputError: no films, or a film in which nothing moves.
     """
-    if not motion:
-        raise InputError("plot_clock() got no films; give at least one")
+    check_value("fps", fps, Positive)
+    something("plot_clock()", motion, "films")
     figure = Figure(figsize=(9, 3), layout="constrained")
     mass, clock = figure.subplots(1, 2)
     for number, (name, values) in enumerate(motion.items()):
         moved = np.asarray(values, dtype=float)
+        if not 0 < moved.sum() < np.inf or moved.min() < 0:
+            raise InputError(
+                f"the motion of {name!r} has the sum {moved.sum():g}; give values from 0, and one above it"
+            )
         seconds, colour = np.arange(len(moved)) / fps, COLOURS[number % len(COLOURS)]
         mass.plot(seconds, moved / moved.sum(), color=colour, lw=1.3)
         clock.plot(seconds / seconds[-1], moved.cumsum() / moved.sum(), color=colour, lw=1.6, label=legible(name))

@@ -12,7 +12,18 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from vasot_kit.figures.style import ACCENT, BACKGROUND, INK, action_style, despine, draw_label_bar, legible, per_frame
+from vasot_kit.figures.style import (
+    ACCENT,
+    BACKGROUND,
+    INK,
+    action_style,
+    despine,
+    draw_label_bar,
+    frame_numbers,
+    legible,
+    per_frame,
+    something,
+)
 from vasot_lib.errors import InputError
 
 MATCHES = (("o", "#D55E00"), ("x", "#0072B2"))  # marker and colour of up to two sets of matches on a plan
@@ -106,14 +117,16 @@ def plot_matched_frames(
         background: number of the background class.
 
     Raises:
-        InputError: matches of another length than X.
+        InputError: matches of another length than X, or frames that X or Y do not have.
     """
-    strips = [("X", x_frames, np.asarray(indices), labels_x)]
+    shown = frame_numbers("indices", indices, len(x_frames))
+    strips = [("X", x_frames, shown, labels_x)]
     for name, partners in matches.items():
-        chosen = per_frame(f"matches {name!r}", partners, len(x_frames))[np.asarray(indices)]
-        strips.append((f"Y: {name}", y_frames, chosen, labels_y))
-    figure = Figure(figsize=(1.4 + 0.8 * len(indices), 0.3 + 1.05 * len(strips)), layout="constrained")
-    panels = figure.subplots(len(strips), len(indices), squeeze=False)
+        found = frame_numbers(f"matches {name!r}", partners, len(y_frames))
+        found = per_frame(f"matches {name!r}", found, len(x_frames))
+        strips.append((f"Y: {name}", y_frames, found[shown], labels_y))
+    figure = Figure(figsize=(1.4 + 0.8 * len(shown), 0.3 + 1.05 * len(strips)), layout="constrained")
+    panels = figure.subplots(len(strips), len(shown), squeeze=False)
     for row, (name, frames, chosen, labels) in zip(panels, strips, strict=True):
         for axes, index in zip(row, chosen.tolist(), strict=True):
             axes.set(xticks=[], yticks=[])
@@ -136,8 +149,7 @@ def plot_marginals(plans: Mapping[str, ArrayLike]) -> Figure:
     Raises:
         InputError: no plan.
     """
-    if not plans:
-        raise InputError("plot_marginals() got no plans; give at least one, e.g. {'balanced': plan}")
+    something("plot_marginals()", plans, "plans")
     figure = Figure(figsize=(1.2 + 3.4 * len(plans), 3.9))
     outer = figure.add_gridspec(1, len(plans), left=0.09, right=0.97, top=0.88, bottom=0.13, wspace=0.25)
     for place, (name, plan) in enumerate(plans.items()):
@@ -173,8 +185,7 @@ def plot_convergence(runs: Mapping[str, Mapping[str, ArrayLike]]) -> Figure:
     Raises:
         InputError: no run.
     """
-    if not runs:
-        raise InputError("plot_convergence() got no runs; give at least one")
+    something("plot_convergence()", runs, "runs")
     quantities = list(next(iter(runs.values())))
     figure = Figure(figsize=(3.4 * len(quantities), 3.1), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):

@@ -21,11 +21,13 @@ from vasot_kit.figures.style import (
     PUBLISHED,
     SOFT,
     action_style,
+    actions_per_frame,
     despine,
     draw_label_bar,
     draw_legend,
     legible,
     per_frame,
+    something,
 )
 from vasot_lib.errors import InputError
 
@@ -50,12 +52,12 @@ def plot_segmentations(
         title: written above the bars.
 
     Raises:
-        InputError: no rows, or rows of different lengths.
+        InputError: no rows, rows of no frames or of different lengths, or actions that are no whole numbers or have no
+            name.
     """
-    if not rows:
-        raise InputError("plot_segmentations() got no rows; give at least one, e.g. {'truth': labels}")
+    something("plot_segmentations()", rows, "rows")
     length = len(np.asarray(next(iter(rows.values()))))
-    labels = {name: per_frame(f"row {name!r}", row, length) for name, row in rows.items()}
+    labels = {name: actions_per_frame(f"row {name!r}", row, length, classes) for name, row in rows.items()}
     figure = Figure(figsize=(6.4, 1.3 + 0.42 * len(rows)), layout="constrained")
     axes = figure.subplots()
     for place, row in enumerate(labels.values()):
@@ -79,7 +81,7 @@ def plot_key_steps(
         background: number of the background class.
 
     Raises:
-        InputError: no recordings, recordings with different bars, or bars of different lengths.
+        InputError: no recordings, recordings with different bars, or bars that :func:`plot_segmentations` refuses.
     """
     names = [tuple(bars) for bars in recordings.values()]
     if not names or len(set(names)) > 1 or not names[0]:
@@ -92,7 +94,7 @@ def plot_key_steps(
     for panel, (name, bars) in zip(panels.ravel(), recordings.items(), strict=False):
         length = len(np.asarray(next(iter(bars.values()))))
         for place, (way, bar) in enumerate(bars.items()):
-            labels = per_frame(f"{way!r} of {name!r}", bar, length)
+            labels = actions_per_frame(f"{way!r} of {name!r}", bar, length, classes)
             draw_label_bar(panel, labels, place, background, numbered=True)
             seen |= set(labels.tolist())
         panel.set(xlim=(-0.5, length - 0.5), ylim=(len(bars) - 0.5, -0.5))
@@ -249,7 +251,11 @@ def plot_ratios(ratios: Mapping[str, float], goals: Mapping[str, float], x_label
         ratios: what is compared -> how many times faster; below 1, slower, the bar points to the left.
         goals: what is compared -> the ratio to reach, for those that have a goal.
         x_label: what the ratio is.
+
+    Raises:
+        InputError: no ratios.
     """
+    something("plot_ratios()", ratios, "ratios")
     figure = Figure(figsize=(7.2, 0.9 + 0.36 * len(ratios)), layout="constrained")
     axes = figure.subplots()
     for place, (name, ratio) in enumerate(ratios.items()):

@@ -25,6 +25,7 @@ from vasot_kit.figures.style import (
     despine,
     patch_style,
     per_frame,
+    something,
 )
 from vasot_lib.errors import InputError
 from vasot_lib.evaluation import segments
@@ -52,8 +53,7 @@ def plot_matrices(
         InputError: nothing to draw, or something that is not a matrix.
     """
     arrays = {name: np.asarray(matrix, dtype=float) for name, matrix in matrices.items()}
-    if not arrays:
-        raise InputError("plot_matrices() got no matrices; give at least one, e.g. {'Near': Near(0.1).dense(20)}")
+    something("plot_matrices()", arrays, "matrices")
     for name, array in arrays.items():
         if array.ndim != 2:
             raise InputError(f"matrix {name!r} has shape {array.shape}; expected (rows, columns)")
@@ -100,8 +100,7 @@ def plot_match_paths(
     Raises:
         InputError: no paths, or one that is not of X's length.
     """
-    if not paths:
-        raise InputError("plot_match_paths() got no paths; give at least one, e.g. {'nearest': cost.argmin(1)}")
+    something("plot_match_paths()", paths, "paths")
     x, y = np.asarray(labels_x), np.asarray(labels_y)
     width = 0.75 + 3.2 * len(paths)
     figure = Figure(figsize=(width, 3.6))
@@ -151,8 +150,9 @@ def plot_weights(
             the data set.
 
     Raises:
-        InputError: a curve of another length than the weights.
+        InputError: no panels, or a curve of another length than the weights.
     """
+    something("plot_weights()", panels, "panels")
     values = np.asarray(weights, dtype=float)
     figure = Figure(figsize=(0.4 + 3.6 * len(panels), 3.3))
     grid = figure.add_gridspec(1, len(panels), left=0.09, right=0.985, top=0.9, bottom=0.3, wspace=0.25)

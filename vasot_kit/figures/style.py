@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from matplotlib.font_manager import FontEntry, findfont, fontManager, get_font
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import ArrayLike
 
+from vasot_lib.checks import whole_numbers
 from vasot_lib.errors import InputError
 from vasot_lib.evaluation import segments
 
@@ -100,12 +101,45 @@ def action_style(action: int, background: int | None = None) -> ActionStyle:
     return ActionStyle(COLOURS[place], HATCHES[turn % len(HATCHES)], MARKERS[turn % len(MARKERS)])
 
 
+def something(name: str, things: Sized, kind: str) -> None:
+    """Refuse to draw nothing: raises an InputError where a figure got no things of a kind."""
+    if len(things) == 0:
+        raise InputError(f"{name} got no {kind}; give at least one")
+
+
 def per_frame(name: str, values: ArrayLike, length: int) -> np.ndarray:
     """The values as an array if there is one per frame; raises an InputError that names them otherwise."""
     array = np.asarray(values)
     if array.shape != (length,):
         raise InputError(f"{name} have shape {array.shape}; expected ({length},), one per frame")
     return array
+
+
+def actions_per_frame(name: str, values: ArrayLike, length: int, classes: Sequence[str] | None = None) -> np.ndarray:
+    """The actions as an array of int64 if there is one whole number per frame; those below 0 stand for none.
+
+    Raises:
+        InputError: another length, no frames, values that are no whole numbers, or an action without a class.
+    """
+    labels = per_frame(name, whole_numbers(name, values), length)
+    if length == 0:
+        raise InputError(f"{name} have no frames; there is nothing to draw")
+    if classes is not None and labels.max() >= len(classes):
+        raise InputError(f"{name} hold the action {labels.max()}, but there are {len(classes)} classes, from 0")
+    return labels
+
+
+def frame_numbers(name: str, values: ArrayLike, frames: int) -> np.ndarray:
+    """Numbers of frames of a video as an array of int64; those below 0 stand for none.
+
+    Raises:
+        InputError: values that are no whole numbers, none at all, or a frame that the video does not have.
+    """
+    numbers = whole_numbers(name, values)
+    something(name, numbers, "frames")
+    if numbers.max() >= frames:
+        raise InputError(f"{name} hold the frame {numbers.max()}, but the video has {frames} frames, from 0")
+    return numbers
 
 
 def draw_label_bar(

@@ -74,6 +74,8 @@ def load_folder(
     check_value("n_actions", n_actions, Count | None)
     check_value("stride", stride, Count)
     check_value("fps", fps, Positive | None)
+    check_value("trim", trim, bool)
+    check_value("merge", merge, bool)
     root = Path(path)
     if not root.is_dir():
         raise DataError(f"{root} is {'a file' if root.exists() else 'missing'}; name the folder of the recordings")
@@ -213,11 +215,13 @@ def _fitted(
 
 
 def _feature_files(root: Path, activity: str | None) -> list[Path]:
-    folder = root / "features"
+    folder, above = root / "features", root.resolve().parent
+    if root.resolve().name == "features" and (above / "groundTruth").is_dir():
+        raise DataError(f"the labels of {root} lie beside it, in groundTruth; name the folder above it, {above}")
     if not folder.exists() and activity is None and (alone := feature_files(root)):
         return _once(alone, root)
     if not folder.is_dir() and root.resolve().name == "features":
-        raise DataError(f"{root} holds no feature files itself; name the folder above it, {root.resolve().parent}")
+        raise DataError(f"{root} holds no feature files itself; name the folder above it, {above}")
     if not folder.is_dir():
         raise DataError(
             f"{folder} is missing; put the features of every recording there, as .npy, .npz, .txt or .csv, or into "
