@@ -80,7 +80,8 @@ def viterbi(scores: ArrayLike, switch: float = 0.0, order: Sequence[int] | None 
     """The labels z of highest score, ``max over z of sum_i scores[i, z_i] - switch * (number of changes of z)``.
 
     Args:
-        scores: (N, K) log-probability of each action at each frame, e.g. the logarithm of a plan's rows.
+        scores: (N, K) log-probability of each action at each frame, e.g. the logarithm of a plan's rows; -inf where an
+            action is impossible, which it gets at as few frames as the order allows.
         switch: cost of every change of action, in the unit of the scores; 0 without an order gives each frame's argmax.
         order: the actions in the order in which they occur, each for at least one frame (a transcript, SPEC section
             10); None lets every action follow every other.
@@ -101,6 +102,9 @@ def viterbi(scores: ArrayLike, switch: float = 0.0, order: Sequence[int] | None 
         raise InputError(f"the scores have shape {given.shape}; expected (frames, actions) without NaN")
     check_value("switch", switch, NotNegative)
     n, k = given.shape
+    # A finite number for -inf, that nothing else outweighs: sums of -inf do not tell one path from another.
+    finite = np.where(np.isfinite(given), given, 0.0)
+    given = np.where(given == -np.inf, finite.min() - n * (np.ptp(finite) + switch) - 1.0, given)
     if order is not None:
         order = whole_numbers("order", order).tolist()
         if not 0 < len(order) <= n or not set(order) <= set(range(k)):

@@ -42,6 +42,31 @@ def test_viterbi_along_a_transcript(n: int, seed: int, order: list[int], repeat:
     assert found in every and value(scores, found, 0.0) == pytest.approx(best)
 
 
+@given(n=st.integers(3, 6), seed=st.integers(0, 99), repeat=st.booleans(), impossible=st.floats(0.2, 1.0))
+def test_a_transcript_is_followed_through_impossible_frames(n: int, seed: int, repeat: bool, impossible: float) -> None:
+    """The path has as few frames of score -inf as the order allows, and of such paths the highest other scores."""
+    transcript = [0, 1, 2, 0] if repeat and n > 3 else [0, 1, 2]
+    rng = np.random.default_rng(seed)
+    scores = np.where(rng.random((n, 3)) < impossible, -np.inf, rng.normal(size=(n, 3)))
+    found = tuple(viterbi(scores, order=transcript).tolist())
+
+    def rank(labels: tuple[int, ...]) -> tuple[int, float]:
+        each = np.array([scores[i, z] for i, z in enumerate(labels)])
+        return int(np.isinf(each).sum()), -round(float(each[np.isfinite(each)].sum()), 9)
+
+    every = [
+        tuple(np.repeat(transcript, lengths).tolist())
+        for lengths in itertools.product(range(1, n + 1), repeat=len(transcript))
+        if sum(lengths) == n
+    ]
+    assert found in every and rank(found) == min(map(rank, every))
+
+
+def test_one_impossible_frame_does_not_hide_the_others() -> None:
+    scores = np.array([[0.0, -1.0], [-np.inf, -np.inf], [-1.0, 0.0], [-1.0, 0.0]])
+    assert viterbi(scores).tolist()[2:] == [1, 1] and viterbi(scores, switch=5.0).tolist() == [1] * 4
+
+
 def test_impossible_actions_are_not_taken() -> None:
     scores = np.log(np.array([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]), out=np.full((3, 2), -np.inf), where=np.array(
         [[True, False], [True, True], [False, True]]))  # fmt: skip
