@@ -34,6 +34,24 @@ def test_cosine_cost_by_hand() -> None:
     x = torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0]])
     y = torch.tensor([[3.0, 0.0], [-1.0, 0.0]])
     assert cosine_cost(x, y).tolist() == [[0, 2], [1, 1], [1, 1]]  # an all-zero frame costs 1, not NaN
+    for half in (torch.float16, torch.bfloat16):
+        assert cosine_cost(x.to(half), y.to(half)).tolist() == [[0, 2], [1, 1], [1, 1]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_cosine_cost_does_not_depend_on_lengths(dtype: torch.dtype) -> None:
+    x, y = random_cost(1, 5, 4)[0].to(dtype) - 0.5, random_cost(1, 3, 4, seed=1)[0].to(dtype) - 0.5
+    for length in (torch.finfo(dtype).tiny, 1e-30, 1e-13, 1e20, torch.finfo(dtype).max / 4):
+        torch.testing.assert_close(cosine_cost(x * length, y), cosine_cost(x, y))
+        torch.testing.assert_close(cosine_cost(x, y * length), cosine_cost(x, y))
+
+
+def test_cosine_cost_has_the_gradient_of_its_formula() -> None:
+    x, y = (random_cost(1, n, 4, seed=n)[0].sub(0.5).requires_grad_() for n in (5, 3))
+    assert torch.autograd.gradcheck(cosine_cost, (x, y))
+    zero = torch.zeros(2, 4, dtype=torch.float64, requires_grad=True)
+    cosine_cost(zero, y).sum().backward()
+    assert zero.grad is not None and zero.grad.isfinite().all()
 
 
 def test_temporal_prior_by_hand() -> None:

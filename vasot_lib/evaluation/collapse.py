@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from vasot_lib.errors import InputError
+from vasot_lib.transport.cost import unit_length
 
 
 def measure_collapse(embeddings: Tensor | np.ndarray) -> dict[str, float]:
@@ -27,7 +27,7 @@ def measure_collapse(embeddings: Tensor | np.ndarray) -> dict[str, float]:
     if rows.ndim != 2 or len(rows) < 2:
         raise InputError(f"embeddings have shape {tuple(rows.shape)}; expected (N, D) with N of at least 2")
     # In float64, because the square roots below would turn rounding errors of 1e-7 into singular values of 3e-4.
-    rows = normalize(rows.double(), dim=1)
+    rows = unit_length(rows.double())
     if not rows.any():  # a dead encoder: one point, although zeros have no direction
         return {"mean_cosine": 1.0, "effective_rank": 1.0}
     n = len(rows)

@@ -6,15 +6,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vasot_lib.checks import FLOATS, Count, check_embeddings, check_value
+from vasot_lib.checks import FLOATS, Count, check_embeddings, check_tensors, check_value
 from vasot_lib.errors import InputError
+
+
+def unit_length(x: Tensor) -> Tensor:
+    """(..., D) rows scaled to length 1, whatever finite length they have; rows of zeros stay zero."""
+    rows = x.to(torch.promote_types(x.dtype, torch.float32))
+    peak = rows.detach().abs().amax(-1, keepdim=True)
+    peak = torch.where(peak > 0, peak, 1.0)
+    # Squares of very long or short rows leave the range of floats. Division by a power of two rounds nothing.
+    return F.normalize(rows / (peak / (2 * torch.frexp(peak).mantissa)), dim=-1).to(x.dtype)
 
 
 def cosine_cost(x: Tensor, y: Tensor) -> Tensor:
     """``C_ij = 1 - cos(x_i, y_j)``, between 0 and 2.
 
     Args:
-        x: (B, N, D) or (N, D) embeddings, of any length; an all-zero row costs 1 against everything.
+        x: (B, N, D) or (N, D) embeddings, of any finite length; an all-zero row costs 1 against everything.
         y: (B, M, D) or (M, D) embeddings of frames or actions.
 
     Returns:
@@ -32,7 +41,7 @@ def cosine_cost(x: Tensor, y: Tensor) -> Tensor:
             [2., 1.]])
     """
     check_embeddings(FLOATS, x=x, y=y)
-    return (F.normalize(x, dim=-1) @ F.normalize(y, dim=-1).transpose(-1, -2)).neg_().add_(1.0)
+    return (unit_length(x) @ unit_length(y).transpose(-1, -2)).neg_().add_(1.0)
 
 
 def temporal_prior(
@@ -72,6 +81,7 @@ def _relative_time(n: int, lengths: Tensor | None, device: torch.device | str | 
     """``i / N`` for all entries of one side, (n,) or (B, n)."""
     if lengths is None:
         return torch.arange(n, device=device) / n
-    if lengths.device.type == "cpu" and not bool((lengths > 0).all()):  # a GPU would have to be waited for
-        raise InputError(f"lengths are {lengths.tolist()}; every sample needs a real frame")
+    check_tensors((torch.int64, torch.int32), lengths=lengths)
+    if lengths.device.type == "cpu" and not bool(((lengths > 0) & (lengths <= n)).all()):  # a GPU would wait
+        raise InputError(f"lengths are {lengths.tolist()}; every sample needs a real frame and has at most {n}")
     return torch.arange(n, device=lengths.device) / lengths.unsqueeze(-1)
