@@ -58,7 +58,7 @@ def matching_loss(x: Tensor, y: Tensor, targets: Tensor, tau: float, mask_x: Ten
         scores = scores.masked_fill(~mask_y.unsqueeze(1), -torch.inf)
     log_p = scores.log_softmax(2)  # (B, N, M)
     # On padded columns T* is 0 and log P is -inf; their product would be NaN.
-    per_frame = -torch.where(targets.detach() > 0, targets.detach() * log_p, 0.0).sum(2)
+    per_frame = -torch.where(targets <= 0, 0.0, targets.detach() * log_p).sum(2)
     return ((per_frame * mask_x).sum(1) / mask_x.sum(1)).mean()
 
 

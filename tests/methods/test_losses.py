@@ -36,6 +36,15 @@ def test_matching_loss_equals_loops_with_padding() -> None:
     assert matching_loss(x, y, targets, 0.1, mask_x, mask_y).item() == pytest.approx(expected, rel=1e-9)
 
 
+def test_broken_targets_do_not_pass_for_none() -> None:
+    x, mask = unit(1, 5, 3).requires_grad_(), torch.ones(1, 5, dtype=torch.bool)
+    targets = torch.eye(5, dtype=torch.float64)[None]
+    targets[0, 2, 3] = torch.nan
+    loss = matching_loss(x, x, targets, 0.1, mask, mask)
+    loss.backward()
+    assert loss.isnan() and x.grad is not None and x.grad.isnan().any()
+
+
 def test_matching_loss_to_actions_has_no_batch_axis_on_the_actions() -> None:
     x, actions = unit(2, 5, 3), unit(4, 3, seed=1)
     targets, mask = torch.full((2, 5, 4), 0.25, dtype=torch.float64), torch.ones(2, 5, dtype=torch.bool)
