@@ -73,6 +73,15 @@ def test_trap_radius_that_rounds_to_no_frame_is_an_error() -> None:
         Far(0.02).dense(20)
 
 
+@pytest.mark.parametrize("shortest", [1, 3, 7, 30, 49, 999, 2_000, 123_457])
+def test_the_radius_that_the_message_asks_for_is_taken(shortest: int) -> None:
+    lengths = [shortest + 40, shortest, 2 * shortest + 5]
+    with pytest.raises(InputError, match=f"of {shortest} frames is a window of 0 frames") as caught:
+        Far(1e-9, free=2).bind([n + 2 for n in lengths], 2)
+    radius = float(str(caught.value).split("radius >= ")[1].split(",")[0])
+    assert min(Near(radius).bind(lengths, 1).windows) == 1
+
+
 def test_window_is_exact_where_floats_round_down() -> None:
     assert 0.29 * 100 < 29
     assert Near(0.29).dense(100)[0].count_nonzero() == 29

@@ -108,8 +108,7 @@ class Near:
 
     def bind(self, lengths: Sequence[int], dim: int) -> Operator:
         """See :class:`Structure`."""
-        windows = tuple(_window(self.radius, n - self.free) for n in lengths)
-        return Operator(0.0, 0.0, 1.0 / self.radius, windows, self.free, dim)
+        return Operator(0.0, 0.0, 1.0 / self.radius, _windows(self.radius, lengths, self.free), self.free, dim)
 
     def dense(self, n: int) -> Tensor:
         """See :class:`Structure`.
@@ -119,7 +118,7 @@ class Near:
                 [2., 0., 2.],
                 [0., 2., 0.]], dtype=torch.float64)
         """
-        return _with_free(_band(n - self.free, _window(self.radius, n - self.free)) / self.radius, self.free)
+        return _with_free(_band(n - self.free, *_windows(self.radius, [n], self.free)) / self.radius, self.free)
 
 
 @dataclass(frozen=True)
@@ -134,8 +133,7 @@ class Far:
 
     def bind(self, lengths: Sequence[int], dim: int) -> Operator:
         """See :class:`Structure`."""
-        windows = tuple(_window(self.radius, n - self.free) for n in lengths)
-        return Operator(1.0, 0.0, -1.0, windows, self.free, dim)
+        return Operator(1.0, 0.0, -1.0, _windows(self.radius, lengths, self.free), self.free, dim)
 
     def dense(self, n: int) -> Tensor:
         """See :class:`Structure`.
@@ -145,7 +143,7 @@ class Far:
                 [0., 1., 0.],
                 [1., 0., 1.]], dtype=torch.float64)
         """
-        return _with_free(1.0 - _band(n - self.free, _window(self.radius, n - self.free)), self.free)
+        return _with_free(1.0 - _band(n - self.free, *_windows(self.radius, [n], self.free)), self.free)
 
 
 @dataclass(frozen=True)
@@ -167,17 +165,17 @@ class Distinct:
         return 1.0 - torch.eye(n, dtype=torch.float64)
 
 
-def _window(radius: float, length: int) -> int:
+def _windows(radius: float, lengths: Sequence[int], free: int) -> tuple[int, ...]:
     """``w = floor(length * radius)`` in frames; the small summand keeps 0.29 * 100 from becoming 28."""
-    if length < 1:
-        raise InputError(f"free leaves {length} frames for the structural prior; let at least 1 take part")
-    w = int(length * radius + 1e-9)
-    if w < 1:
+    shortest = min(lengths) - free
+    if shortest < 1:
+        raise InputError(f"free leaves {shortest} frames for the structural prior; let at least 1 take part")
+    if shortest * radius + 1e-9 < 1:
         raise InputError(
-            f"radius {radius} of {length} frames is a window of 0 frames, which switches the structural prior off; "
-            f"use radius >= {1 / length:.4g}, more frames, or alpha = 0"
+            f"radius {radius} of {shortest} frames is a window of 0 frames, which switches the structural prior off; "
+            f"use radius >= {-(-(10**6) // shortest) / 10**6:g}, more frames, or alpha = 0"
         )
-    return w
+    return tuple(int((n - free) * radius + 1e-9) for n in lengths)
 
 
 def _band(n: int, w: int) -> Tensor:
