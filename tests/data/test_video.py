@@ -72,6 +72,12 @@ def test_a_bad_data_set_is_refused():
             Dataset("d", (video,), classes=("a", "b"))
 
 
+def test_names_are_unique():
+    video = Video("v", torch.zeros(2, 3))
+    with pytest.raises(DataError, match="data set 'd': two recordings are named 'v'; rename one of them"):
+        Dataset("d", (video, replace(video, name="w"), replace(video, activity="tea")))
+
+
 def test_a_recording_of_zeros_stays_zero_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -251,10 +251,6 @@ def make_dataset(name: str, recordings: Sequence[Recording], n_actions: int = 0,
     Raises:
         DataError: two of them have the same name, or their features differ in width.
     """
-    names = [recording.name for recording in recordings]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"two recordings are named {twice!r}; rename one of them")
     videos = [Video(each.name, each.features, activity=activity, frames=each.frames) for each in recordings]
     return Dataset(name, tuple(videos), n_actions=n_actions)
 

@@ -92,7 +92,6 @@ class Video:
                     f"video {self.name!r}: {len(value)} {what} for {n} feature rows (difference {len(value) - n:+d}); "
                     "make both the same length"
                 )
-
         if self.context is not None and self.frames is None:
             raise DataError(f"video {self.name!r} has no pictures to train from; load it with its frames")
 
@@ -145,6 +144,10 @@ class Dataset:
             check_value("background", self.background, Annotated[int, Range(least=0, below=max(1, len(self.classes)))])
         if not self.videos:
             raise DataError(f"data set {self.name!r} has no videos; check the folder that it was read from")
+        names = [video.name for video in self.videos]
+        if len({*names}) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError(f"data set {self.name!r}: two recordings are named {twice!r}; rename one of them")
         dims = {video.features.shape[1] for video in self.videos}
         if len(dims) > 1:
             raise DataError(f"data set {self.name!r} mixes feature widths {sorted(dims)}; every video needs the same")
