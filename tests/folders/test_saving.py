@@ -34,6 +34,26 @@ def test_saving_is_whole_or_not_at_all_and_overwrites_nothing(tmp_path):
     assert [video.name for video in load_folder(tmp_path / "new").videos] == ["x"]
 
 
+@pytest.mark.parametrize(
+    ("recordings", "message"),
+    [
+        ({"tea/x": "ab", "coffee/x": "ba"}, "two recordings are named 'x', the second is 'coffee/x'; rename one"),
+        ({"x": "aba"}, "x has 3 labels for 2 feature rows; give one label per row"),
+        ({"x": "ac"}, "label 'c' of x is not among the classes a, b; add it"),
+        ({"x": "ab", "../y": "ab"}, "the recording is called '../y'; call it video or activity/video"),
+        ({"tea/green/x": "ab"}, "called 'tea/green/x'"),
+        ({"/x": "ab"}, "called '/x'"),
+        ({"tea/.x": "ab"}, "called 'tea/.x'"),
+    ],
+)
+def test_what_would_not_be_read_back_is_refused(tmp_path, recordings, message):
+    rows = {key: (np.zeros((2, 2)), list(labels)) for key, labels in recordings.items()}
+    for given in (rows, iter(rows.items())):
+        with pytest.raises(DataError, match=message) as caught:
+            save_folder(tmp_path / "in" / "new", given, ["a", "b"])
+        assert "\n" not in str(caught.value) and not [*tmp_path.iterdir()]
+
+
 def test_what_is_saved_without_labels_is_read_back_without(tmp_path):
     rng = np.random.default_rng(0)
     features = {"tea/one": rng.normal(size=(5, 2)), "two": rng.normal(size=(3, 2))}

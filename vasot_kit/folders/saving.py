@@ -25,19 +25,24 @@ def save_folder(
         path: the folder to write, which must not exist or be empty.
         recordings: ``[activity/]video`` -> (N, D) features and their N class names, or None instead of the names. For
             data larger than memory, an iterator over such key-value pairs.
-        classes: all class names, in the order of their ids 0, 1, ...
+        classes: all class names, in the order of their ids 0, 1, ...; empty where there are no labels.
         extra: further files, path within the folder -> text.
 
     Raises:
-        DataError: the folder exists and is not empty.
+        DataError: the folder exists and is not empty, two recordings have one name, be it in different activities, a
+            key has another form, labels are not as many as feature rows, or a label is not among the classes.
     """
     target = Path(path)
     refuse_existing(target)
+    names: set[str] = set()
     with whole_folder(target) as partial:
         for key, (features, labels) in recordings.items() if isinstance(recordings, Mapping) else recordings:
+            rows = features.astype(np.float32)
+            _refuse(key, len(rows), labels, classes, names)
+            names.add(Path(key).name)
             file = partial / "features" / f"{key}.npy"
             file.parent.mkdir(parents=True, exist_ok=True)
-            np.save(file, features.astype(np.float32))
+            np.save(file, rows)
             if labels is not None:
                 truth = partial / "groundTruth" / Path(key).name
                 truth.parent.mkdir(exist_ok=True)
@@ -46,6 +51,23 @@ def save_folder(
         for name, text in {**({"mapping/mapping.txt": lines} if classes else {}), **(extra or {})}.items():
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             (partial / name).write_text(text, encoding="utf-8")
+
+
+def _refuse(key: str, n: int, labels: Sequence[str] | None, classes: Sequence[str], names: set[str]) -> None:
+    """Refuse a recording of n feature rows that would not be read back; ``names`` are those before it."""
+    parts = key.split("/")
+    if len(parts) > 2 or any(not part or part.startswith(".") for part in parts):
+        raise DataError(f"the recording is called {key!r}; call it video or activity/video, neither hidden nor empty")
+    if parts[-1] in names:  # all labels lie in one folder
+        raise DataError(f"two recordings are named {parts[-1]!r}, the second is {key!r}; rename one of them")
+    if labels is None:
+        return
+    if len(labels) != n:
+        raise DataError(f"{key} has {len(labels)} labels for {n} feature rows; give one label per row")
+    if unknown := [label for label in labels if label not in classes]:
+        raise DataError(
+            f"label {unknown[0]!r} of {key} is not among the classes {', '.join(classes) or '(none)'}; add it"
+        )
 
 
 def refuse_existing(target: Path) -> None:
