@@ -143,6 +143,19 @@ def test_equal_differences_have_an_interval_of_no_width_and_one_seed_has_none() 
     assert interval_table(one, TITLES).loc["a", "MoF"] == "+25.0"
 
 
+def test_a_rounding_difference_has_no_star_and_no_rank() -> None:
+    rows = [*(row("a", s, 0.1 + 0.2) for s in SEEDS), *(row("b", s, 0.3) for s in SEEDS)]
+    table = intervals(paired_differences(rows, TITLES, "b"))
+    assert interval_table(table, TITLES).loc["a", "MoF"] == "+0.0 [+0.0, +0.0]"
+    assert (
+        intervals(pd.DataFrame({"mof": [1e-17] * 3}, table.index[:1].repeat(3)).rename_axis("line")).loc[
+            "a", ("mof", "low")
+        ]
+        == 0
+    )
+    assert dict(ranks(rows, TITLES)["MoF"]) == {"a": 1, "b": 1}
+
+
 def test_ranks_are_shared_by_what_does_not_separate() -> None:
     table = ranks(ROWS, TITLES)
     assert dict(table["MoF"]) == {"good": 1, "fair": 2, "odd": 1}  # odd is not separated from either

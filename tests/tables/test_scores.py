@@ -47,6 +47,36 @@ def test_lower_frame_error_is_ahead_and_a_tie_is_not() -> None:
     assert verdicts(tie, "vasot") == ["**vasot** is **not** ahead of *twin* in Label transfer, Frame error."]
 
 
+def test_a_verdict_needs_one_line_of_the_method() -> None:
+    table = score_table([*RUN, RUN[0]], TASKS["Segmentation"])
+    with pytest.raises(InputError, match="the table has 2 lines 'vasot'; give one, such as the mean over seeds"):
+        verdicts(table, "vasot")
+    with pytest.raises(InputError, match="the method is 'zz' but the table is of vasot, kmeans, vasot; add it"):
+        verdicts(table, "zz")
+    with pytest.raises(InputError, match="the method is 'vasot' but the table is of nothing; add it"):
+        verdicts(table.iloc[:0], "vasot")
+    for rows in ([], [{"mof": 0.5}]):
+        with pytest.raises(InputError, match=f"none of {len(rows)} rows has a 'method'; give rows as evaluate"):
+            score_table(rows, TASKS["Segmentation"])
+
+
+def test_rounding_is_no_difference() -> None:
+    table = score_table([{"method": "a", "mof": 0.1 + 0.2}, {"method": "b", "mof": 0.3}], TASKS["Segmentation"])
+    assert verdicts(table, "a") == ["**a** is **not** ahead of *b* in MoF."]
+    rows = [{"line": line, "seed": 0, "mof": mof} for line, mof in (("all", 0.3), ("w/o", 0.1 + 0.2))]
+    assert ablation_verdicts(paired_differences(rows, TASKS["Segmentation"])) == [
+        "*w/o* – the same in every seed: MoF."
+    ]
+
+
+def test_a_seed_that_the_reference_lacks_is_left_out() -> None:
+    more = {**SEEDS[2], "seed": 2}
+    differences = paired_differences([*SEEDS, more], TASKS["Alignment"])
+    assert ablation_verdicts(differences) == ablation_verdicts(paired_differences(SEEDS, TASKS["Alignment"]))
+    alone = paired_differences([*SEEDS[:2], more], TASKS["Alignment"])
+    assert ablation_verdicts(alone) == ["*w/o* – no score in a seed of the reference."]
+
+
 def test_mean_and_spread_over_seeds() -> None:
     table = mean_and_spread([*SEEDS, {"line": "raw", "ap_5": 0.5}], "line", TASKS["Alignment"])
     # Standard deviation of (.25, .75) with n - 1 is .3536.

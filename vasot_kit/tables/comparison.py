@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats takes a hundred times as long for a single number
 
-from vasot_kit.tables.scores import paired_differences, sign_of
+from vasot_kit.tables.scores import DIGITS, paired_differences, sign_of
 from vasot_lib.errors import InputError, unknown_name
 from vasot_lib.evaluation import frame_scores
 
@@ -271,7 +271,7 @@ def recording_intervals(
             line: np.mean([list(frame_scores([one[v] for v in kept], true, background).values()) for one in seeds], 0)
             for line, seeds in predictions.items()
         }
-        return np.array([found[line] - found[reference] for line in lines])
+        return np.array([found[line] - found[reference] for line in lines]).round(DIGITS)
 
     lines = [line for line in predictions if line != reference]
     everything, rng = difference(range(len(truths))), np.random.default_rng(0)
@@ -295,6 +295,7 @@ def _scored(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> pd.
 
 def _holm_intervals(differences: Sequence[np.ndarray]) -> list[tuple[float, float]]:
     """The interval of each of m sets of paired differences at its level in Holm's procedure; NaN for a single seed."""
+    differences = [values.round(DIGITS) for values in differences]
     found = [(np.nan, np.nan)] * len(differences)
     p_values = {index: _p_value(values) for index, values in enumerate(differences) if len(values) > 1}
     level, clear = ERROR, True

@@ -22,6 +22,8 @@ class Score(NamedTuple):
     sign: int = 1
 
 
+DIGITS = 12  # of the difference of two scores; what is beyond them is the rounding of sums
+
 # Every score that ``evaluate`` can give, by its name in the rows.
 ALL_SCORES: dict[str, Score] = {
     "mof": Score("MoF"),
@@ -89,9 +91,14 @@ def score_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) ->
     Args:
         rows: with ``method`` and scores, as ``evaluate`` and ``baseline_rows`` give them.
         titles: score -> title of the scores to show, e.g. ``TASKS["Alignment"]``.
+
+    Raises:
+        InputError: no row names its method.
     """
-    frame = pd.DataFrame(rows).set_index("method")
-    return _known(frame, titles).astype(float).dropna(how="all")
+    frame = pd.DataFrame(rows)
+    if "method" not in frame:
+        raise InputError(f"none of {len(frame)} rows has a 'method'; give rows as evaluate and baseline_rows do")
+    return _known(frame.set_index("method"), titles).astype(float).dropna(how="all")
 
 
 def verdicts(table: pd.DataFrame, method: str) -> list[str]:
@@ -100,7 +107,16 @@ def verdicts(table: pd.DataFrame, method: str) -> list[str]:
     Args:
         table: as :func:`score_table` gives it.
         method: the line to compare with each of the others.
+
+    Raises:
+        InputError: the table has no line of the method, or several lines of one name.
     """
+    lines = [str(line) for line in table.index]
+    if method not in lines:
+        raise InputError(f"the method is {method!r} but the table is of {', '.join(lines) or 'nothing'}; add it")
+    twice = next((line for line in lines if lines.count(line) > 1), None)
+    if twice is not None:
+        raise InputError(f"the table has {lines.count(twice)} lines {twice!r}; give one, such as the mean over seeds")
     sentences = []
     for other in table.index.drop(method):
         pair = table.loc[[method, other]].dropna(axis=1)
@@ -150,18 +166,22 @@ def paired_differences(
         raise InputError(f"the reference is {reference!r} but the rows are of {', '.join(lines) or 'nothing'}; add it")
     frame = pd.DataFrame(rows).set_index(["line", "seed"])
     table = _known(frame, titles).astype(float)
-    return (table - table.loc[reference].reindex(table.index, level="seed")).drop(index=reference, level="line")
+    differences = table - table.loc[reference].reindex(table.index, level="seed")
+    return differences.round(DIGITS).drop(index=reference, level="line")
 
 
 def ablation_verdicts(differences: pd.DataFrame) -> list[str]:
     """One sentence of markdown per line: which scores it lowers or raises in every seed, and which differ in sign.
+
+    Seeds that the reference or the line does not have are left out.
 
     Args:
         differences: as :func:`paired_differences` gives them.
     """
     sentences = []
     for line, group in differences.groupby(level="line", sort=False):
-        group = group.dropna(axis="columns", how="any")
+        group = group.dropna(how="all")  # first: else every score would go with a seed that the reference lacks
+        group = group.dropna(axis="columns", how="any") if len(group) else group[[]]
         worse = [score for score in group if (group[score] < 0).all()]
         better = [score for score in group if (group[score] > 0).all()]
         equal = [score for score in group if (group[score] == 0).all()]
@@ -170,7 +190,7 @@ def ablation_verdicts(differences: pd.DataFrame) -> list[str]:
         said += [f"**higher** in every seed: {_titles(better)}"] if better else []
         said += [f"sign depends on the seed: {_titles(mixed)}"] if mixed else []
         said += [f"the same in every seed: {_titles(equal)}"] if equal else []
-        sentences.append(f"*{line}* – {'; '.join(said)}.")
+        sentences.append(f"*{line}* – {'; '.join(said) or 'no score in a seed of the reference'}.")
     return sentences
 
 
@@ -179,7 +199,7 @@ def _known(frame: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
 
 
 def _gain(pair: pd.Series, score: str) -> float:
-    return sign_of(score) * float(pair.iloc[0] - pair.iloc[1])
+    return sign_of(score) * round(float(pair.iloc[0] - pair.iloc[1]), DIGITS)
 
 
 def _titles(scores: Sequence[str]) -> str:
