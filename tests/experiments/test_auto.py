@@ -125,6 +125,19 @@ def test_short_recordings_get_a_window_of_a_frame(n: int) -> None:
     assert len(model.segment(data.videos[0])) == n
 
 
+@pytest.mark.parametrize(
+    ("clusters", "message"),
+    [
+        ([], "0 recordings, the shortest of 0 frames; give some, of 2 frames or more"),
+        ([[0, 1], [0]], "2 recordings, the shortest of 1 frames"),
+        ([[0] * 9, [1] * 9], "the cluster changes in no recording, so that no action ends"),
+    ],
+)
+def test_labels_without_a_change_have_no_length(clusters: list[list[int]], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        segment_length([np.array(labels) for labels in clusters])
+
+
 def test_features_that_do_not_change_are_refused() -> None:
     still = Dataset("still", tuple(Video(name, torch.ones(40, 3)) for name in "ab"), n_actions=2)
     with pytest.raises(DataError, match="'still' has no more than 2 different frames, .* and the preset kit"):

@@ -169,3 +169,5 @@ def test_who_computes_something_after_each_step_cannot_be_restarted(dataset: Dat
         restarts(members)
     with pytest.raises(InputError, match="restarts is 1 for 'asot'; give at least 2"):
         restarts(members[:1])
+    with pytest.raises(InputError, match="restarts is 0; give at least 2"):
+        restarts([])

@@ -182,7 +182,17 @@ def segment_length(clusters: Sequence[np.ndarray]) -> ActionLength:
 
     Args:
         clusters: (N,) cluster of each frame, per recording.
+
+    Raises:
+        DataError: no recordings, one of a single frame, or no recording in which the cluster changes.
     """
+    shortest = min((len(labels) for labels in clusters), default=0)
+    if shortest < 2:
+        raise DataError(
+            f"{len(clusters)} recordings, the shortest of {shortest} frames; give some, of 2 frames or more"
+        )
+    if all((np.asarray(labels) == labels[0]).all() for labels in clusters):
+        raise DataError("the cluster changes in no recording, so that no action ends; give recordings that change")
     lags = np.unique(np.geomspace(1, 1000, 60).round()) / 2000
     same = np.mean([[_same(labels, lag) for lag in lags] for labels in clusters], axis=0)
     chance = float(np.mean([np.square(np.bincount(labels) / len(labels)).sum() for labels in clusters]))

@@ -170,12 +170,13 @@ def restarts(members: Sequence[Method]) -> Method:
         InputError: fewer than two members, or a method that needs more than the embeddings of frames and actions to
             segment a video.
     """
+    if len(members) < 2:
+        of = "".join(f" for {member.name!r}" for member in members)
+        raise InputError(f"restarts is {len(members)}{of}; give at least 2 members")
     first = members[0]
     others = sorted({name for name, _ in first.named_children()} - {"encoder", "actions", "times"})
     others += sorted({name for name, _ in first.named_buffers(recurse=False)})
     steps = type(first).end_step is not Method.end_step
-    if len(members) < 2:
-        raise InputError(f"restarts is {len(members)} for {first.name!r}; give at least 2 members")
     if not first.learns or steps or (others and not isinstance(first, ASOT)):
         raise InputError(
             f"restarts is {len(members)} but {first.name!r} cannot have any: they are for methods that learn "
