@@ -9,18 +9,22 @@ import pytest
 import torch
 
 from vasot_kit.experiments.baselines import baseline_segmentations, equal_split, straight_line
-from vasot_kit.experiments.config import make_config
+from vasot_kit.experiments.config import build, make_config
 from vasot_kit.experiments.evaluate import uniform_label_transfer
+from vasot_kit.experiments.key_steps import score_key_steps
+from vasot_kit.experiments.plan_report import match_matrix
 from vasot_kit.folders import load_folder
 from vasot_kit.methods.soft_dtw import soft_dtw
 from vasot_lib import losses
 from vasot_lib.data import Dataset, Video, collate, toy
 from vasot_lib.errors import DataError, InputError
-from vasot_lib.evaluation import frame_error, hungarian, label_transfer, score_alignment, score_segmentation
+from vasot_lib.evaluation import f1_sampled, frame_error, hungarian, label_transfer, score_alignment, score_segmentation
 from vasot_lib.paths import dtw, viterbi
 from vasot_lib.training import TrainingSettings
 from vasot_lib.transport import (
     Alignment,
+    Far,
+    Near,
     Segmentation,
     add_dummy,
     align_long,
@@ -69,6 +73,10 @@ def test_embeddings_and_masks(name: str, case: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         MATCHES[name](*arguments)
     assert "\n" not in str(caught.value)
+
+
+def segment(**options: object) -> object:
+    return Segmentation(radius=0.3).match(X, A, MASK_X, **options)  # type: ignore[arg-type]
 
 
 def score(embeddings: object = None, labels: object = (TRUE, TRUE), **options: object) -> object:
@@ -138,6 +146,26 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     "data set": (lambda: make_config(0.5, "vasot"), "dataset is 0.5; it must be text"),  # type: ignore[arg-type]
     "overrides": (lambda: make_config("toy", "vasot", overrides=["training.lr"]), "overrides are ..training.lr"),  # type: ignore[arg-type]
     "trim": (lambda: load_folder(".", trim="no"), "trim is 'no'"),  # type: ignore[arg-type]
+    "a method that only segments": (
+        lambda: match_matrix(build(make_config("toy", "asot"), toy(2)), *toy(2).videos), "'asot' does not align; it"
+    ),
+    "radii for structure": (lambda: solve(X, (0.3, 0.3), alpha=0.3), r"structure is \(0.3, 0.3\); pass structure="),  # type: ignore[arg-type]
+    "classes for structure": (lambda: solve(X, (Near, Far), alpha=0.3), "structure is .*; pass structure"),  # type: ignore[arg-type]
+    "batch of long": (lambda: align_long(X, Y, Alignment()), r"x has shape \(1, 8, 4\) and y .*; pass one pair"),
+    "no recipe": (lambda: align_long(X[0], Y[0], None), "recipe is None; pass the settings of an alignment"),  # type: ignore[arg-type]
+    "other recipe": (lambda: align_long(X[0], Y[0], Segmentation()), "recipe is Segmentation.*; pass"),  # type: ignore[arg-type]
+    "no labels of Y": (lambda: label_transfer(-np.ones(4, int), TRUE, TRUE[:0]), "the number of labels of Y is 0"),
+    "no width": (lambda: score([np.zeros((4, 0))] * 2), r"video 0: embeddings have shape \(4, 0\)"),
+    "shape of a prior": (lambda: segment(prior=torch.zeros(1, 8, 2)), r"prior has shape \(1, 8, 2\); expected"),
+    "array for a prior": (lambda: segment(prior=np.zeros((1, 8, 3))), "prior is of type numpy.ndarray; pass"),
+    "list of lengths": (lambda: temporal_prior(3, 3, [3]), "lengths is of type list; pass a torch.Tensor"),  # type: ignore[arg-type]
+    "lengths beyond": (lambda: temporal_prior(3, 3, torch.tensor([4])), r"lengths are \[4\]; every .* has at most 3"),
+    "recordings without steps": (lambda: score_key_steps([TRUE], [TRUE] * 2), "1 recordings with key steps for 2 with"),
+    "name of a step": (lambda: score_key_steps([TRUE], [TRUE], "a"), "background is 'a'; it must be"),  # type: ignore[arg-type]
+    "repetitions": (lambda: f1_sampled([TRUE], [TRUE], None, np.random.default_rng(0), 0), "repetitions is 0"),
+    "beyond int64": (lambda: hungarian(np.full(4, 2**64 - 1, np.uint64), TRUE), "hold 18446744073709551615; give"),
+    "no batch": (lambda: Alignment().match(X[0], Y[0], MASK_X[0], MASK_Y[0]), r"x has shape \(8, 4\); with a mask, it"),
+    "integer cost": (lambda: add_dummy(X.long(), 0.5), "cost is torch.int64; convert it to torch.float32"),
     "background": (lambda: Dataset("d", (Video("v", torch.zeros(4, 3)),), ("a",), background=4), "background is 4"),
 }  # fmt: skip
 

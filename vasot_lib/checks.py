@@ -139,6 +139,8 @@ def check_embeddings(dtypes: tuple[torch.dtype, ...], masks: Mapping[str, Tensor
             raise InputError(f"{name} has shape {tuple(x.shape)} and {first_name} {tuple(first.shape)}; make them fit")
     for name, mask in (masks or {}).items():
         check_tensors((torch.bool,), **{f"mask_{name}": mask})
+        if xs[name].ndim != 3:
+            raise InputError(f"{name} has shape {tuple(xs[name].shape)}; with a mask, it needs a batch dimension first")
         if mask.shape != xs[name].shape[:2]:
             raise InputError(f"mask_{name} has shape {tuple(mask.shape)}; expected {tuple(xs[name].shape[:2])}")
         if mask.device.type == "cpu" and not bool(mask.any(1).all()):  # a GPU would have to be waited for
@@ -158,6 +160,8 @@ def whole_numbers(name: str, values: Any) -> NDArray[Any]:
     if array.dtype.kind not in "iu":
         shown = next(iter(array.ravel().tolist()), "nothing")
         raise InputError(f"{name} hold {array.dtype}, first {shown!r}; they must be whole numbers")
+    if array.dtype == np.uint64 and array.max(initial=0) > np.iinfo(np.int64).max:
+        raise InputError(f"{name} hold {array.max()}; give whole numbers below 2**63")
     if array.ndim != 1:
         raise InputError(f"{name} have shape {array.shape}; they must be (frames,)")
     return array.astype(np.int64, copy=False)

@@ -38,6 +38,14 @@ def test_one_hot_labels_are_perfect_embeddings(protocol):
         assert scores[name] == 1, name
 
 
+def test_embeddings_that_are_still_trained_are_scored():
+    labels = blocks()
+    rows = [torch.eye(N_CLASSES, requires_grad=True)[names] for names in labels]
+    assert score_alignment(rows, labels, ordered=True) == score_alignment(
+        [each.detach().numpy() for each in rows], labels, ordered=True
+    )
+
+
 def test_neighbours_are_sought_in_other_videos_only():
     # Each video sits in a corner of its own, in which neighbours would all be right; across corners none are.
     labels = [np.repeat([0, 1], 20), np.repeat([1, 0], 20)]
@@ -262,8 +270,9 @@ def test_label_transfer_by_hand():
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
 def test_collapse_of_one_point_and_of_all_directions(kind):
-    point = measure_collapse(kind(np.tile(np.array([[3.0, 4.0, 0.0]], dtype=np.float32), (50, 1))))
-    assert point == pytest.approx({"mean_cosine": 1, "effective_rank": 1}, abs=1e-5)
+    for length in (1.0, 1e-30, 1e20):
+        point = measure_collapse(kind(np.tile(np.array([[3.0, 4.0, 0.0]], dtype=np.float32) * length, (50, 1))))
+        assert point == pytest.approx({"mean_cosine": 1, "effective_rank": 1}, abs=1e-5)
     assert measure_collapse(kind(np.zeros((5, 3)))) == {"mean_cosine": 1, "effective_rank": 1}
     spread = measure_collapse(kind(5 * np.eye(8)))
     assert spread == pytest.approx({"mean_cosine": 0, "effective_rank": 8})

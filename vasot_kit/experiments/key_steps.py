@@ -174,8 +174,14 @@ def score_key_steps(
             step; for that, give None.
 
     Raises:
-        InputError: no frames, or recordings of another length than their labels.
+        InputError: no frames, recordings of another number or length than their labels, or a background that is no
+            number.
     """
+    check_value("background", background, int | None)
+    if len(predictions) != len(truths):
+        raise InputError(
+            f"{len(predictions)} recordings with key steps for {len(truths)} with labels; give both of each"
+        )
     for number, (found, given) in enumerate(zip(predictions, truths, strict=True)):
         if len(found) != len(given):
             raise InputError(f"recording {number} has {len(found)} key steps but {len(given)} labels; give one a frame")

@@ -20,7 +20,13 @@ TINY = 1e-30  # a row with less mass counts as empty
 
 
 def match_matrix(method: Method, x: Video, y: Video) -> Tensor:
-    """(N, M) where each frame of X goes: row i of the transport plan, or a single 1 for a method without a plan."""
+    """(N, M) where each frame of X goes: row i of the transport plan, or a single 1 for a method without a plan.
+
+    Raises:
+        InputError: the method does not align videos.
+    """
+    if "alignment" not in method.tasks:
+        raise InputError(f"method {method.name!r} does not align; it is made for: {', '.join(method.tasks)}")
     term = getattr(method.hyper, "alignment", method.hyper)
     if not hasattr(term, "transport"):
         return one_hot(method.align(x, y), len(y)).float()

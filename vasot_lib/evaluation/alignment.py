@@ -9,6 +9,7 @@ from itertools import permutations
 
 import numpy as np
 import scipy
+from torch import Tensor
 
 from vasot_lib.checks import Count, Seed, check_value, whole_numbers
 from vasot_lib.data.video import TRAIN
@@ -139,14 +140,8 @@ def frame_error(matches: np.ndarray, truth: np.ndarray, n_y: int) -> dict[str, f
     if not both.any():
         raise InputError(f"none of {len(truth)} frames has both a match and a true partner; nothing to measure")
     errors = np.abs(matches[both] - truth[both])
-    mean, p90 = float(errors.mean()), float(np.percentile(errors, 90))
-    return {
-        "mean": mean,
-        "p90": p90,
-        "mean_share": mean / n_y,
-        "p90_share": p90 / n_y,
-        "matched": float(both.sum() / known.sum()),
-    }
+    mean, p90, matched = float(errors.mean()), float(np.percentile(errors, 90)), float(both.sum() / known.sum())
+    return {"mean": mean, "p90": p90, "mean_share": mean / n_y, "p90_share": p90 / n_y, "matched": matched}
 
 
 def _frames_of_y(name: str, values: np.ndarray, n_y: int) -> np.ndarray:
@@ -171,6 +166,7 @@ def label_transfer(
         InputError: different lengths, or all frames of X are background.
     """
     labels_x, labels_y = whole_numbers("labels of X", labels_x), whole_numbers("labels of Y", labels_y)
+    check_value("the number of labels of Y", len(labels_y), Count)
     matches = _frames_of_y("matches", matches, len(labels_y))
     check_value("background", background, int | None)
     _same_length("matches", matches, "labels of X", labels_x)
@@ -195,10 +191,10 @@ def _foreground(
     check_value("background", background, int | None)
     videos: list[_ForegroundFrames] = []
     for number, (rows, names) in enumerate(zip(embeddings, labels, strict=True)):
-        rows, names = np.asarray(rows), whole_numbers("labels", names)
+        rows, names = np.asarray(rows.detach() if isinstance(rows, Tensor) else rows), whole_numbers("labels", names)
         if rows.dtype.kind != "f":
             raise InputError(f"video {number}: embeddings are {rows.dtype}; expected floating-point numbers")
-        if rows.ndim != 2 or names.shape != rows.shape[:1]:
+        if rows.ndim != 2 or not rows.shape[1] or names.shape != rows.shape[:1]:
             raise InputError(
                 f"video {number}: embeddings have shape {rows.shape} and labels {names.shape}; "
                 "expected (frames, D) and (frames,)"

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import scipy
 
-from vasot_lib.checks import check_value, whole_numbers
+from vasot_lib.checks import Count, check_value, whole_numbers
 from vasot_lib.errors import InputError
 
 DRAWS = 15  # number of frames that the sampled F1 draws from each ground-truth segment
@@ -121,6 +121,7 @@ def f1_sampled(
     Raises:
         InputError: as ``score_segmentation``.
     """
+    check_value("repetitions", repetitions, Count)
     videos = _foreground(predictions, truths, background)
     share = _segment_shares(videos)
     hits = (generator.binomial(DRAWS, share, size=(repetitions, len(share))) > DRAWS / 2).sum() / repetitions

@@ -5,13 +5,4 @@ from vasot_lib.methods.base import ActionEmbeddings, Method
 from vasot_lib.methods.vaot import VAOT, AlignmentTerm
 from vasot_lib.methods.vasot import VASOT, JointTerms
 
-__all__ = [
-    "ASOT",
-    "VAOT",
-    "VASOT",
-    "ActionEmbeddings",
-    "AlignmentTerm",
-    "JointTerms",
-    "Method",
-    "SegmentationTerm",
-]
+__all__ = ["ASOT", "VAOT", "VASOT", "ActionEmbeddings", "AlignmentTerm", "JointTerms", "Method", "SegmentationTerm"]

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vasot_lib.checks import NotNegativeWeight, Range, check_tensors, check_value
+from vasot_lib.checks import FLOATS, NotNegativeWeight, Range, check_tensors, check_value
 from vasot_lib.errors import InputError
 
 
@@ -34,6 +34,7 @@ def add_dummy(cost: Tensor, zeta: float) -> Tensor:
              [0.5000, 0.0000, 1.0000],
              [0.5000, 1.0000, 0.0000]]])
     """
+    check_tensors(FLOATS, cost=cost)
     check_value("zeta", zeta, NotNegativeWeight)
     return F.pad(cost, (1, 0, 1, 0), value=zeta)
 

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from vasot_lib.checks import FLOATS, Range, check_embeddings, check_value
 from vasot_lib.errors import InputError
-from vasot_lib.transport.cost import cosine_cost, temporal_prior
+from vasot_lib.transport.cost import cosine_cost, temporal_prior, unit_length
 from vasot_lib.transport.problem import TINY
 from vasot_lib.transport.recipes import Alignment, AlignmentTargets
 
@@ -57,6 +57,8 @@ class LongPlan:
     def with_dummy(self, start: int, stop: int) -> Tensor:
         """The same with the dummy's share as the first column, if there is a dummy; rows sum to 1."""
         n, m = len(self.x), len(self.y)
+        check_value("start", start, Annotated[int, Range(least=0, most=n)])
+        check_value("stop", stop, Annotated[int, Range(least=start, most=n)])
         i = torch.arange(start, stop, device=self.x.device)
         time = i.unsqueeze(1) / n - torch.arange(m, device=self.x.device) / m
         cost = cosine_cost(self.x[start:stop], self.y) + self.recipe.rho * time.abs()
@@ -97,7 +99,7 @@ def align_long(x: Tensor, y: Tensor, recipe: Alignment, bins: int = 2000, sweeps
         sweeps: number of passes over all N x M entries that correct the masses of the columns.
 
     Raises:
-        InputError: fewer bins than 2, empty recordings, or a recipe that drops rows by a threshold.
+        InputError: fewer bins than 2, embeddings that are no matrices, or a recipe that drops rows by a threshold.
 
     >>> frames = torch.eye(3)[[0, 0, 1, 1, 2, 2]]  # six frames of three kinds
     >>> plan = align_long(frames, frames, Alignment(alpha=0.0, dummy="none"), bins=3)
@@ -105,13 +107,15 @@ def align_long(x: Tensor, y: Tensor, recipe: Alignment, bins: int = 2000, sweeps
     tensor([[70., 30.,  0.,  0.,  0.,  0.],
             [30., 70.,  0.,  0.,  0.,  0.]])
     """
+    if not isinstance(recipe, Alignment):
+        raise InputError(f"recipe is {recipe!r}; pass the settings of an alignment, such as Alignment()")
     if recipe.dummy == "threshold":
         raise InputError("dummy is 'threshold', which looks at whole rows; align_long takes 'soft' or 'none'")
-    check_value("bins", bins, int)
+    check_value("bins", bins, Annotated[int, Range(least=2)])
     check_value("sweeps", sweeps, Annotated[int, Range(least=0)])
     check_embeddings(FLOATS[:2], x=x, y=y)
-    if bins < 2 or not len(x) or not len(y):
-        raise InputError(f"bins is {bins} for {len(x)} and {len(y)} frames; use at least 2 bins and 1 frame")
+    if x.ndim == 3 or y.ndim == 3:
+        raise InputError(f"x has shape {tuple(x.shape)} and y {tuple(y.shape)}; pass one pair, (N, D) and (M, D)")
     small_x, small_y = (_bins(e, min(bins, len(e))) for e in (x, y))
     masks = (torch.ones(1, len(e), dtype=torch.bool, device=e.device) for e in (small_x, small_y))
     # The dummy carries the mass of one frame, not of one bin.
@@ -137,7 +141,7 @@ def align_long(x: Tensor, y: Tensor, recipe: Alignment, bins: int = 2000, sweeps
 
 def _bins(x: Tensor, count: int) -> Tensor:
     """(count, D) mean direction of equally many frames each."""
-    return F.adaptive_avg_pool1d(F.normalize(x, dim=1).T[None], count)[0].T
+    return F.adaptive_avg_pool1d(unit_length(x).T[None], count)[0].T
 
 
 def _interpolate(values: Tensor, at: Tensor, length: int, dim: int = 0) -> Tensor:

@@ -154,7 +154,8 @@ def make_problem(
     check_value("total_mass", total_mass, Annotated[float, Range(above=0, most=1)] | None)
     if total_mass is not None and (relax_x is not None or relax_y is not None):
         raise InputError(f"total_mass is {total_mass} and a side is relaxed; give total_mass, or relax_x and relax_y")
-    if alpha > 0 and not (isinstance(structure, tuple) and len(structure) == 2):
+    pair = isinstance(structure, tuple) and [hasattr(s, "bind") and not isinstance(s, type) for s in structure]
+    if alpha > 0 and pair != [True, True]:
         given = "no structure is given" if structure is None else f"structure is {structure!r}"
         raise InputError(f"alpha is {alpha} but {given}; pass structure=(Near(r), Far(r)) or alpha=0")
     cost = cost.detach()

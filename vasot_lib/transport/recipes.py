@@ -22,7 +22,9 @@ from vasot_lib.checks import (
     Weight,
     check_embeddings,
     check_fields,
+    check_tensors,
 )
+from vasot_lib.errors import InputError
 from vasot_lib.transport.cost import cosine_cost, temporal_prior
 from vasot_lib.transport.dummy import add_dummy, drop_dummy, dummy_marginal, keep_above
 from vasot_lib.transport.solver import Plan, Scheme, solve
@@ -161,7 +163,8 @@ class Segmentation:
             prior: (B, N, K) cost in the place of rho times the temporal prior.
 
         Returns:
-            (B, N, K) pseudo-labels T*, whose rows sum to 1, and the plan from which they were computed.
+            (B, N, K) pseudo-labels T*, whose rows sum to 1 (but for a balanced plan without ``finish``, which need not
+            meet its row masses), and the plan from which they were computed.
 
         >>> frames = torch.tensor([[[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]])
         >>> labels, plan = Segmentation(alpha=0.0, rho=0.0, epsilon=0.25).match(
@@ -173,12 +176,14 @@ class Segmentation:
                 [ 1., 99.]])
         """
         check_embeddings(FLOATS, {"x": mask}, x=x, actions=actions)
-        n = mask.sum(1)
+        cost, n, k = cosine_cost(x, actions), mask.sum(1), actions.shape[-2]
         if prior is None:
-            k = actions.shape[-2]
             prior = self.rho * temporal_prior(x.shape[1], k, n, torch.full_like(n, k))
+        check_tensors(FLOATS, prior=prior)
+        if prior.shape != cost.shape:
+            raise InputError(f"prior has shape {tuple(prior.shape)}; expected {tuple(cost.shape)}")
         plan = solve(
-            cosine_cost(x, actions).add_(prior), (Near(self.radius), Distinct()), alpha=self.alpha,
+            cost.add_(prior), (Near(self.radius), Distinct()), alpha=self.alpha,
             epsilon=self.epsilon, relax_y=self.relax, mask_x=mask, scheme=self.scheme, iterations=self.iterations,
             sweeps=self.sweeps, finish=self.finish,
         )  # fmt: skip

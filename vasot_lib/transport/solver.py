@@ -44,7 +44,7 @@ class Plan(Solution):
             with a total mass by how much they exceed it.
         marginal_error_y: (B,) the same for the columns.
         residual: (B,) mass that the last iteration moved, ``sum |T_k - T_(k-1)|``, before the finishing sweeps.
-        iterations: number of linearisations, the largest one where samples stop early.
+        iterations: number of linearisations that was asked for; with ``stop_early`` a sample may have had fewer.
         converged: (B,) bool, whether residual and errors of the fixed sides are all within the tolerance.
         problem: what was solved. It keeps the (B, N, M) cost in memory for as long as the plan is kept; where that
             matters, keep ``matrix`` alone.

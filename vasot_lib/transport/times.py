@@ -6,10 +6,11 @@ counted: p_k(t) is the density of the relative times at which action k happens i
 
     R_ik = - log( (1 - u) p_k(i / N) + u ),     weighted by the entropy's epsilon.
 
-So weighted it multiplies the plan by the density, as a prior does in Bayes' rule. Where the order is free, densities
-are flat and R says nothing; where it is fixed, they are narrow, wherever and however long an action is. A recording's
-own plan does not count in its own prior, which would make it repeat its own mistakes. In the plans that are counted,
-and after the training, all recordings count; to leave each out there too changed no score by more than chance.
+So weighted it multiplies the plan by the density to the power 1 - alpha, the weight of linear costs, much as a prior
+does in Bayes' rule. Where the order is free, densities are flat and R says nothing; where it is fixed, they are narrow,
+wherever and however long an action is. A recording's own plan does not count in its own prior, which would make it
+repeat its own mistakes. In the plans that are counted, and after the training, all recordings count; to leave each out
+there too changed no score by more than chance.
 """
 
 from __future__ import annotations
