@@ -46,7 +46,7 @@ NOT_ITSELF = 5.0  # their distance, in multiples of the mean
 SPEEDS = (2.0, 4.0, 8.0)
 ENOUGH = 16  # moments; films of fewer tell too little to say that their tempo is another one
 CLOSENESS, COVERED, PIECE, OTHER_TEMPO = 2.0, 6.0, 0.3, 1.8
-LOOSE = 0.05  # strength of the marginals where looks alone speak for a match, see _reading
+LOOSE, LOOSE_PATH = 0.05, {"gap": 3.0, "least": 0.3}  # where looks speak for a match, see _reading
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,9 @@ def _match(x: FilmMoments, y: FilmMoments, settings: MatchingSettings, prior: Te
     cost = cost if prior is None else cost + prior.to(cost)
     usual = _plan(cost, settings)
     plan, (blocks, disorder, _), recognition = _reading(usual, cost, x, y, settings)
-    read = [_read_block(plan, block, x, y, settings.path) for block in blocks]
+    loose = recognition is not None and recognition >= RECOGNISED
+    prices = replace(settings.path, **LOOSE_PATH) if loose else settings.path
+    read = [_read_block(plan, block, x, y, prices) for block in blocks]
     plan /= plan.sum()
     n, m, (k, width) = len(x.mass), len(y.mass), plan.shape
     matches, sure, pairs = np.full(n, np.nan), np.zeros(n), np.zeros((k, width))
@@ -229,7 +231,8 @@ def _reading(
     one pair in four of people who do the same would be read in another order. By looks steps can be told apart, but
     only where looks speak for a match; elsewhere, too, people who do the same would be read in another order. Then the
     marginals are weaker: what one film alone shows can stay without a partner, and what is done again gets its mass
-    twice. Another order is read without a structural prior, for other steps are beside those that are moved. The
+    twice. Gaps cost less too, and pairs have to gain something, because a step that one film alone shows is seen to be
+    another. Another order is read without a structural prior, for other steps are beside those that are moved. The
     verdict and the gain are those of the usual plan, whatever the features, so that they can be compared.
     """
     k, width = cost.shape

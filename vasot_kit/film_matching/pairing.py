@@ -43,6 +43,8 @@ class PathPrices:
         most: largest logarithm of a pair that counts.
         gap, gap_frame: opening a gap between two pairs, and each further frame in it.
         end, end_frame: leaving frames of one recording before the first or after the last pair, and each of them.
+        least: what each pair has to gain. The mean over all paths counts paths, of which there are the more the more
+            pairs they have: with 0, pairs that gain nothing are preferred to a gap.
         block, pair: the least price of a block, and what each of its pairs has to gain, where the order is free; see
             :mod:`vasot_kit.film_matching.blocks`.
         order: by how much blocks in free order have to gain more than in order, in multiples of the price of a block.
@@ -54,6 +56,7 @@ class PathPrices:
     gap_frame: NotNegativeWeight = 0.15
     end: NotNegativeWeight = 2.0
     end_frame: NotNegativeWeight = 0.02
+    least: NotNegativeWeight = 0.0
     block: Weight = 2.5
     pair: NotNegativeWeight = 0.06
     order: Weight = 0.35
@@ -114,7 +117,8 @@ def paired_path(plan: ArrayLike, prices: PathPrices | None = None) -> PairedPath
     ([0.0, 10.0, 20.0], [1.0, 1.0, 0.0, 0.0])
     """
     prices = prices or PathPrices()
-    gains, given = gains_of(plan, prices), np.array([prices.gap, prices.gap_frame, prices.end, prices.end_frame])
+    gains = gains_of(plan, prices) - prices.least
+    given = np.array([prices.gap, prices.gap_frame, prices.end, prices.end_frame])
     sums, total = _forward(gains, given)
     return _means(Visits(*_backward(gains, given, sums, total)))
 
