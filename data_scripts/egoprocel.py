@@ -1,6 +1,6 @@
 """Join the films of EgoProceL (Bansal et al., ECCV 2022) with their key steps: 16 tasks, seen by who does them.
 
-    python data_scripts/egoprocel.py --source FOLDER [--root DATA_ROOT] [--partial]
+    python -m data_scripts.egoprocel --source FOLDER [--root DATA_ROOT] [--partial]
 
 FOLDER holds, unpacked or as archives, what EgoProceL-download-README.md of the repository
 Sid2697/EgoProceL-egocentric-procedure-learning links to:
@@ -16,7 +16,7 @@ to the frame of its end second; where two overlap, the later line counts, as in 
 Tasks that are not there are named; --partial takes those that are. Films are linked, not doubled, where the file system
 can. A task is a data set of its own, e.g. egoprocel/pc_assembly.
 
-Example: python data_scripts/egoprocel.py --source ~/Downloads/egoprocel --root data --partial
+Example: python -m data_scripts.egoprocel --source ~/Downloads/egoprocel --root data --partial
 """
 
 from __future__ import annotations

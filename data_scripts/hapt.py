@@ -1,13 +1,13 @@
 """Pool the UCI smartphone recordings (HAPT) to 2 Hz and write them as a labelled feature folder.
 
-    python data_scripts/hapt.py --source FOLDER [--root DATA_ROOT]
+    python -m data_scripts.hapt --source FOLDER [--root DATA_ROOT]
 
 FOLDER is the unpacked archive "Smartphone-Based Recognition of Human Activities and Postural Transitions" (UCI Machine
 Learning Repository, data set 341), or its subfolder RawData. Per half second: mean, standard deviation and mean
 absolute difference of three acceleration and three rotation channels (18-d); the label most of its samples carry.
 Cite Reyes-Ortiz, Oneto, Sama, Parra, Anguita, Neurocomputing 2015. No commercial use.
 
-Example: python data_scripts/hapt.py --source ~/Downloads/HAPT
+Example: python -m data_scripts.hapt --source ~/Downloads/HAPT
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Join the drawer films of the IKEA ASM data set (Ben-Shabat et al. 2021) with their actions: 90 films, 17 classes.
 
-    python data_scripts/ikea_asm.py --source FOLDER [--root DATA_ROOT] [--trim] [--partial]
+    python -m data_scripts.ikea_asm --source FOLDER [--root DATA_ROOT] [--trim] [--partial]
 
 FOLDER holds, unpacked or as archives, what the README of IkeaASM/IKEA_ASM_Dataset links to:
 1. "Data - RGB top view": Kallax_Shelf_Drawer/<scan>/dev3/images/scan_video.avi, or the pictures 000000.jpg ... that the
@@ -14,7 +14,7 @@ frames that no segment covers are NA. gt_action.npy holds the same labels as a p
 A film may be a frame longer than its labels. --trim cuts pictures and labels to the shorter; a film is not cut, the
 frames at its end become NA. Films are linked, not doubled, where the file system can.
 
-Example: python data_scripts/ikea_asm.py --source ~/Downloads/ikea_asm --root data
+Example: python -m data_scripts.ikea_asm --source ~/Downloads/ikea_asm --root data
 """
 
 from __future__ import annotations

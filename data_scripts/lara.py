@@ -1,6 +1,6 @@
 """Pool the recordings of LARa, motion capture of picking and packing, and write a labelled feature folder.
 
-    python data_scripts/lara.py --source FOLDER [--root DATA_ROOT] [--trim]
+    python -m data_scripts.lara --source FOLDER [--root DATA_ROOT] [--trim]
 
 FOLDER is the unpacked "OMoCap annotated data" of version 3 (zenodo.org/records/8189341): for each recording, of 200
 samples a second, a file of motion such as L02_S15_R04.csv and one of classes, L02_S15_R04_labels.csv. Of 22 joints the
@@ -24,7 +24,7 @@ The script was not run on the true archive. What it knows of the files was read 
 
 Cite Niemann et al., LARa, Sensors 2020, 20(15), 4083 (doi 10.3390/s20154083).
 
-Example: python data_scripts/lara.py --source ~/Downloads/LARa
+Example: python -m data_scripts.lara --source ~/Downloads/LARa
 """
 
 from __future__ import annotations

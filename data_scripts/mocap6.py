@@ -1,8 +1,8 @@
 """Fetch mocap6 (6 motion-capture recordings, BSD) and check it.
 
-    python data_scripts/mocap6.py [--to FOLDER]
+    python -m data_scripts.mocap6 [--to FOLDER]
 
-Example: python data_scripts/mocap6.py --to data/mocap6
+Example: python -m data_scripts.mocap6 --to data/mocap6
 """
 
 from __future__ import annotations

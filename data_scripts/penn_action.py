@@ -1,6 +1,6 @@
 """Join Penn Action's pictures with the phase labels of TCC (Dwibedi et al. 2019): 13 sports, 2 to 6 phases each.
 
-    python data_scripts/penn_action.py --source FOLDER [--root DATA_ROOT] [--trim] [--partial]
+    python -m data_scripts.penn_action --source FOLDER [--root DATA_ROOT] [--trim] [--partial]
 
 FOLDER holds, unpacked or as archives,
 1. Penn_Action.tar.gz, from the page of the data set (dreamdragon.github.io/PennAction; Zhang, Zhu, Derpanis 2013):
@@ -12,7 +12,7 @@ Pictures are linked, not doubled, where the file system can. CARL also shares fi
 read, because a pickle can run code. Where a recording has more or fewer labels than pictures, CARL stretches the longer
 one; here it is refused, or cut with --trim. strum_guitar and jump_rope have no phases and are left out.
 
-Example: python data_scripts/penn_action.py --source ~/Downloads/penn --root data
+Example: python -m data_scripts.penn_action --source ~/Downloads/penn --root data
 """
 
 from __future__ import annotations

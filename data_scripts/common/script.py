@@ -240,7 +240,7 @@ class Script:
     @property
     def command(self) -> str:
         """The command that imports what the user has downloaded."""
-        return f"python data_scripts/{self.name}.py --source FOLDER"
+        return f"python -m data_scripts.{self.name} --source FOLDER"
 
 
 def run(script: Script, argv: list[str] | None = None) -> int:

@@ -244,5 +244,5 @@ def test_partial_takes_the_scans_that_are_there(convert, source, tmp_path, capsy
 def test_without_a_source_the_next_step_is_printed(ikea, tmp_path, capsys):
     assert ikea.main(["--root", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert "IkeaASM/IKEA_ASM_Dataset" in error and "python data_scripts/ikea_asm.py --source FOLDER" in error
+    assert "IkeaASM/IKEA_ASM_Dataset" in error and "python -m data_scripts.ikea_asm --source FOLDER" in error
     assert not any(tmp_path.iterdir())

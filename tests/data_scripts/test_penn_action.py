@@ -240,4 +240,4 @@ def test_without_a_source_the_next_step_is_printed(script, tmp_path, capsys):
     assert script("penn_action").main(["--root", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "Penn_Action.tar.gz" in error and "minghchen/CARL_code" in error
-    assert "python data_scripts/penn_action.py --source FOLDER" in error and not any(tmp_path.iterdir())
+    assert "python -m data_scripts.penn_action --source FOLDER" in error and not any(tmp_path.iterdir())

@@ -107,5 +107,5 @@ def test_without_a_source_the_next_step_is_printed(name, where, script, capsys, 
     monkeypatch.chdir(tmp_path)
     assert script(name).main([]) == 2
     error = capsys.readouterr().err
-    assert where in error and f"python data_scripts/{name}.py --source FOLDER" in error
+    assert where in error and f"python -m data_scripts.{name} --source FOLDER" in error
     assert [path.name for path in tmp_path.iterdir()] == []

@@ -163,7 +163,7 @@ def test_exit_1_with_one_line(source, tmp_path, capsys):
 
 def test_exit_2_with_the_next_step_where_there_is_no_link(capsys):
     assert run(script(), []) == 2
-    assert capsys.readouterr().err == "go there, then: python data_scripts/thing.py --source FOLDER\n"
+    assert capsys.readouterr().err == "go there, then: python -m data_scripts.thing --source FOLDER\n"
 
 
 def test_without_a_source_the_link_is_followed(source, tmp_path, capsys, monkeypatch):
@@ -189,7 +189,7 @@ def test_a_link_that_gives_nothing_is_exit_2_with_the_way_by_hand(tmp_path, caps
     assert run(script(fetch=fetch), ["--root", str(tmp_path)]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "error: no connection",
-        "go there, then: python data_scripts/thing.py --source FOLDER",
+        "go there, then: python -m data_scripts.thing --source FOLDER",
     ]
     assert list(tmp_path.iterdir()) == []
 
