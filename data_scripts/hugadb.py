@@ -43,14 +43,12 @@ def read_recording(file: Path) -> tuple[np.ndarray, list[str]]:
         DataError: it is damaged, or not one of HuGaDB.
     """
     table = read_samples(file, "\t", HEADER)
-    if table.shape[1] != COLUMNS or len(table) < WINDOW:
-        raise DataError(
-            f"{file} has {len(table)} samples of {table.shape[1]} columns; expected {WINDOW} or more of {COLUMNS}"
-        )
+    if table.shape[1] != COLUMNS:
+        raise DataError(f"{file} has {len(table)} samples of {table.shape[1]} columns; expected {COLUMNS} columns")
     activity = table[:, -1]
     if unknown := sorted(set(activity.tolist()) - set(range(1, len(CLASSES) + 1))):
         raise DataError(f"{file} names activities {unknown}; expected whole numbers from 1 to {len(CLASSES)}")
-    return pooled(table[:, :SENSORS], activity.astype(int) - 1, WINDOW, CLASSES)
+    return pooled(file, table[:, :SENSORS], activity.astype(int) - 1, WINDOW, CLASSES)
 
 
 def convert(source: Path, target: Path, options: Options) -> Inventory:

@@ -92,6 +92,15 @@ def test_fetch_reads_one_member_and_writes_nothing_else(tmp_path, package, monke
     assert mocap6.fetch(home).read_bytes() == content
 
 
+def test_a_folder_that_is_a_file_is_named(script, tmp_path, monkeypatch, package, capsys):
+    monkeypatch.setattr(mocap6, "SHA256", hashlib.sha256(b"the true file").hexdigest())
+    package({MEMBER: b"the true file"})
+    (tmp_path / "file").write_text("mine")
+    assert script("mocap6").main(["--to", str(tmp_path / "file")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"error: {tmp_path / 'file'} cannot be written (File exists); give another --to"
+
+
 @pytest.mark.parametrize(
     ("members", "message"),
     [
