@@ -1,7 +1,7 @@
 """Bring Breakfast (Kuehne, Arslan, Serre, CVPR 2014; CC BY 4.0) with 64-d IDT Fisher features, 10 activities.
 
-    python data_scripts/breakfast.py                  fetch features and labels (about 1 GB) from CTE's links
-    python data_scripts/breakfast.py --source FOLDER  import what you have
+    python -m data_scripts.breakfast                  fetch features and labels (about 1 GB) from CTE's links
+    python -m data_scripts.breakfast --source FOLDER  import what you have
 
 FOLDER is the data/Breakfast of ASOT or VASOT, or holds CTE's downloads (features, ground truth), unpacked or not:
 
@@ -9,7 +9,7 @@ FOLDER is the data/Breakfast of ASOT or VASOT, or holds CTE's downloads (feature
     groundTruth/[<activity>/]<the same name>[.txt]     one class name per line, or segments such as "1-30 SIL"
     mapping/mapping.txt                                "id name"
 
-Example: python data_scripts/breakfast.py --source ~/data/Breakfast
+Example: python -m data_scripts.breakfast --source ~/data/Breakfast
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Copy five Breakfast videos of making coffee into a labelled feature folder.
 
-    python data_scripts/breakfast_coffee.py --source FOLDER [--root DATA_ROOT]
+    python -m data_scripts.breakfast_coffee --source FOLDER [--root DATA_ROOT]
 
 FOLDER is a checkout of TOT's repository (trquhuytin/TOT-CVPR22, MIT), or any folder that holds, at any depth, the five
 feature files, their ground truth in a folder ``groundTruth``, and ``mapping.txt``.
 
-Example: python data_scripts/breakfast_coffee.py --source ~/TOT-CVPR22
+Example: python -m data_scripts.breakfast_coffee --source ~/TOT-CVPR22
 """
 
 from __future__ import annotations

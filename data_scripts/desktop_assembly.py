@@ -1,7 +1,7 @@
 """Bring Desktop Assembly (Kumar et al., CVPR 2022) with 512-d features: one procedure of 22 steps.
 
-    python data_scripts/desktop_assembly.py                  fetch it from ASOT's link
-    python data_scripts/desktop_assembly.py --source FOLDER  import what you have
+    python -m data_scripts.desktop_assembly                  fetch it from ASOT's link
+    python -m data_scripts.desktop_assembly --source FOLDER  import what you have
 
 FOLDER is the data/desktop_assembly of ASOT or VASOT, or holds TOT's two folders (features, ground truth):
 
@@ -9,7 +9,7 @@ FOLDER is the data/desktop_assembly of ASOT or VASOT, or holds TOT's two folders
     groundTruth/<date>_<time>                          one class name per line
     mapping/mapping.txt                                "id name"
 
-Example: python data_scripts/desktop_assembly.py --source ~/data/desktop_assembly
+Example: python -m data_scripts.desktop_assembly --source ~/data/desktop_assembly
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Join the films of EgoProceL (Bansal et al., ECCV 2022) with their key steps: 16 tasks, seen by who does them.
 
-    python data_scripts/egoprocel.py --source FOLDER [--root DATA_ROOT] [--partial]
+    python -m data_scripts.egoprocel --source FOLDER [--root DATA_ROOT] [--partial]
 
 FOLDER holds, unpacked or as archives, what EgoProceL-download-README.md of the repository
 Sid2697/EgoProceL-egocentric-procedure-learning links to:
@@ -16,7 +16,7 @@ to the frame of its end second; where two overlap, the later line counts, as in 
 Tasks that are not there are named; --partial takes those that are. Films are linked, not doubled, where the file system
 can. A task is a data set of its own, e.g. egoprocel/pc_assembly.
 
-Example: python data_scripts/egoprocel.py --source ~/Downloads/egoprocel --root data --partial
+Example: python -m data_scripts.egoprocel --source ~/Downloads/egoprocel --root data --partial
 """
 
 from __future__ import annotations
@@ -74,22 +74,28 @@ def read_key_steps(file: Path) -> list[KeyStep]:
     """The lines of a table, in their order.
 
     Raises:
-        DataError: a line is no start second, end second and numbered key step, or the table is empty.
+        DataError: it is no table, a line is no start second, end second and numbered key step, or it is empty.
     """
     steps = []
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        for line, row in enumerate(csv.reader(stream), start=1):
-            numbered = re.fullmatch(r"\s*(\d+)\.?(?:\s+(.*))?", row[2]) if len(row) == 3 else None
-            try:
-                start, end = (float(value) for value in row[:2])
-            except ValueError:
-                numbered = None
-            if numbered is None or not 0 <= start <= end < math.inf:
-                raise DataError(
-                    f"line {line} of {file} reads {','.join(row)!r}; expected a start second, an end second and a key "
-                    "step with its number, e.g. '3.5,10,1 break egg': download the annotations again"
-                )
-            steps.append(KeyStep(start, end, int(numbered[1]), " ".join((numbered[2] or "").split())))
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.reader(stream))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{file} is damaged or no table in UTF-8 ({error}); download the annotations again") from error
+    for line, row in enumerate(rows, start=1):
+        if not any(cell.strip() for cell in row):  # as editors and spreadsheets leave them at the end
+            continue
+        numbered = re.fullmatch(r"\s*(\d{1,9})\.?(?:\s+(.*))?", row[2]) if len(row) == 3 else None
+        try:
+            start, end = (float(value) for value in row[:2])
+        except ValueError:
+            numbered = None
+        if numbered is None or not 0 <= start <= end < math.inf:
+            raise DataError(
+                f"line {line} of {file} reads {','.join(row)[:200]!r}; expected a start second, an end second and a "
+                "key step with its number, e.g. '3.5,10,1 break egg': download the annotations again"
+            )
+        steps.append(KeyStep(start, end, int(numbered[1]), " ".join((numbered[2] or "").split())))
     if not steps:
         raise DataError(f"{file} is empty; download the annotations again")
     return steps
@@ -110,7 +116,8 @@ def frame_labels(key: str, steps: list[KeyStep], names: dict[int, str], frames: 
     """
     labels = [BACKGROUND] * frames
     for step in steps:
-        first, last = (math.floor(second * rate) for second in (step.start, step.end))
+        # The millionth of a frame: 4.1 s at 30 frames a second are frame 123, where the product is 122.99999999999999.
+        first, last = (math.floor(second * rate + 1e-6) for second in (step.start, step.end))
         if first >= frames:
             raise DataError(
                 f"{key} has a key step at {step.start:g} s, but its film ends after {frames / rate:g} s; take the "
@@ -122,14 +129,22 @@ def frame_labels(key: str, steps: list[KeyStep], names: dict[int, str], frames: 
 
 
 def find_tables(annotations: Path) -> dict[str, Path]:
-    """``task/recording`` -> its table, of all tasks that are there."""
-    found = {}
+    """``task/recording`` -> its table, of all tasks that are there.
+
+    Raises:
+        DataError: a recording has two tables.
+    """
+    found: dict[str, Path] = {}
     for task, folder in FOLDERS.items():
-        for file in sorted((annotations / folder).rglob("*.csv")):
+        for file in sorted((annotations / folder).rglob("[!.]*.csv")):
             name = file.stem.removesuffix(ENDING)
-            if not task.startswith("cmu_") or WORN_CAMERA in name:
-                # Assembly and disassembly are filmed by the same people, whose films may have the same names.
-                found[f"{task}/{task}_{name}" if task.startswith("pc_") else f"{task}/{name}"] = file
+            if task.startswith("cmu_") and WORN_CAMERA not in name:
+                continue
+            # Assembly and disassembly are filmed by the same people, whose films may have the same names.
+            key = f"{task}/{task}_{name}" if task.startswith("pc_") else f"{task}/{name}"
+            if key in found:
+                raise DataError(f"{found[key]} and {file} are both the table of {key}; keep one of them")
+            found[key] = file
     return found
 
 
@@ -147,13 +162,21 @@ def find_film(task: str, table: Path, films: dict[str, list[Path]]) -> Path | No
     return near[0] if near else None
 
 
-def class_names(steps: dict[str, list[KeyStep]]) -> dict[str, dict[int, str]]:
-    """Task -> number of a key step -> its class name, which has the task in front: numbers begin anew in each."""
+def class_names(steps: dict[str, list[KeyStep]], notes: list[str]) -> dict[str, dict[int, str]]:
+    """Task -> number of a key step -> its class name, which has the task in front: numbers begin anew in each.
+
+    ``notes`` gets a line for every key step with several names, of which the first counts.
+    """
     names: dict[str, dict[int, str]] = {}
+    others: dict[tuple[str, int], str] = {}
     for key, some in steps.items():
         task = key.partition("/")[0]
         for step in some:
-            names.setdefault(task, {}).setdefault(step.number, f"{task} {step.number} {step.name}".strip())
+            name = f"{task} {step.number} {step.name}".strip()
+            if names.setdefault(task, {}).setdefault(step.number, name) != name:
+                others.setdefault((task, step.number), name)
+    notes += [f"{names[task][number]!r} is also named {other!r}; the first name is taken"
+              for (task, number), other in others.items()]  # fmt: skip
     return {task: dict(sorted(of_task.items())) for task, of_task in names.items()}
 
 
@@ -183,7 +206,7 @@ def convert(source: Path, target: Path, options: Options) -> Inventory:
     if not tables:
         raise DataError(f"{source} holds no annotations/ with the folders {', '.join(FOLDERS.values())}; put it there")
     films: dict[str, list[Path]] = {}
-    for file in sorted(source.rglob("*")):
+    for file in sorted(source.rglob("[!.]*")):
         if file.suffix.lower() in FILMS:
             films.setdefault(file.stem.lower(), []).append(file)
     pairs = {key: find_film(key.partition("/")[0], table, films) for key, table in tables.items()}
@@ -195,7 +218,7 @@ def convert(source: Path, target: Path, options: Options) -> Inventory:
         raise DataError(f"{source} holds no film with the name of a table of the annotations; put the films there")
     verify(before, FACTS, options)
     steps = {key: read_key_steps(tables[key]) for key in before.lengths}
-    names = class_names(steps)
+    names = class_names(steps, before.notes)
 
     def read() -> Iterator[FilmRecording]:
         for key, some in steps.items():

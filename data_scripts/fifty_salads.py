@@ -1,7 +1,7 @@
 """Bring 50 Salads (Stein, McKenna, UbiComp 2013; CC BY-NC-SA 4.0) with 64-d features, for Mid and Eval.
 
-    python data_scripts/fifty_salads.py                  fetch features and labels from CTE's links
-    python data_scripts/fifty_salads.py --source FOLDER  import what you have
+    python -m data_scripts.fifty_salads                  fetch features and labels from CTE's links
+    python -m data_scripts.fifty_salads --source FOLDER  import what you have
 
 FOLDER is the data/FS of ASOT or VASOT, or holds CTE's downloads (features, ground truth), unpacked or not:
 
@@ -14,7 +14,7 @@ One folder comes of it, ``fifty_salads``; the registry reads it as ``fifty_salad
 MS-TCN's folder has labels at 30 per second beside I3D features of 2048 channels: it is taken with --partial. The
 owner's own annotations are intervals of time stamps, not frames: they are not read.
 
-Example: python data_scripts/fifty_salads.py --source ~/data/FS
+Example: python -m data_scripts.fifty_salads --source ~/data/FS
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Pool the recordings of HuGaDB, six motion sensors on the legs, to half seconds and write a labelled feature folder.
 
-    python data_scripts/hugadb.py --source FOLDER [--root DATA_ROOT]
+    python -m data_scripts.hugadb --source FOLDER [--root DATA_ROOT]
 
 FOLDER is the unpacked archive of version 2, with files HuGaDB_v2_various_PERSON_NUMBER.txt of about 60 samples a
 second. Per half second and for each of 36 channels (acceleration and rotation of both feet, shins and thighs): mean,
@@ -12,7 +12,7 @@ standardised within each recording, so that the amplification does not tell peop
 
 Cite Chereshnev and Kertesz-Farkas, AIST 2017 (arXiv 1705.08506).
 
-Example: python data_scripts/hugadb.py --source ~/Downloads/HuGaDB
+Example: python -m data_scripts.hugadb --source ~/Downloads/HuGaDB
 """
 
 from __future__ import annotations
@@ -43,14 +43,12 @@ def read_recording(file: Path) -> tuple[np.ndarray, list[str]]:
         DataError: it is damaged, or not one of HuGaDB.
     """
     table = read_samples(file, "\t", HEADER)
-    if table.shape[1] != COLUMNS or len(table) < WINDOW:
-        raise DataError(
-            f"{file} has {len(table)} samples of {table.shape[1]} columns; expected {WINDOW} or more of {COLUMNS}"
-        )
+    if table.shape[1] != COLUMNS:
+        raise DataError(f"{file} has {len(table)} samples of {table.shape[1]} columns; expected {COLUMNS} columns")
     activity = table[:, -1]
     if unknown := sorted(set(activity.tolist()) - set(range(1, len(CLASSES) + 1))):
         raise DataError(f"{file} names activities {unknown}; expected whole numbers from 1 to {len(CLASSES)}")
-    return pooled(table[:, :SENSORS], activity.astype(int) - 1, WINDOW, CLASSES)
+    return pooled(file, table[:, :SENSORS], activity.astype(int) - 1, WINDOW, CLASSES)
 
 
 def convert(source: Path, target: Path, options: Options) -> Inventory:

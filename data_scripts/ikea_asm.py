@@ -1,6 +1,6 @@
 """Join the drawer films of the IKEA ASM data set (Ben-Shabat et al. 2021) with their actions: 90 films, 17 classes.
 
-    python data_scripts/ikea_asm.py --source FOLDER [--root DATA_ROOT] [--trim] [--partial]
+    python -m data_scripts.ikea_asm --source FOLDER [--root DATA_ROOT] [--trim] [--partial]
 
 FOLDER holds, unpacked or as archives, what the README of IkeaASM/IKEA_ASM_Dataset links to:
 1. "Data - RGB top view": Kallax_Shelf_Drawer/<scan>/dev3/images/scan_video.avi, or the pictures 000000.jpg ... that the
@@ -14,16 +14,17 @@ frames that no segment covers are NA. gt_action.npy holds the same labels as a p
 A film may be a frame longer than its labels. --trim cuts pictures and labels to the shorter; a film is not cut, the
 frames at its end become NA. Films are linked, not doubled, where the file system can.
 
-Example: python data_scripts/ikea_asm.py --source ~/Downloads/ikea_asm --root data
+Example: python -m data_scripts.ikea_asm --source ~/Downloads/ikea_asm --root data
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from data_scripts.common.film_folders import (
     FilmRecording,
@@ -74,7 +75,7 @@ def read_segments(file: Path) -> dict[str, dict[str, Any]]:
         entries = {key: entry for key, entry in sorted(database.items()) if key.startswith(f"{ACTIVITY}/")}
         forms = [(entry["subset"], item["label"], *item["segment"]) for entry in entries.values()
                  for item in entry["annotation"]]  # fmt: skip
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise DataError(f"{file} is damaged or another file ({reason}); copy it again") from error
     bad = next((form for form in forms if len(form) != 4 or not all(isinstance(n, int) for n in form[2:])), None)
@@ -164,22 +165,22 @@ def convert(source: Path, target: Path, options: Options) -> Inventory:
     entries = read_segments(file)
     present = {f"{ACTIVITY}/{images.parents[1].name}" for images in scans.glob(f"*/{CAMERA}/images")}
     before = select(entries, present, options)
-    parts = {key: PARTS.get(entries[key]["subset"], "") for key in before.lengths}
+    parts = {key: PARTS.get(str(entries[key]["subset"]), "") for key in before.lengths}
     unknown = next((key for key, part in parts.items() if not part), None)
     if unknown is not None:
         subset = entries[unknown]["subset"]
         raise DataError(f"{unknown} is of subset {subset!r}, expected {' or '.join(PARTS)}; download the labels again")
     labels = {key: frame_labels(key, entries[key]["annotation"]) for key in before.lengths}
     check_test_split(labels, parts, before, options)
-    shown = set().union(*labels.values())
     lengths = LengthCheck(options)
-
-    def read() -> Iterator[FilmRecording]:
-        for key in before.lengths:
-            yield read_recording(key, parts[key], labels[key], scans / key.split("/")[1] / CAMERA / "images", lengths)
-
+    # All are read before the classes are known: the end of a film may become NA where no label was.
+    recordings = [
+        read_recording(key, parts[key], labels[key], scans / key.split("/")[1] / CAMERA / "images", lengths)
+        for key in tqdm(before.lengths, desc="reading", unit="video", leave=False, disable=None)
+    ]
+    shown = set[str]().union(*(recording.labels or () for recording in recordings))
     classes = [name for name in ACTIONS if name in shown]
-    found = write_recordings(target, read(), classes, FACTS, options, total=len(labels))
+    found = write_recordings(target, recordings, classes, FACTS, options, total=len(recordings))
     found.notes = list(dict.fromkeys([*before.notes, *found.notes]))
     found.notes += lengths.notes("pictures and labels were cut to the shorter, the ends of films became NA")
     return found

@@ -1,6 +1,6 @@
 """Pool the recordings of LARa, motion capture of picking and packing, and write a labelled feature folder.
 
-    python data_scripts/lara.py --source FOLDER [--root DATA_ROOT] [--trim]
+    python -m data_scripts.lara --source FOLDER [--root DATA_ROOT] [--trim]
 
 FOLDER is the unpacked "OMoCap annotated data" of version 3 (zenodo.org/records/8189341): for each recording, of 200
 samples a second, a file of motion such as L02_S15_R04.csv and one of classes, L02_S15_R04_labels.csv. Of 22 joints the
@@ -24,7 +24,7 @@ The script was not run on the true archive. What it knows of the files was read 
 
 Cite Niemann et al., LARa, Sensors 2020, 20(15), 4083 (doi 10.3390/s20154083).
 
-Example: python data_scripts/lara.py --source ~/Downloads/LARa
+Example: python -m data_scripts.lara --source ~/Downloads/LARa
 """
 
 from __future__ import annotations
@@ -84,14 +84,11 @@ def read_motion(file: Path) -> np.ndarray:
     if named and min(named) != place:
         raise DataError(f"{file} has the lower back in column {min(named) + 1}; expected it in column {place + 1}")
     table = read_samples(file, ",", header)
-    if table.shape[1] != COLUMNS or len(table) < WINDOW:
+    if table.shape[1] != COLUMNS:
         raise DataError(
-            f"{file} has {len(table)} samples of {table.shape[1]} columns; expected {WINDOW} or more of {COLUMNS}: "
+            f"{file} has {len(table)} samples of {table.shape[1]} columns; expected {COLUMNS} columns: "
             "--source must be the OMoCap annotated data alone"
         )
-    if not np.isfinite(table).all():
-        sample = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
-        raise DataError(f"{file} has a number that is not finite in sample {sample + 1}; unpack the archive again")
     joints = table[:, COUNTERS:].reshape(-1, JOINTS, CHANNELS)[:, :, 3:]
     return np.delete(joints - joints[:, [LOWER_BACK]], LOWER_BACK, axis=1).reshape(len(table), -1)
 
@@ -133,7 +130,7 @@ def read_recording(motion: Path, options: Options) -> tuple[np.ndarray, list[str
     if difference and (not options.trim or difference >= WINDOW):
         remedy = "unpack the archive again" if difference >= WINDOW else f"pass --trim to cut both to {shorter}"
         raise DataError(f"{motion} has {counts[0]} samples but {counts[1]} labels; {remedy}")
-    return pooled(positions[:shorter], classes[:shorter], WINDOW, CLASSES)
+    return pooled(motion, positions[:shorter], classes[:shorter], WINDOW, CLASSES)
 
 
 def convert(source: Path, target: Path, options: Options) -> Inventory:

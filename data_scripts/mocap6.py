@@ -1,8 +1,8 @@
 """Fetch mocap6 (6 motion-capture recordings, BSD) and check it.
 
-    python data_scripts/mocap6.py [--to FOLDER]
+    python -m data_scripts.mocap6 [--to FOLDER]
 
-Example: python data_scripts/mocap6.py --to data/mocap6
+Example: python -m data_scripts.mocap6 --to data/mocap6
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from data_scripts.common.script import Inventory, PublishedFacts, run_and_report, verify
+from data_scripts.common.script import Inventory, PublishedFacts, names_target, run_and_report, verify
+from vasot_kit.cache import cache_folder
 from vasot_kit.datasets import mocap6
 
 FACTS = PublishedFacts(
@@ -29,7 +30,8 @@ def fetch_and_verify(folder: Path | None) -> str:
     Raises:
         DataError: no network, or what came is not the expected file.
     """
-    file = mocap6.fetch(folder)
+    with names_target(folder or cache_folder(), "--to"):
+        file = mocap6.fetch(folder)
     dataset = mocap6.read(file)
     found = Inventory(classes=dataset.classes)
     for video in dataset.videos:

@@ -1,6 +1,6 @@
 """Join Penn Action's pictures with the phase labels of TCC (Dwibedi et al. 2019): 13 sports, 2 to 6 phases each.
 
-    python data_scripts/penn_action.py --source FOLDER [--root DATA_ROOT] [--trim] [--partial]
+    python -m data_scripts.penn_action --source FOLDER [--root DATA_ROOT] [--trim] [--partial]
 
 FOLDER holds, unpacked or as archives,
 1. Penn_Action.tar.gz, from the page of the data set (dreamdragon.github.io/PennAction; Zhang, Zhu, Derpanis 2013):
@@ -12,7 +12,7 @@ Pictures are linked, not doubled, where the file system can. CARL also shares fi
 read, because a pickle can run code. Where a recording has more or fewer labels than pictures, CARL stretches the longer
 one; here it is refused, or cut with --trim. strum_guitar and jump_rope have no phases and are left out.
 
-Example: python data_scripts/penn_action.py --source ~/Downloads/penn --root data
+Example: python -m data_scripts.penn_action --source ~/Downloads/penn --root data
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from data_scripts.common.film_folders import (
     write_recordings,
 )
 from data_scripts.common.script import Inventory, Options, PublishedFacts, Script, run, verify
+from vasot_kit.folders.files import PROBLEMS
 from vasot_lib.errors import DataError
 
 # Key events between phases: table 2 of TCC (arXiv 1904.07846). Phase k ends with event k, the last one with the film.
@@ -107,17 +108,25 @@ def read_phases(file: Path, action: str) -> list[str]:
     """
     try:
         numbers = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except PROBLEMS as error:
         if "allow_pickle" in str(error) or "pickled" in str(error):
             raise DataError(f"{file} is a pickle, which is not read because it can run code; get it again") from error
-        raise DataError(f"{file} is damaged ({str(error).splitlines()[0]}); copy it again") from error
-    if numbers.ndim != 1 or not np.issubdtype(numbers.dtype, np.number) or (numbers != np.floor(numbers)).any():
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{file} is damaged ({reason}); copy it again") from error
+    if not isinstance(numbers, np.ndarray):
+        numbers.close()
+        raise DataError(f"{file} is a .npz archive of arrays; expected one array with a whole number per frame")
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iuf" or not _are_whole(numbers):
         raise DataError(f"{file} is an array {numbers.shape} of {numbers.dtype}; expected one whole number per frame")
     names = PHASES[action]
     outside = next((int(number) for number in numbers if not 0 <= number < len(names)), None)
     if outside is not None:
         raise DataError(f"{file} has the label {outside}; {action} has the phases 0 to {len(names) - 1}")
     return [names[int(number)] for number in numbers]
+
+
+def _are_whole(numbers: np.ndarray) -> bool:
+    return bool(np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all())
 
 
 def read_mat(file: Path) -> tuple[str, int]:

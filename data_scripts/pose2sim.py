@@ -1,12 +1,12 @@
 """Fetch pose2sim (one take of a walking person from four cameras, BSD-3) and check it.
 
-    python data_scripts/pose2sim.py [--root DATA_ROOT]
-    python data_scripts/pose2sim.py --source FOLDER [--root DATA_ROOT]
+    python -m data_scripts.pose2sim [--root DATA_ROOT]
+    python -m data_scripts.pose2sim --source FOLDER [--root DATA_ROOT]
 
 Without --source pip brings the wheel pose2sim 0.10.49 (51 MB). FOLDER holds that wheel, or the four films cam01.mp4 to
 cam04.mp4 of its Demo_SinglePerson. There are no labels: frame i of one camera corresponds to frame i of the others.
 
-Example: python data_scripts/pose2sim.py --root data
+Example: python -m data_scripts.pose2sim --root data
 """
 
 from __future__ import annotations

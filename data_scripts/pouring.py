@@ -1,7 +1,7 @@
 """Bring the pouring films of TCC (Dwibedi et al. 2019; films of Sermanet et al. 2018): 84 recordings, 5 phases.
 
-    python data_scripts/pouring.py [--root DATA_ROOT]
-    python data_scripts/pouring.py --source FOLDER [--root DATA_ROOT] [--trim] [--partial]
+    python -m data_scripts.pouring [--root DATA_ROOT]
+    python -m data_scripts.pouring --source FOLDER [--root DATA_ROOT] [--trim] [--partial]
 
 Without --source the three files that TCC published are fetched (storage.googleapis.com/tcc-pouring, no checksums
 are published). FOLDER holds these files: pouring_train-0-of-2.tfrecord, pouring_train-1-of-2.tfrecord and
@@ -9,7 +9,7 @@ pouring_val-0-of-1.tfrecord. They hold pictures as JPEG and a phase per frame, a
 films themselves are no longer online. CARL shares them with pickled labels: these are not read, because a pickle can
 run code.
 
-Example: python data_scripts/pouring.py --root data
+Example: python -m data_scripts.pouring --root data
 """
 
 from __future__ import annotations

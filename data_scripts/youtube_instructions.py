@@ -1,7 +1,7 @@
 """Bring YouTube Instructions (Alayrac et al., CVPR 2016) with 3000-d features, 5 activities.
 
-    python data_scripts/youtube_instructions.py                  fetch features and labels from CTE's links
-    python data_scripts/youtube_instructions.py --source FOLDER  import what you have
+    python -m data_scripts.youtube_instructions                  fetch features and labels from CTE's links
+    python -m data_scripts.youtube_instructions --source FOLDER  import what you have
 
 FOLDER is the data/YTI of ASOT or VASOT, or holds CTE's downloads (features, ground truth), unpacked or not:
 
@@ -11,7 +11,7 @@ FOLDER is the data/YTI of ASOT or VASOT, or holds CTE's downloads (features, gro
 
 Label files whose name ends in _idt belong to other features and are passed over, as in ASOT.
 
-Example: python data_scripts/youtube_instructions.py --source ~/data/YTI
+Example: python -m data_scripts.youtube_instructions --source ~/data/YTI
 """
 
 from __future__ import annotations

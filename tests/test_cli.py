@@ -165,7 +165,7 @@ def test_list_of_data_sets_as_text_has_one_line_each_and_fits_a_terminal(capsys:
     assert max(map(len, out.splitlines())) <= 120
     for line, entry in zip(lines, DATASETS.values(), strict=True):
         # The header holds the words that all commands begin with.
-        assert line.endswith(entry.command.removeprefix("python data_scripts/") or "built in")
+        assert line.endswith(entry.command.removeprefix("python -m data_scripts.") or "built in")
         assert entry.licence in line
     lines = activities.replace("\n  ", " ").splitlines()  # long lines go on, indented
     for name, entry in DATASETS.items():

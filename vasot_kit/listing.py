@@ -12,7 +12,7 @@ from vasot_kit.methods import METHODS
 
 WIDTH = 120  # columns of a terminal that every line fits into
 JSON_FACTS = ("name", "title", "videos", "frames", "n_actions", "activities", "dim", "licence", "command")
-SCRIPTS = "python data_scripts/"  # every command begins so; the table says it once, in its header
+SCRIPTS = "python -m data_scripts."  # every command begins so; the table says it once, in its header
 
 
 def list_datasets(as_json: bool) -> str:

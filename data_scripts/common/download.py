@@ -27,6 +27,7 @@ TIMEOUT = 60.0  # seconds without a byte from the server
 # More than this is not unpacked where it is also more than so many times the archive: labels, which are packed best,
 # are smaller altogether, and features do not become 50 times smaller.
 MOST_BYTES, MOST_RATIO = 200 * 10**6, 50
+SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".zip", ".rar", ".7z")
 # First bytes of archives that Python cannot read -> their format, and the command that unpacks them.
 FOREIGN = {
     b"Rar!": ("rar", "unrar x {archive} {folder}/"),
@@ -160,9 +161,14 @@ def is_archive(file: Path) -> bool:
         return False
     with file.open("rb") as stream:
         head = stream.read(8)
-    suffixes = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".rar", ".7z")
     known = (b"PK\x03\x04", *FOREIGN)
-    return head.startswith(known) or file.name.lower().endswith(suffixes) or tarfile.is_tarfile(file)
+    return head.startswith(known) or archive_stem(file.name) != file.name or tarfile.is_tarfile(file)
+
+
+def archive_stem(name: str) -> str:
+    """The name of an archive without its suffix: ``bf.v1.features.tar.gz`` -> ``bf.v1.features``."""
+    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
+    return name[: len(name) - len(suffix)]
 
 
 def unpack(archive: str | Path, folder: str | Path) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_scripts.common.script import Inventory, Options, PublishedFacts, verify
+from data_scripts.common.script import Inventory, Options, PublishedFacts, refuse_again, verify
 from vasot_kit.folders.saving import refuse_existing
 from vasot_kit.whole_folders import whole_folder
 from vasot_lib.errors import DataError
@@ -150,13 +150,11 @@ def report_difference(line: str, found: Inventory, options: Options) -> None:
 
 
 def _check(recording: FilmRecording, names: set[str], classes: Sequence[str]) -> None:
-    key, name = recording.key, recording.key.rpartition("/")[2]
+    key = recording.key
     for part in key.split("/"):
         if not part.strip() or part in (".", "..") or "\\" in part or not part.isprintable() or len(part) > 200:
             raise DataError(f"a recording is named {key!r}, which cannot be the name of a file; nothing was written")
-    if name in names:
-        raise DataError(f"two recordings are named {name!r}; keep one of them")
-    names.add(name)
+    refuse_again(key, names)
     unknown = sorted(set(recording.labels or ()) - set(classes))
     if unknown:
         raise DataError(f"{key} has the label {unknown[0]!r}, which is none of the {len(classes)} classes; correct it")
@@ -214,7 +212,7 @@ def numbered_pictures(folder: Path, first: int) -> list[Path]:
     Raises:
         DataError: there are no pictures, one is missing in between, or one is empty.
     """
-    files = sorted((file for file in folder.glob("*.jpg") if file.stem.isdigit()), key=lambda file: int(file.stem))
+    files = sorted((file for file in folder.glob("*.jpg") if file.stem.isdecimal()), key=lambda file: int(file.stem))
     if not files:
         raise DataError(f"{folder} holds no .jpg files; copy it again")
     for number, file in enumerate(files, start=first):

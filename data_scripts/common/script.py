@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,10 +18,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_scripts.common.download import is_archive, unpack
+from data_scripts.common.download import archive_stem, is_archive, unpack
 from vasot_kit.cache import cache_folder
 from vasot_kit.datasets.registry import data_root
 from vasot_kit.folders.saving import refuse_existing, save_folder
+from vasot_kit.messages import refused
 from vasot_kit.whole_folders import scratch_folder
 from vasot_lib.errors import DataError, VasotError
 
@@ -200,19 +202,38 @@ def write_folder(
         total: number of recordings, for the progress bar.
 
     Raises:
-        DataError: the target exists, or an error of ``recordings`` or :func:`verify`; nothing is left behind.
+        DataError: the target exists, two recordings have one name, a feature is not finite, or an error of
+            ``recordings`` or :func:`verify`; nothing is left behind.
     """
-    found = Inventory(classes=classes)
+    found, names = Inventory(classes=classes), set[str]()
 
     def counted() -> Iterator[tuple[str, tuple[np.ndarray, list[str]]]]:
         bar = tqdm(recordings, desc=target.name, total=total, unit="video", leave=False, disable=None)
         for key, features, labels in bar:
+            refuse_again(key, names)
+            stored = features.astype(np.float32)
+            if not np.isfinite(stored).all():
+                frame = int(np.flatnonzero(~np.isfinite(stored).all(axis=1))[0])
+                raise DataError(f"{key} has a number that is not finite in frame {frame + 1}; unpack or copy it again")
             found.add(key, len(labels), labels, int(features.shape[1]))
-            yield key, (features, labels)
+            yield key, (stored, labels)
         verify(found, facts, options)
 
-    save_folder(target, counted(), classes, extra)
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is refused by name
+        save_folder(target, counted(), classes, extra)
     return found
+
+
+def refuse_again(key: str, names: set[str]) -> None:
+    """Refuse a recording with a name that is among ``names``, else add it: labels lie under the name alone.
+
+    Raises:
+        DataError: the name was there before.
+    """
+    name = key.rpartition("/")[2]
+    if name in names:
+        raise DataError(f"two recordings are named {name!r}; keep one of them")
+    names.add(name)
 
 
 @dataclass(frozen=True)
@@ -240,7 +261,7 @@ class Script:
     @property
     def command(self) -> str:
         """The command that imports what the user has downloaded."""
-        return f"python data_scripts/{self.name}.py --source FOLDER"
+        return f"python -m data_scripts.{self.name} --source FOLDER"
 
 
 def run(script: Script, argv: list[str] | None = None) -> int:
@@ -266,7 +287,8 @@ def run(script: Script, argv: list[str] | None = None) -> int:
         return 2
 
     def write() -> str:
-        refuse_existing(target)
+        with names_target(target, "--root"):
+            refuse_existing(target)
         folder = source
         if folder is None and script.fetch is not None:
             folder = cache_folder() / "downloads" / script.name
@@ -274,7 +296,7 @@ def run(script: Script, argv: list[str] | None = None) -> int:
                 script.fetch(folder)
             except VasotError as error:
                 raise _Unfetched(str(error)) from error
-        with unpacked_source(folder) as unpacked:
+        with unpacked_source(folder, target.parent) as unpacked, names_target(target, "--root"):
             found = script.convert(unpacked, target, options)
         notes = [f"note: {line}" for line in found.notes[:MAX_NOTES]]
         notes += [f"note: and {len(found.notes) - MAX_NOTES} more"] if len(found.notes) > MAX_NOTES else []
@@ -295,8 +317,8 @@ def run_and_report(action: Callable[[], str]) -> int:
     """Run the action; print what it returns and return 0, or print its error as one line on stderr and return 1."""
     try:
         print(action())
-    except (VasotError, OSError) as error:  # a full disk, a folder that may not be written
-        print(f"error: {error}", file=sys.stderr)
+    except (VasotError, OSError) as error:
+        print(f"error: {refused(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("error: interrupted; the same command begins again, or goes on with a download", file=sys.stderr)
@@ -305,11 +327,30 @@ def run_and_report(action: Callable[[], str]) -> int:
 
 
 @contextlib.contextmanager
-def unpacked_source(source: Path) -> Iterator[Path]:
+def names_target(target: Path, option: str) -> Iterator[None]:
+    """Say that ``target`` cannot be written, where the system refuses that; ``option`` is the one that names another.
+
+    Raises:
+        DataError: in place of an OSError, unless it concerns a file of the source.
+    """
+    try:
+        yield
+    except OSError as error:
+        files = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        ours = str(target), str(target.parent / f".{target.name}.")  # the folder, and what is written beside it
+        if files and not any(name.startswith(ours) or Path(name) in target.parents for name in files):
+            raise
+        raise DataError(f"{target} cannot be written ({error.strerror or error}); give another {option}") from error
+
+
+@contextlib.contextmanager
+def unpacked_source(source: Path, spare: Path | None = None) -> Iterator[Path]:
     """A folder with the unpacked files: the source itself, or a temporary copy if it is or holds only archives.
 
     Args:
         source: an archive or a folder. If the folder holds folders as well, its archives are not unpacked.
+        spare: where the copy is made if the folder of the archives cannot be written; it, or the nearest folder above
+            it that exists.
 
     Raises:
         DataError: there is no such folder, or an archive cannot be unpacked.
@@ -325,8 +366,11 @@ def unpacked_source(source: Path) -> Iterator[Path]:
         yield source
         return
     # The copy is made beside the archives, because the temporary folder of the system is often small.
-    with scratch_folder(archives[0].parent, "unpacked") as scratch:
+    place = archives[0].parent
+    if spare is not None and not os.access(place, os.W_OK):
+        place = next(folder for folder in (spare, *spare.absolute().parents) if folder.is_dir())
+    with scratch_folder(place, "unpacked") as scratch:
         for archive in archives:
             print(f"unpacking {archive.name}", file=sys.stderr, flush=True)
-            unpack(archive, scratch / archive.name.split(".")[0])
+            unpack(archive, scratch / archive_stem(archive.name))
         yield scratch

@@ -27,9 +27,15 @@ def read_samples(file: Path, delimiter: str, header: int) -> np.ndarray:
 
 
 def pooled(
-    signals: np.ndarray, samples: np.ndarray, window: int, classes: Sequence[str]
+    file: Path, signals: np.ndarray, samples: np.ndarray, window: int, classes: Sequence[str]
 ) -> tuple[np.ndarray, list[str]]:
-    """The features of :func:`pool` and the class names of :func:`majority`: what a script writes of a recording."""
+    """The features of :func:`pool` and the class names of :func:`majority`: what a script writes of a recording.
+
+    Raises:
+        DataError: ``file``, which the signals come from, is shorter than a window.
+    """
+    if len(signals) < window:
+        raise DataError(f"{file} has {len(signals)} samples; expected {window} or more, unpack the archive again")
     return pool(signals, window), majority(samples, window, classes)
 
 

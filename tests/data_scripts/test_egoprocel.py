@@ -109,6 +109,8 @@ def test_without_partial_all_tasks_are_needed(convert, source, tmp_path, capsys)
         ("0,nan,1 a\n", "line 1 of"),
         ("0,1\n", "line 1 of"),
         ("", "is empty; download the annotations again"),
+        ("0,1," + "9" * 5000 + " a\n", "line 1 of .* reads '0,1,999"),
+        ("0,1,1 " + "a" * 140000, r"csv is damaged or no table in UTF-8 \(field larger than field limit"),
         ("3,4,1 a\n", "cmu_brownie/.* has a key step at 3 s, but its film ends after 2.5 s"),
     ],
 )
@@ -117,6 +119,43 @@ def test_damaged_tables_are_named(convert, source, tmp_path, capsys, text: str, 
     assert convert("--partial") == 1
     assert re.search(message, complaint(capsys))
     assert not (tmp_path / "data" / "egoprocel").exists()
+
+
+@pytest.mark.parametrize("coding", ["latin-1", "utf-16"])
+def test_tables_in_another_coding_are_named(convert, source, tmp_path, capsys, coding: str) -> None:
+    table(source, "CMU-MMAC").write_text("0,1,1 crème\n", encoding=coding)
+    assert convert("--partial") == 1
+    assert f"{BROWNIE}.csv is damaged or no table in UTF-8" in complaint(capsys)
+
+
+def test_blank_lines_and_hidden_files_are_passed_over(convert, source, tmp_path) -> None:
+    file = table(source, "CMU-MMAC")
+    file.write_text("\n" + file.read_text() + "\n ,,\n")
+    for hidden in (file, source / "CMU" / f"{BROWNIE}.avi"):
+        hidden.with_name(f"._{hidden.name}").write_bytes(b"\0\5\x16\7\xff")
+    assert convert("--partial") == 0
+    assert len(labels(tmp_path, BROWNIE)) == 10
+
+
+def test_two_tables_of_one_recording_are_refused(convert, source, capsys) -> None:
+    file = table(source, "CMU-MMAC")
+    (file.parent / "copy").mkdir()
+    (file.parent / "copy" / file.name).write_text("0,1,3 another\n")
+    assert convert("--partial") == 1
+    assert re.search(f"{BROWNIE}.csv and .*{BROWNIE}.csv are both the table of cmu_brownie/", complaint(capsys))
+
+
+def test_a_number_with_two_names_is_noted(convert, source, capsys) -> None:
+    table(source, "CMU-MMAC").write_text("0,1,1 take\n1,2,1 put\n")
+    assert convert("--partial") == 0
+    said = capsys.readouterr().out
+    assert "note: 'cmu_brownie 1 take' is also named 'cmu_brownie 1 put'; the first name is taken" in said
+
+
+def test_a_second_falls_on_its_frame(script) -> None:
+    module = script("egoprocel")
+    steps = [module.KeyStep(4.1, 4.1, 1, "a")]  # 4.1 * 30 is 122.99999999999999
+    assert module.frame_labels("x", steps, {1: "a"}, 130, 30.0).index("a") == 123
 
 
 def test_more_key_steps_than_published_are_noted(convert, source, capsys) -> None:

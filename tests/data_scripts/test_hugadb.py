@@ -55,6 +55,10 @@ def test_half_seconds_are_pooled_and_standardised_when_loaded(script, source, tm
         (lambda file: file.write_text(HEADER + "1\t2\n" * 40), f"{FILE} has 40 samples of 2 columns"),
         (lambda file: file.write_text(HEADER + "1\ttwo\n"), f"{FILE} is damaged .*unpack the archive again"),
         (lambda file: write(file.parent, FILE, np.full(40, 13)), rf"{FILE} names activities \[13.0\]; .*from 1 to 12"),
+        (lambda file: write(file.parent, FILE, np.full(29, 1)), f"{FILE} has 29 samples; expected 30 or more, unpack"),
+        (lambda file: file.write_text(file.read_text().replace("\t38\t", "\tx\t").replace("\t7\t", "\tinf\t")
+                                      .replace("\tx\t", "\t38\t")),
+         "various_07_00 has a number that is not finite in frame 1; unpack or copy it again"),
     ],
 )  # fmt: skip
 def test_what_is_no_recording_is_refused_and_nothing_written(script, source, tmp_path, capsys, harm, message) -> None:
@@ -65,6 +69,13 @@ def test_what_is_no_recording_is_refused_and_nothing_written(script, source, tmp
         return
     (line,) = capsys.readouterr().err.splitlines()
     assert code == 1 and re.search(message, line)
+    assert not (tmp_path / "data").exists()
+
+
+def test_two_recordings_of_one_name_are_refused(script, source, tmp_path, capsys) -> None:
+    write(source / "copy", FILE, np.full(365, 1))
+    assert script("hugadb").main(["--source", str(source), "--root", str(tmp_path / "data")]) == 1
+    assert "two recordings are named 'various_07_00'; keep one of them" in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
 
 

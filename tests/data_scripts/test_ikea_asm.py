@@ -177,10 +177,10 @@ def picture(source: Path, number: int) -> Path:
     return images(source, FIRST) / f"{number:06d}.jpg"
 
 
-def other_subset(source: Path) -> None:
+def other_subset(source: Path, subset: object) -> None:
     text = annotations(source).read_text()
     entries = json.loads(text)
-    entries["database"][f"{KALLAX}/{FIRST}"]["subset"] = "validation"
+    entries["database"][f"{KALLAX}/{FIRST}"]["subset"] = subset
     annotations(source).write_text(json.dumps(entries))
 
 
@@ -196,7 +196,12 @@ ODD = {f"{KALLAX}/a": {"subset": "training", "annotation": [{"label": NA, "segme
         (lambda s: annotations(s).write_text('{"database": []}'), "is damaged or another file"),
         (lambda s: write_segments(s, {}), f"names no scan of {KALLAX}"),
         (lambda s: write_segments(s, ODD), "has the entry .* expected a subset, a label, a first and a last frame"),
-        (lambda s: other_subset(s), f"{FIRST} is of subset 'validation', expected training or testing"),
+        (lambda s: annotations(s).write_text('{"database": ' + "[" * 10**5), "is damaged .*RecursionError"),
+        (lambda s: other_subset(s, "validation"), f"{FIRST} is of subset 'validation', expected training or testing"),
+        (
+            lambda s: other_subset(s, ["training"]),
+            rf"{FIRST} is of subset \['training'\], expected training or testing",
+        ),
         (lambda s: images(s, FIRST).parents[2].rename(s / "x"), f"holds no {KALLAX}/<scan>/dev3/images"),
         (lambda s: images(s, THIRD).rename(s / "x"), f"1 annotated scans have no film .* e.g. {KALLAX}/{THIRD}"),
         (lambda s: cut(film(s, THIRD), 0.01), "scan_video.avi is damaged or not a film"),
@@ -230,6 +235,19 @@ def test_trim_cuts_pictures_and_labels_the_end_of_a_film_without(convert, source
     assert truth(tmp_path, "0003_oak_floor") == LABELS["0003_oak_floor"][1][:5]
 
 
+def test_the_end_of_a_film_may_be_the_only_frames_without_an_action(ikea, convert, source, tmp_path):
+    ikea.TEST_VIDEOS = 29
+    entry = {"subset": "training", "annotation": segments([PICK, PICK, SLIDE, SLIDE])}
+    write_segments(source, {f"{KALLAX}/{scan}": entry for scan in LABELS})
+    for number in range(4, 10):
+        picture(source, number).unlink()
+    for scan in (SECOND, THIRD):
+        write_film(film(source, scan), 5)
+    assert convert("--trim") == 0
+    assert truth(tmp_path, SECOND) == [PICK, PICK, SLIDE, SLIDE, NA]
+    assert (tmp_path / "data" / "ikea_asm" / "mapping" / "mapping.txt").read_text().startswith(f"0 {NA}\n")
+
+
 def test_partial_takes_the_scans_that_are_there(convert, source, tmp_path, capsys):
     images(source, "0003_oak_floor").rename(source / "gone")
     write_film(images(source, "0004_unlabelled") / "scan_video.avi", 4)
@@ -244,5 +262,5 @@ def test_partial_takes_the_scans_that_are_there(convert, source, tmp_path, capsy
 def test_without_a_source_the_next_step_is_printed(ikea, tmp_path, capsys):
     assert ikea.main(["--root", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert "IkeaASM/IKEA_ASM_Dataset" in error and "python data_scripts/ikea_asm.py --source FOLDER" in error
+    assert "IkeaASM/IKEA_ASM_Dataset" in error and "python -m data_scripts.ikea_asm --source FOLDER" in error
     assert not any(tmp_path.iterdir())

@@ -113,6 +113,10 @@ def test_lengths_that_differ_are_refused_or_cut(script, source, tmp_path, capsys
     capsys.readouterr()
     assert script("lara").main(["--source", str(source), "--root", str(tmp_path / "more"), "--trim"]) == 1
     assert "has 830 samples but 930 labels; unpack the archive again" in capsys.readouterr().err
+    write_motion(source / f"{NAME}.csv", motion(120))
+    write_labels(source / f"{NAME}_labels.csv", np.full(60, CART))  # nothing is left of a half second
+    assert script("lara").main(["--source", str(source), "--root", str(tmp_path / "more"), "--trim"]) == 1
+    assert f"{NAME}.csv has 60 samples; expected 100 or more" in capsys.readouterr().err
     assert not (tmp_path / "more").exists()
 
 
@@ -137,11 +141,11 @@ def two_classes(folder: Path) -> None:
         (lambda folder: (folder / f"{NAME}_labels.csv").unlink(), f"{NAME}_labels.csv is missing; unpack"),
         (lambda folder: (folder / f"{NAME}.csv").unlink(), f"{NAME}_labels.csv has no {NAME}.csv beside it; unpack"),
         (lambda folder: (folder / f"{NAME}.csv").write_text(FIVE), rf"{NAME}.csv has no samples in its first 6 lines"),
-        (lambda folder: write_motion(folder / f"{NAME}.csv", motion(99)), r"99 samples of 134 columns; expected 100"),
-        (narrow, r"830 samples of 31 columns; expected 100 or more of 134: --source must be the OMoCap annotated data"),
+        (lambda folder: write_motion(folder / f"{NAME}.csv", motion(99)), r"has 99 samples but 830 labels; unpack"),
+        (narrow, r"830 samples of 31 columns; expected 134 columns: --source must be the OMoCap annotated data"),
         (turned_round, rf"{NAME}.csv has the lower back in column 3; expected it in column 69"),
-        (lambda folder: write_motion(folder / f"{NAME}.csv", motion(830) * np.where(np.arange(134) == 9, np.nan, 1)),
-         r"has a number that is not finite in sample 1; unpack"),
+        (lambda folder: write_motion(folder / f"{NAME}.csv", motion(830) * np.where(np.arange(134) == 5, np.nan, 1)),
+         rf"{NAME} has a number that is not finite in frame 1; unpack"),
         (lambda folder: (folder / f"{NAME}.csv").write_text(FIVE + "1,0" + ",0" * 132 + "\n1,0\n"),
          rf"{NAME}.csv is damaged .*unpack the archive again"),
         (lambda folder: write_labels(folder / f"{NAME}_labels.csv", np.full(830, CART), CLASSES.replace("Cart", "Car")),

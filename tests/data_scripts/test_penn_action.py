@@ -189,6 +189,14 @@ def remove(folder: Path) -> None:
         (lambda s: np.save(labels(s), np.eye(5)), r"is an array \(5, 5\) of float64; expected one whole number"),
         (lambda s: np.save(labels(s), np.array([{}, 1], dtype=object)), "is a pickle, which is not read because"),
         (lambda s: labels(s).write_bytes(labels(s).read_bytes()[:140]), "0001.npy is damaged"),
+        (
+            lambda s: np.savez(labels(s).open("wb"), a=[0, 1]),
+            "0001.npy is a .npz archive of arrays; expected one array",
+        ),
+        (lambda s: labels(s).write_bytes(b"PK\x03\x04 junk"), "0001.npy is damaged"),
+        (lambda s: np.save(labels(s), np.zeros(5, complex)), "of complex128; expected one whole number per frame"),
+        (lambda s: np.save(labels(s), [0, 1, np.inf, 2, 2]), "of float64; expected one whole number per frame"),
+        (lambda s: (frames(s) / "000005.jpg").rename(frames(s) / "00000\u00b2.jpg"), "5 labels, 4 pictures"),
         (lambda s: labels(s).unlink(), r"found 1 videos of bowling, expected 2 \(the test\); .* or pass --partial"),
         (lambda s: labels(s).rename(labels(s).with_stem("0001_a")), "0001_a.npy should be named like the recording"),
         (lambda s: labels(s).parent.rename(labels(s).parents[1] / "golf"), "golf is none of the 13 actions"),
@@ -240,4 +248,4 @@ def test_without_a_source_the_next_step_is_printed(script, tmp_path, capsys):
     assert script("penn_action").main(["--root", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "Penn_Action.tar.gz" in error and "minghchen/CARL_code" in error
-    assert "python data_scripts/penn_action.py --source FOLDER" in error and not any(tmp_path.iterdir())
+    assert "python -m data_scripts.penn_action --source FOLDER" in error and not any(tmp_path.iterdir())

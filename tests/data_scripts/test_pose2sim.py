@@ -83,7 +83,7 @@ def test_fetch_goes_to_the_cache_by_default(tmp_path, package):
     [
         (members(cam04=b"another"), None, r"cam04.mp4 of pose2sim==0.10.49 is damaged: SHA-256 starts with"),
         ({f"{FOLDER}/cam01.mp4": FILMS["cam01.mp4"]}, None, f"holds no file {FOLDER}/cam02.mp4"),
-        (members(), 400, f"{WHEEL} is damaged .*; fetch it again: python data_scripts/pose2sim.py"),
+        (members(), 400, f"{WHEEL} is damaged .*; fetch it again: python -m data_scripts.pose2sim"),
         ({"x": os.urandom(100)}, 0, f"{WHEEL} is damaged"),
     ],
     ids=["other film", "film missing", "half", "empty"],
@@ -102,7 +102,7 @@ def test_films_names_what_is_missing_or_damaged(tmp_path, package):
     with pytest.raises(DataError, match=r"cam02.mp4 is damaged: SHA-256 .*; remove it and fetch it again: python"):
         pose2sim.films(folder)
     (folder / "cam02.mp4").unlink()
-    with pytest.raises(DataError, match=r"cam02.mp4 is missing; fetch it: python data_scripts/pose2sim.py"):
+    with pytest.raises(DataError, match=r"cam02.mp4 is missing; fetch it: python -m data_scripts.pose2sim"):
         pose2sim.films(folder)
 
 
@@ -154,7 +154,7 @@ def test_without_network_the_next_step_is_printed(tmp_path, script, monkeypatch,
     assert script("pose2sim").main(["--root", str(tmp_path / "data")]) == 2
     error = capsys.readouterr().err
     assert "could not download pose2sim==0.10.49 (ERROR: no route to host); once online run: python" in error
-    assert "python data_scripts/pose2sim.py --source FOLDER" in error
+    assert "python -m data_scripts.pose2sim --source FOLDER" in error
     assert not (tmp_path / "data").exists()
 
 

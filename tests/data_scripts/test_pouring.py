@@ -221,5 +221,5 @@ def test_without_network_the_next_step_is_printed(pouring, tmp_path, monkeypatch
     monkeypatch.setattr(pouring, "download", download)
     assert pouring.main(["--root", str(tmp_path / "data")]) == 2
     error = capsys.readouterr().err
-    assert "(no route)" in error and "python data_scripts/pouring.py --source FOLDER" in error
+    assert "(no route)" in error and "python -m data_scripts.pouring --source FOLDER" in error
     assert not (tmp_path / "data").exists()

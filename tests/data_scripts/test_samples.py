@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,6 +47,23 @@ def test_hapt_pools_half_seconds_and_takes_the_majority_label(archive, tmp_path,
     assert rows[:, [3, 9, 15]] == pytest.approx(np.array([[7, 0, 0]] * 4))
 
 
+def segment(raw: Path, row: str) -> None:
+    lines = (raw / "labels.txt").read_text().splitlines()
+    (raw / "labels.txt").write_text("\n".join([row, *lines[1:], "60 30 1 1 20"]))
+
+
+def shorten(raw: Path, n: int) -> None:
+    for file in raw.glob("*_exp01_user01.txt"):
+        np.savetxt(file, np.loadtxt(file)[:n])
+    segment(raw, f"1 1 1 1 {n}")
+
+
+def change(raw: Path, number: float) -> None:
+    rows = np.loadtxt(raw / "acc_exp01_user01.txt")
+    rows[3, 1] = number
+    np.savetxt(raw / "acc_exp01_user01.txt", rows)
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
@@ -55,8 +73,20 @@ def test_hapt_pools_half_seconds_and_takes_the_majority_label(archive, tmp_path,
         (lambda raw: (raw / "labels.txt").unlink(), "labels.txt is missing; --source must be the unpacked archive"),
         (lambda raw: (raw / "labels.txt").write_text("1 1 5 1 20\n"), r"names classes \[5\]; expected 1 to 12"),
         (lambda raw: (raw / "labels.txt").write_text("one two\n"), "labels.txt is damaged"),
+        (lambda raw: (raw / "labels.txt").write_text("1 1\n"), "labels.txt has 2 columns .*expected rows of 5 whole"),
+        (lambda raw: segment(raw, "1 1 1 26 62.5"), "labels.txt has 5 columns or a number that is not whole"),
+        (lambda raw: segment(raw, "1 1 1 26 111"),
+         "row 1 of labels.txt is a segment from sample 26 to 111, but .*acc_exp01_user01.txt has the samples 1 to 110"),
+        (lambda raw: segment(raw, "1 1 1 0 62"), "row 1 of labels.txt is a segment from sample 0 to 62"),
+        (lambda raw: segment(raw, "1 1 1 62 26"), "row 1 of labels.txt is a segment from sample 62 to 26"),
+        (lambda raw: segment(raw, "2 1 1 26 62"), "acc_exp01_user01.txt has no row in labels.txt; unpack"),
+        (lambda raw: (raw / "acc_exp07_user04.txt").rename(raw / "acc_expXX_user04.txt"),
+         "acc_expXX_user04.txt should be named like acc_exp01_user01.txt; unpack"),
+        (lambda raw: shorten(raw, 24), "acc_exp01_user01.txt has 24 samples; expected 25 or more"),
+        (lambda raw: change(raw, np.nan), "exp01_user01 has a number that is not finite in frame 1"),
+        (lambda raw: change(raw, 1e39), "exp01_user01 has a number that is not finite in frame 1"),
     ],
-)
+)  # fmt: skip
 def test_hapt_refuses_an_incomplete_archive_and_writes_nothing(archive, tmp_path, script, capsys, harm, message):
     harm(archive)
     assert script("hapt").main(["--source", str(archive), "--root", str(tmp_path / "data")]) == 1
@@ -107,5 +137,5 @@ def test_without_a_source_the_next_step_is_printed(name, where, script, capsys, 
     monkeypatch.chdir(tmp_path)
     assert script(name).main([]) == 2
     error = capsys.readouterr().err
-    assert where in error and f"python data_scripts/{name}.py --source FOLDER" in error
+    assert where in error and f"python -m data_scripts.{name} --source FOLDER" in error
     assert [path.name for path in tmp_path.iterdir()] == []

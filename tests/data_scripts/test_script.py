@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -111,6 +114,22 @@ def test_videos_of_different_width_are_refused_by_name(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_two_recordings_of_one_name_are_refused(tmp_path):
+    twice = [*recordings({"tea/one": 3}), *recordings({"milk/one": 4})]  # the labels of both would be groundTruth/one
+    with pytest.raises(DataError, match="two recordings are named 'one'; keep one of them"):
+        write_folder(tmp_path / "new", twice, ["a"], PublishedFacts())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [np.nan, -np.inf, 1e39])  # the last one becomes infinite where it is stored
+def test_features_that_are_not_finite_are_refused(tmp_path, number):
+    bad = [(key, features.copy(), labels) for key, features, labels in recordings({"one": 3, "two": 4})]
+    bad[1][1][2, 0] = number
+    with pytest.raises(DataError, match="two has a number that is not finite in frame 3; unpack or copy it again"):
+        write_folder(tmp_path / "new", bad, ["a"], PublishedFacts())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_one_recording_at_a_time_is_held(tmp_path):
     """A data set larger than memory: the next one is asked for only when the one before lies on the disk."""
 
@@ -163,7 +182,7 @@ def test_exit_1_with_one_line(source, tmp_path, capsys):
 
 def test_exit_2_with_the_next_step_where_there_is_no_link(capsys):
     assert run(script(), []) == 2
-    assert capsys.readouterr().err == "go there, then: python data_scripts/thing.py --source FOLDER\n"
+    assert capsys.readouterr().err == "go there, then: python -m data_scripts.thing --source FOLDER\n"
 
 
 def test_without_a_source_the_link_is_followed(source, tmp_path, capsys, monkeypatch):
@@ -189,7 +208,7 @@ def test_a_link_that_gives_nothing_is_exit_2_with_the_way_by_hand(tmp_path, caps
     assert run(script(fetch=fetch), ["--root", str(tmp_path)]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "error: no connection",
-        "go there, then: python data_scripts/thing.py --source FOLDER",
+        "go there, then: python -m data_scripts.thing --source FOLDER",
     ]
     assert list(tmp_path.iterdir()) == []
 
@@ -214,6 +233,63 @@ def test_what_stops_a_script_is_one_line(error, capsys):
     assert re.fullmatch(r"error: .+\n", capsys.readouterr().err)
 
 
+@pytest.fixture
+def packed(source, tmp_path):
+    (tmp_path / "packed").mkdir()
+    with zipfile.ZipFile(tmp_path / "packed" / "x.zip", "w") as pack:
+        pack.write(source / "list.txt", "list.txt")
+    return tmp_path / "packed"
+
+
+def packed_script() -> Script:
+    return script(convert=lambda folder, target, options: script().convert(folder / "x", target, options))
+
+
+def test_a_root_that_is_a_file_is_named(source, tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    assert run(script(), ["--source", str(source), "--root", str(tmp_path / "file")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    target = tmp_path / "file" / "thing"
+    assert re.fullmatch(rf"error: {target} cannot be written \(.+\); give another --root", line)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_target_that_cannot_be_written_is_named(source, tmp_path, capsys, monkeypatch, number):
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(np, "save", fail)
+    assert run(script(), ["--source", str(source), "--root", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"error: {tmp_path / 'thing'} cannot be written ({os.strerror(number)}); give another --root"
+
+
+def test_a_file_of_the_source_that_cannot_be_read_is_not_taken_for_the_target(source, tmp_path, capsys):
+    def convert(source: Path, target: Path, options: Options) -> Inventory:
+        raise PermissionError(13, "Permission denied", str(source / "list.txt"))
+
+    assert run(script(convert=convert), ["--source", str(source), "--root", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == (
+        f"error: Permission denied: {source / 'list.txt'}; check the path and its permissions\n"
+    )
+
+
+def test_archives_in_a_folder_that_cannot_be_written_are_unpacked_in_the_data_root(
+    packed, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != packed)
+    places = []
+
+    def convert(folder: Path, target: Path, options: Options) -> Inventory:
+        places.append(folder.parent)
+        return packed_script().convert(folder, target, options)
+
+    root = tmp_path / "new" / "root"
+    assert run(script(convert=convert), ["--source", str(packed), "--root", str(root)]) == 0
+    assert places == [tmp_path] and sorted(path.name for path in root.iterdir()) == ["thing"]
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
 def test_help_names_only_the_options_that_mean_something(capsys):
     for changes, shown in (({"trims": True}, True), ({"counts": False}, False)):
         with pytest.raises(SystemExit):
@@ -236,6 +312,14 @@ def test_archives_are_unpacked_beside_them_and_the_copy_goes_again(tmp_path, cap
     assert sorted(path.name for path in tmp_path.iterdir()) == [".unpacked.old", "features", "groundTruth.zip"]
     with unpacked_source(tmp_path / "groundTruth.zip") as folder:  # an archive itself
         assert (folder / "groundTruth" / "x" / "one.txt").is_file()
+
+
+def test_only_the_suffix_of_an_archive_is_left_out_of_its_folder(tmp_path):
+    for part in ("features", "groundTruth"):
+        with tarfile.open(tmp_path / f"bf.v1.{part}.tar.gz", "w:gz") as pack:
+            pack.addfile(tarfile.TarInfo("one.txt"))
+    with unpacked_source(tmp_path) as folder:
+        assert sorted(path.name for path in folder.iterdir()) == ["bf.v1.features", "bf.v1.groundTruth"]
 
 
 def test_a_folder_that_is_unpacked_already_is_taken_as_it_is(tmp_path):

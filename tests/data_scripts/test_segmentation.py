@@ -323,7 +323,7 @@ def test_a_link_that_gives_nothing_leads_to_the_browser(name, script, tmp_path, 
     assert module.main(["--root", str(tmp_path)]) == 2
     first_line, step = capsys.readouterr().err.splitlines()
     assert first_line == "error: no connection"
-    assert "https://drive.google.com/" in step and f"python data_scripts/{name}.py --source FOLDER" in step
+    assert "https://drive.google.com/" in step and f"python -m data_scripts.{name} --source FOLDER" in step
 
 
 @pytest.mark.parametrize("name", NAMES)

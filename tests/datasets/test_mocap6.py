@@ -65,14 +65,14 @@ def test_a_corrupt_cache_file_is_named_with_the_command_that_mends_it(tmp_path, 
     file = tmp_path / mocap6.FILE
     file.write_bytes({"cut": content[:100], "flip": content, "empty": b"", "text": b"<html>"}[damage])
     with pytest.raises(
-        DataError, match=rf"{mocap6.FILE} is damaged: SHA-256 .*; fetch it again: python data_scripts/mocap6.py --to "
+        DataError, match=rf"{mocap6.FILE} is damaged: SHA-256 .*; fetch it again: python -m data_scripts.mocap6 --to "
     ) as caught:
         mocap6.read(file)
     assert str(file) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_missing_file_names_the_command(tmp_path):
-    with pytest.raises(DataError, match="is missing; fetch it: python data_scripts/mocap6.py"):
+    with pytest.raises(DataError, match="is missing; fetch it: python -m data_scripts.mocap6"):
         mocap6.read(tmp_path / mocap6.FILE)
 
 
@@ -90,6 +90,15 @@ def test_fetch_reads_one_member_and_writes_nothing_else(tmp_path, package, monke
     # a damaged file is replaced
     file.write_bytes(b"damaged")
     assert mocap6.fetch(home).read_bytes() == content
+
+
+def test_a_folder_that_is_a_file_is_named(script, tmp_path, monkeypatch, package, capsys):
+    monkeypatch.setattr(mocap6, "SHA256", hashlib.sha256(b"the true file").hexdigest())
+    package({MEMBER: b"the true file"})
+    (tmp_path / "file").write_text("mine")
+    assert script("mocap6").main(["--to", str(tmp_path / "file")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"error: {tmp_path / 'file'} cannot be written (File exists); give another --to"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +138,7 @@ def test_no_network_is_one_line_with_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(DataError) as caught:
         mocap6.fetch(tmp_path / "cache")
-    assert "(ERROR: no route to host); once online run: python data_scripts/mocap6.py" in str(caught.value)
+    assert "(ERROR: no route to host); once online run: python -m data_scripts.mocap6" in str(caught.value)
     assert "\n" not in str(caught.value) and "PIP_FIND_LINKS" in str(caught.value)
 
 

@@ -79,7 +79,7 @@ def test_absent_data_names_the_command(no_data, name, script):
     entry, _ = find_entry(name)
     assert not entry.present(data_root())
     with pytest.raises(
-        DataError, match=f"data set '{entry.name}' is not in .*root; bring it with: python data_scripts/{script}.py"
+        DataError, match=f"data set '{entry.name}' is not in .*root; bring it with: python -m data_scripts.{script}"
     ):
         load_dataset(name)
     assert (Path(__file__).parents[2] / "data_scripts" / f"{script}.py").is_file()

@@ -74,6 +74,15 @@ def test_recordings_without_labels_get_a_table_and_a_picture(home: Path, tmp_pat
     assert {row["step"] for row in rows(out / "key_steps.csv")} == {"1", "2", "3", "4", "5"}
 
 
+def test_too_many_recordings_to_be_linked_are_said(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vasot_kit.experiments.segments.MOST_RECORDINGS", 3)
+    write_key_steps(str(home / "data"), [home / "vaot"], tmp_path / "out")
+    said = capsys.readouterr().out
+    assert "no shared steps: they need 2 to 60 recordings (fewer where steps are short; these are 4), and" in said
+
+
 def test_several_activities_are_said_to_be_taken_together(home: Path, tmp_path: Path) -> None:
     for k, video in enumerate(load_folder(home / "data").videos):
         place = tmp_path / "two" / "features" / ("tea", "coffee")[k % 2]

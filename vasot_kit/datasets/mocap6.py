@@ -19,7 +19,7 @@ from vasot_lib.errors import DataError
 
 FILE = "mocap6.npz"
 SHA256 = "50b15208e34dc2673a1a85beb2687fdc7b5db26534bd7a0f5adaed0a3118fc81"
-COMMAND = "python data_scripts/mocap6.py"
+COMMAND = "python -m data_scripts.mocap6"
 _PACKAGE, _VERSION, _MEMBER = "bnpy", "0.1.7", "bnpy/datasets/mocap6/dataset.npz"
 # CMU subject and trial, from the package's description of the data.
 _RECORDINGS = ("13_29", "13_30", "13_31", "14_06", "14_14", "14_20")

@@ -18,7 +18,7 @@ from vasot_kit.cache import cache_folder
 from vasot_kit.datasets.pip_download import pip_download, verify_bytes, write_whole
 from vasot_lib.errors import DataError
 
-COMMAND = "python data_scripts/pose2sim.py"
+COMMAND = "python -m data_scripts.pose2sim"
 FRAMES = 100  # of each film: counted in the files whose checksums follow
 SHA256 = {
     "cam01.mp4": "cf4f2816c86bea4bfbea255333d8626ff32a3ecabdab8b0fb147cea9167fde3a",

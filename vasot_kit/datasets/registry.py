@@ -67,7 +67,7 @@ class Entry:
         """The command that brings the data where it is absent; empty for generated data."""
         if self.origin == "generated":
             return ""
-        return f"python data_scripts/{self.folder}.py" + (" --source FOLDER" if self.origin == "by hand" else "")
+        return f"python -m data_scripts.{self.folder}" + (" --source FOLDER" if self.origin == "by hand" else "")
 
     def present(self, root: Path) -> bool:
         """Whether it can be read from the data root without a download."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vasot_kit.experiments.key_steps import EQUAL, RAW, Ways, all_ways, scored_ways
+from vasot_kit.experiments.segments import MOST_RECORDINGS
 from vasot_kit.figures import plot_key_steps
 from vasot_kit.own_films.outputs import Outputs, segment_times
 from vasot_kit.own_films.unseen import Unseen, read_unseen
@@ -72,7 +73,10 @@ def write_key_steps(recordings: str, runs: Sequence[Path], out: Path, steps: int
     config["weights"] = {name: model.weights[:16] for name, model in models.items()}
     outputs = Outputs(out, config, unseen.films)
     if not any(way == "shared" for _, way in ways):
-        print("no shared steps: they need at least two recordings, as many as can be linked, and features that change")
+        print(
+            f"no shared steps: they need 2 to {MOST_RECORDINGS} recordings (fewer where steps are short; these are "
+            f"{len(data.videos)}), and features that change"
+        )
     labelled = all(video.labels is not None for video in data.videos)
     _write_segments(outputs, unseen, ways)
     _draw(outputs, data, ways, next(iter(models)), labelled)
