@@ -314,4 +314,4 @@ def radius_of_a_length(answer: Any, per_length: float) -> None:
 def weights_that_balance(answer: Any) -> None:
     """The ratio of two learned weights where one loss is twenty times the other."""
     mistakes = {1.0: "the weighted losses are equal, but what are the weights?"}
-    is_near(answer, 20, 0.1, mistakes, "the best weight of a loss L is 1 / L")
+    is_near(answer, 20, 0.1, mistakes, "the best weight of a loss is 1 over that loss")
