@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import uniform_filter1d
 from scipy.special import log_softmax, logsumexp, softmax
 
 from vasot_kit.exercises import check
@@ -42,6 +43,44 @@ def near_frame_by_frame(z: np.ndarray, radius: float) -> np.ndarray:
     return np.stack([z[max(0, i - w) : i + w + 1].sum(0) - z[i] for i in range(len(z))]) / radius
 
 
+def near_by_convolution(z: np.ndarray, radius: float) -> np.ndarray:
+    w = int(len(z) * radius + 1e-9)
+    window = np.ones(2 * w + 1)
+    return (np.stack([np.convolve(column, window)[w : w + len(z)] for column in z.T], axis=1) - z) / radius
+
+
+def near_number_by_number(z: np.ndarray, radius: float) -> np.ndarray:
+    (n, m), w = z.shape, int(len(z) * radius + 1e-9)
+    sums = [[sum(z[k, j] for k in range(max(0, i - w), min(n, i + w + 1))) for j in range(m)] for i in range(n)]
+    return (np.array(sums) - z) / radius
+
+
+def near_with_a_running_number(z: np.ndarray, radius: float) -> np.ndarray:
+    n, w = len(z), int(len(z) * radius + 1e-9)
+    found = np.zeros((n, z.shape[1]))
+    for j in range(z.shape[1]):
+        inside = sum(z[k, j] for k in range(min(n, w)))
+        for i in range(n):
+            inside += (z[i + w, j] if i + w < n else 0) - (z[i - w - 1, j] if i > w else 0)
+            found[i, j] = (inside - z[i, j]) / radius
+    return found
+
+
+def near_by_windows(z: np.ndarray, radius: float) -> np.ndarray:
+    w = int(len(z) * radius + 1e-9)
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(z, ((w, w), (0, 0))), 2 * w + 1, axis=0)
+    return (np.einsum("ijk->ij", windows) - z) / radius
+
+
+def near_filtered(z: np.ndarray, radius: float) -> np.ndarray:
+    w = int(len(z) * radius + 1e-9)
+    return (uniform_filter1d(z, 2 * w + 1, axis=0, mode="constant") * (2 * w + 1) - z) / radius
+
+
+def band(z: np.ndarray, radius: float) -> np.ndarray:
+    return Near(radius).dense(len(z)).numpy().astype(float)
+
+
 def dummy_first(cost: np.ndarray, zeta: float) -> np.ndarray:
     return np.pad(cost, ((1, 0), (1, 0)), constant_values=zeta)
 
@@ -60,7 +99,7 @@ def clock(motion: np.ndarray) -> np.ndarray:
     return share.cumsum() - share / 2
 
 
-RIGHT = {
+RIGHT: dict[str, Any] = {
     "05.2": soft_nearest,
     "05.3": log_sinkhorn,
     "10.4": near,
@@ -84,6 +123,13 @@ WRONG: list[tuple[str, Any, str]] = [
     ("10.4", lambda z, radius: near(z, radius) * radius, "1 / r"),
     ("10.4", lambda z, radius: Near(radius).dense(len(z)).numpy() @ z, "a running sum needs"),
     ("10.4", near_frame_by_frame, "a running sum needs"),
+    ("10.4", near_by_convolution, "a running sum needs"),
+    ("10.4", near_number_by_number, "a running sum needs"),
+    ("10.4", near_by_windows, "a running sum needs"),
+    ("10.4", lambda z, radius: np.dot(band(z, radius), z), "a running sum needs"),
+    ("10.4", lambda z, radius: band(z, radius).dot(z), "a running sum needs"),
+    ("10.4", lambda z, radius: np.tensordot(band(z, radius), z, 1), "a running sum needs"),
+    ("10.4", lambda z, radius: np.einsum("ik,kj->ij", band(z, radius), z), "a running sum needs"),
     ("10.4", lambda z, radius: np.roll(z, 1, 0) + np.roll(z, -1, 0), "entry ("),
     ("20.4", lambda cost, zeta: np.pad(cost, ((1, 0), (0, 1)), constant_values=zeta), "stands at index 0"),
     ("20.4", lambda cost, zeta: np.pad(cost, ((1, 0), (1, 0))), "too small"),
@@ -116,6 +162,15 @@ WRONG: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_functions_are_right(name: str) -> None:
     assert check(name, RIGHT[name]) == "right"
+
+
+@pytest.mark.parametrize("function", [near_with_a_running_number, near_filtered])
+def test_other_products_in_a_number_of_operations_that_does_not_grow_are_right(function: Any) -> None:
+    assert check("10.4", function) == "right"
+
+
+def test_labels_that_are_whole_numbers_of_another_kind_are_labels() -> None:
+    assert check("30.4", lambda scores, switch: viterbi(scores, switch).astype(float)) == "right"
 
 
 @pytest.mark.parametrize("name", RIGHT)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from vasot_kit.explorers import Explorer, explore_structure
+from vasot_kit.explorers.explorer import Slider
 from vasot_lib.data import Video, correspondence, toy
 from vasot_lib.errors import InputError
 from vasot_lib.evaluation import label_transfer
@@ -42,6 +43,14 @@ def test_numbers_are_those_of_the_library(explorer: Explorer, pair: tuple[Video,
 def test_starts_at_the_recipes_values(explorer: Explorer) -> None:
     start = Alignment()
     assert explorer.values == dict(alpha=start.alpha, radius=start.radius, rho=start.rho, epsilon=start.epsilon)
+
+
+def test_starts_at_the_values_of_a_recipe_and_reaches_them(pair: tuple[Video, Video]) -> None:
+    values = {"alpha": 0.6, "radius": 0.25, "rho": 2.5, "epsilon": 0.005}
+    explorer = explore_structure(*pair, recipe=Alignment(**values))
+    assert explorer.values == values
+    for control in explorer.controls:
+        assert isinstance(control, Slider) and control.low <= control.value <= control.high
 
 
 def test_structure_calms_the_match_and_entropy_spreads_it(explorer: Explorer) -> None:

@@ -239,6 +239,15 @@ def test_scores_show_mean_and_spread_and_put_baselines_below() -> None:
     assert mof.get_xlim()[0] == 0
 
 
+def test_no_panel_of_scores_cuts_a_mark() -> None:
+    table = pd.DataFrame([{"method": f"m{i}", "seed": 0, "f1": value} for i, value in enumerate([0.542, 0.238, 0.45])])
+    figure = plot_scores(table, {name: name for name in ("f1",)})
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    for line in axes.lines:
+        assert line.get_window_extent().x1 + 7 / 2 * figure.dpi / 72 <= axes.get_window_extent().x1
+
+
 def test_many_scores_wrap_into_rows_of_panels() -> None:
     names = [f"s{i}" for i in range(6)]
     table = pd.DataFrame([{"method": "m", "seed": 0, **dict.fromkeys(names, 0.5)}])

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import same_color
+from matplotlib.markers import CARETLEFT, CARETRIGHT
 
 from vasot_kit.experiments.auto import segment_length
 from vasot_kit.experiments.n_actions import ActionCount
@@ -46,6 +47,17 @@ def test_a_difference_is_drawn_where_it_is_and_filled_where_its_interval_exclude
     assert spans[0].get_xdata()[0] > 18 and spans[1].get_xdata()[0] < 0 < spans[1].get_xdata()[1]
     with pytest.raises(InputError, match="none of the scores edit"):
         plot_intervals(table, {"edit": "Edit"}, reference="reference")
+
+
+def test_an_interval_that_is_cut_off_ends_in_an_arrow_head() -> None:
+    rows = [{"line": line, "seed": seed, "mof": 0.5} for line in ("reference", "wide", "steady") for seed in range(2)]
+    rows[2]["mof"], rows[3]["mof"] = 0.52, 0.6  # two seeds: an interval of more than three times its mean
+    rows[4]["mof"], rows[5]["mof"] = 0.51, 0.51
+    table = intervals(paired_differences(rows, TITLES, "reference"))
+    (axes,) = plot_intervals(table, TITLES, reference="reference").axes
+    heads = [line for line in axes.lines if line.get_marker() in (CARETLEFT, CARETRIGHT)]
+    assert [head.get_xdata()[0] for head in heads] == list(axes.get_xlim())
+    assert {head.get_ydata()[0] for head in heads} == {0}
 
 
 def test_sensitivity_shows_means_per_value_and_the_chosen_value() -> None:

@@ -34,6 +34,7 @@ OTHERWISE: list[tuple[str, dict[str, Any]]] = [
     ("40_train", {"dataset": "toy", "method": "gtcc", "epochs": 1}),  # no transport plan
     ("40_train", {"dataset": "toy", "method": "tw_finch"}),  # nothing learnt, one video at a time
     ("40_train", {"dataset": "toy_rendered", "method": "vaot", "epochs": 1, "overrides": {"training.frames": 20}}),
+    ("45_gpu_training", {"frames": 40, "seconds": 0.1}),
     ("60_methods", {"datasets": ["toy"], "methods": ["cte", "tw_finch"], "seeds": [0]}),  # no alignment, no intervals
 ]
 # Lines before the code of a cell, by its id.
@@ -122,7 +123,7 @@ def test_chapters_run_with_other_parameters(
         if cell.id in LESS:
             cell.source = f"{LESS[cell.id]}\n{cell.source}"
         kernel.execute_cell(cell, place)
-    assert collect(tmp_path)
+    assert collect(tmp_path) or name == "45_gpu_training"  # which records nothing
 
 
 def test_every_exercise_has_a_wrong_answer() -> None:

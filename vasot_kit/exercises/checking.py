@@ -73,6 +73,24 @@ def number(answer: Any) -> float:
     return found
 
 
+def whole(answer: Any) -> int:
+    """The answer as a whole number; raises :class:`NotYet` where it is none."""
+    given = number(answer)
+    if given != round(given):
+        raise NotYet(f"{_shown(answer)} is no whole number")
+    return round(given)
+
+
+def several(answer: Any, words: str) -> list[Any]:
+    """The entries of an answer of any kind that has some; raises :class:`NotYet` where it is not what ``words`` say."""
+    try:
+        if isinstance(answer, (str, Mapping)):
+            raise TypeError
+        return list(answer)
+    except TypeError:
+        raise NotYet(f"{_shown(answer)} is not {words}") from None
+
+
 def settings(answer: Any, names: Sequence[str]) -> dict[str, Any]:
     """The answer as settings; raises :class:`NotYet` where it is no dictionary, InputError where a name is unknown."""
     if not isinstance(answer, Mapping):
@@ -80,7 +98,9 @@ def settings(answer: Any, names: Sequence[str]) -> dict[str, Any]:
     for name in answer:
         if name not in names:
             raise unknown_name("setting", name, names)
-    return dict(answer)
+    return {
+        name: value.item() if isinstance(value, (np.ndarray, torch.Tensor)) else value for name, value in answer.items()
+    }
 
 
 def result(function: Any, arguments: Sequence[Any], shape: tuple[int, ...], case: str) -> np.ndarray:

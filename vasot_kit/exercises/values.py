@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from vasot_kit.exercises.checking import NotYet, exercise, number, settings
+from vasot_kit.exercises.checking import NotYet, exercise, number, settings, several, whole
 from vasot_kit.experiments.baselines import equal_split
 from vasot_lib.data import toy
 from vasot_lib.evaluation import score_segmentation
@@ -62,7 +62,7 @@ def perfect_split(answer: Any) -> None:
 def largest_of_a_vertex(answer: Any) -> None:
     """How many entries of an optimal plan between 4 and 6 places are above 0, at most, without entropy."""
     words = "a plan between 3 and 4 places has 12 entries and 7 sums, of which 6 are independent"
-    is_near(answer, 9, 0.5, {10.0: "one of the sums follows from the others", 24.0: words}, words)
+    is_near(whole(answer), 9, 0.5, {10.0: "one of the sums follows from the others", 24.0: words}, words)
 
 
 @exercise("10.1")
@@ -128,9 +128,11 @@ def room_for_a_quarter(answer: Any) -> None:
 @exercise("20.3")
 def dummy_of_the_explorer(answer: Any, explorer: Any) -> None:
     """Zeta and a dummy mass with a precision and a recall of at least .65."""
-    if not isinstance(answer, Sequence) or len(answer) != 2:
-        raise NotYet(f"{answer} is not a pair of zeta and the dummy mass, such as (0.7, 0.3)")
-    zeta, mass = (number(value) for value in answer)
+    words = "a pair of zeta and the dummy mass, such as (0.7, 0.3)"
+    pair = [number(value) for value in several(answer, words)]
+    if len(pair) != 2:
+        raise NotYet(f"{answer} is not {words}")
+    zeta, mass = pair
     got = explorer.numbers(zeta=zeta, dummy_mass=mass)
     if not got["frames dropped"] and got["corner"] < 0.01:
         raise NotYet(f"no frame is dropped; a dummy mass of {mass} is too little room")
@@ -170,8 +172,11 @@ def smallest_switch(answer: Any) -> None:
 @exercise("30.3")
 def largest_relaxation(answer: Any, cost: torch.Tensor, structure: Any, terms: Mapping[str, Any]) -> None:
     """The largest lambda of a ladder at which a frame of Y receives three times its share."""
-    ladder = [value for value in (10.0, 1.0, 0.1, 0.01, 0.001) if value >= number(answer)]
-    if not ladder or not math.isclose(ladder[-1], number(answer)):
+    given = number(answer)
+    ladder = [
+        value for value in (10.0, 1.0, 0.1, 0.01, 0.001) if value > given or math.isclose(value, given, rel_tol=1e-6)
+    ]
+    if not ladder or not math.isclose(ladder[-1], given, rel_tol=1e-6):
         raise NotYet(f"{answer} is none of the five numbers")
     fullest = [
         solve(cost, structure, **terms, relax_y=value).matrix[0].sum(0).max().item() * cost.shape[2] for value in ladder
@@ -193,7 +198,7 @@ def one_action(answer: Any, true: Any, background: int | None) -> None:
     """MoF of a segmentation into one action."""
     split = [np.zeros_like(labels) for labels in true]
     mof = score_segmentation(split, true, background)["mof"]
-    is_near(answer, mof, 0.001, {}, "which class has the most frames?")
+    is_near(answer, mof, 0.005, {}, "which class has the most frames?")
 
 
 @exercise("45.1")
@@ -207,13 +212,15 @@ def floor_of_a_step(answer: Any) -> None:
 def rounded_cost(answer: Any) -> None:
     """Largest factor by which the exponential of a cost in bfloat16 is wrong, epsilon .02."""
     mistakes = {math.exp(1 / 256 / 0.02): "rounding goes to the nearer of two neighbours, at most half of the way"}
-    is_near(answer, math.exp(1 / 512 / 0.02), 0.002, mistakes, "what is exp(delta / epsilon), and how large is delta?")
+    is_near(answer, math.exp(1 / 512 / 0.02), 0.005, mistakes, "what is exp(delta / epsilon), and how large is delta?")
 
 
 @exercise("45.3")
 def lines_that_wait(answer: Any) -> None:
     """Which lines need a number, or how many numbers there are, on the host."""
-    right, given = {2, 4, 5}, {int(number(line)) for line in answer}
+    right, given = {2, 4, 5}, {whole(line) for line in several(answer, "a list of lines, such as [1, 6]")}
+    if unknown := given - set(range(1, 7)):
+        raise NotYet(f"there is no line {min(unknown)}; they are numbered from 1 to 6")
     if given - right:
         raise NotYet(f"line {min(given - right)} gives as many entries whatever is in x, and Python needs none of them")
     if missed := len(right - given):
@@ -231,7 +238,7 @@ def three_of_a_sign(answer: Any) -> None:
 def mass_of_one_dummy(answer: Any) -> None:
     """Mass of the dummy column as published, with 128 frames."""
     mistakes = {1 / 128: "the dummy is one more frame, among how many with itself?"}
-    is_near(answer, 1 / 129, 1e-5, mistakes, "the dummy is one frame among how many?")
+    is_near(answer, 1 / 129, 5e-5, mistakes, "the dummy is one frame among how many?")
 
 
 @exercise("55.1")
@@ -246,14 +253,14 @@ def shared_parameters(answer: Any) -> None:
     """Parameters of a joint model over those of two."""
     mistakes = {0.5: "the actions are there once in either"}
     words = "one encoder and the actions, over two encoders and the actions"
-    is_near(answer, 13_880 / 27_360, 0.002, mistakes, words)
+    is_near(answer, 13_880 / 27_360, 0.004, mistakes, words)
 
 
 @exercise("60.1")
 def five_of_a_sign(answer: Any) -> None:
     """Chance that five differences have one sign."""
     mistakes = {1 / 2**5: "all positive, or all negative"}
-    is_near(answer, 2 / 2**5, 0.001, mistakes, "five tosses of a coin, all alike")
+    is_near(answer, 2 / 2**5, 0.003, mistakes, "five tosses of a coin, all alike")
 
 
 @exercise("60.2")
@@ -285,9 +292,10 @@ def work_of_a_window(answer: Any) -> None:
 def majority(answer: Any) -> None:
     """The majority of four votes on six frames."""
     votes = np.array([[0, 0, 1, 1, 2, 2], [0, 0, 1, 2, 2, 2], [0, 1, 1, 1, 2, 2], [0, 0, 1, 1, 1, 2]])
-    if len(answer) != votes.shape[1]:
-        raise NotYet(f"{len(answer)} numbers for six frames")
-    wrong = np.flatnonzero([np.bincount(frame).argmax() for frame in votes.T] != np.asarray(answer))
+    given = [number(value) for value in several(answer, "a list of six numbers")]
+    if len(given) != votes.shape[1]:
+        raise NotYet(f"{len(given)} numbers for six frames")
+    wrong = np.flatnonzero([np.bincount(frame).argmax() for frame in votes.T] != np.asarray(given))
     if wrong.size:
         raise NotYet(f"look at frame {wrong[0] + 1} again, column by column")
 
@@ -306,4 +314,4 @@ def radius_of_a_length(answer: Any, per_length: float) -> None:
 def weights_that_balance(answer: Any) -> None:
     """The ratio of two learned weights where one loss is twenty times the other."""
     mistakes = {1.0: "the weighted losses are equal, but what are the weights?"}
-    is_near(answer, 20, 0.1, mistakes, "the best weight of a loss L is 1 / L")
+    is_near(answer, 20, 0.1, mistakes, "the best weight of a loss is 1 over that loss")

@@ -15,7 +15,7 @@ from vasot_lib.errors import InputError
 from vasot_lib.transport import Alignment, Far, Near, Plan, cosine_cost, solve, temporal_prior
 
 
-def explore_structure(x: Video, y: Video, background: int | None = None) -> Explorer:
+def explore_structure(x: Video, y: Video, background: int | None = None, recipe: Alignment | None = None) -> Explorer:
     """Move alpha, r, rho and epsilon of a balanced alignment of two labelled recordings.
 
     The panels show the plan, the cost ``C + rho R``, the structure gradient ``Cx T Cy``, and the terms of the objective
@@ -27,6 +27,7 @@ def explore_structure(x: Video, y: Video, background: int | None = None) -> Expl
         x: N frames with labels; their features are compared as they are.
         y: M frames with labels.
         background: number of the background class, whose frames of X are not counted in that share.
+        recipe: the first values of the sliders, of which nothing else is used; ``Alignment()`` where None.
 
     Raises:
         InputError: a recording without labels.
@@ -36,7 +37,7 @@ def explore_structure(x: Video, y: Video, background: int | None = None) -> Expl
         if video.labels is None:
             raise InputError(f"video {video.name!r} has no labels; the share in the right step needs them")
         labels.append(video.labels.numpy())
-    start, prior = Alignment(), temporal_prior(len(x), len(y))
+    start, prior = recipe or Alignment(), temporal_prior(len(x), len(y))
     appearance = cosine_cost(x.features[None], y.features[None])
     truth = None if x.position is None or y.position is None else correspondence(x, y).numpy()
 
@@ -59,9 +60,9 @@ def explore_structure(x: Video, y: Video, background: int | None = None) -> Expl
     least = math.ceil(200 / min(len(x), len(y)) - 1e-9) / 200
     controls = [
         Slider("alpha", "alpha", start.alpha, 0, 1, 0.01),
-        Slider("radius", "radius r", max(start.radius, least), least, max(0.2, least), 0.005),
-        Slider("rho", "rho", start.rho, 0, 2, 0.01),
-        Slider("epsilon", "epsilon", start.epsilon, 0.01, 0.3, 0.005),
+        Slider("radius", "radius r", max(start.radius, least), least, max(0.2, least, start.radius), 0.005),
+        Slider("rho", "rho", start.rho, 0, max(2, start.rho), 0.01),
+        Slider("epsilon", "epsilon", start.epsilon, min(0.01, start.epsilon), max(0.3, start.epsilon), 0.005),
     ]
     arrays = {
         "x": x.features.numpy(), "y": y.features.numpy(),

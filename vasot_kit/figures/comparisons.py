@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.markers import CARETLEFT, CARETRIGHT
 from matplotlib.ticker import MaxNLocator
 
 from vasot_kit.figures.style import ACCENT, BACKGROUND, INK, MARKERS, PUBLISHED, SOFT, despine
@@ -16,13 +17,15 @@ from vasot_lib.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+WIDE, ARROWS = 2, (CARETLEFT, CARETRIGHT)  # width of an interval in points; its ends where a panel cuts it
 LINE_STYLES = ((ACCENT, "-"), ("#CC6677", "--"), ("#117733", "-."), (INK, ":"))
 
 
 def plot_intervals(table: pd.DataFrame, titles: Mapping[str, str], *, reference: str) -> Figure:
     """Mean difference of every line of a table from a reference, with its interval; filled if the interval excludes 0.
 
-    A panel shows three times the largest difference at most, so that wide intervals of few seeds are cut off.
+    A panel shows three times the largest difference at most. An interval that is wider is cut off at its edge and ends
+    there in an arrow head.
 
     Args:
         table: as :func:`vasot_kit.tables.comparison.intervals` gives it.
@@ -46,11 +49,15 @@ def plot_intervals(table: pd.DataFrame, titles: Mapping[str, str], *, reference:
             clear = low > 0 or high < 0
             colour = ACCENT if clear else SOFT
             if not np.isnan(low):
-                axes.plot([low, high], [place, place], color=colour, lw=2)
+                axes.plot([low, high], [place, place], color=colour, lw=WIDE)
             axes.plot(mean, place, "o", ms=6, color=colour, mfc=colour if clear else "white", mew=1.4)
         low, high = axes.get_xlim()
         most = 300 * max(table[score, "mean"].abs().max(), 0.01)
-        axes.set_xlim(max(low, -most), min(high, most))
+        edges = axes.set_xlim(max(low, -most), min(high, most))
+        for line in [line for line in axes.lines if line.get_linewidth() == WIDE]:
+            for side, (end, edge) in enumerate(zip(line.get_xdata(), edges, strict=True)):
+                if end < edge if side == 0 else end > edge:
+                    axes.plot(edge, line.get_ydata()[0], marker=ARROWS[side], color=line.get_color(), ms=8)
         axes.set_title(titles[score], fontsize=11)
         axes.grid(axis="x", color=BACKGROUND, lw=0.6)
         axes.xaxis.set_major_locator(MaxNLocator(4))

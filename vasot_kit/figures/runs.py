@@ -195,7 +195,9 @@ def plot_scores(
             if reported is not None:
                 axes.plot(reported, place, "D", ms=6, mfc="none", mec=PUBLISHED)
         axes.set_title(metrics[metric])
-        axes.set_xlim(left=min(0.0, axes.get_xlim()[0] if scored[metric].min() < 0 else 0.0))
+        low, high = axes.get_xlim()
+        left = min(0.0, low if scored[metric].min() < 0 else 0.0)
+        axes.set_xlim(left, high + 0.04 * (high - left))  # room for half of a mark
         axes.grid(axis="x", color=BACKGROUND, lw=0.8)
         axes.xaxis.set_major_locator(MaxNLocator(4))
         despine(axes)
