@@ -65,7 +65,7 @@ def test_rounding_is_no_difference() -> None:
     assert verdicts(table, "a") == ["**a** is **not** ahead of *b* in MoF."]
     rows = [{"line": line, "seed": 0, "mof": mof} for line, mof in (("all", 0.3), ("w/o", 0.1 + 0.2))]
     assert ablation_verdicts(paired_differences(rows, TASKS["Segmentation"])) == [
-        "*w/o* – the same in every seed: MoF."
+        "*w/o* – the same in the one seed: MoF."
     ]
 
 
@@ -75,6 +75,11 @@ def test_a_seed_that_the_reference_lacks_is_left_out() -> None:
     assert ablation_verdicts(differences) == ablation_verdicts(paired_differences(SEEDS, TASKS["Alignment"]))
     alone = paired_differences([*SEEDS[:2], more], TASKS["Alignment"])
     assert ablation_verdicts(alone) == ["*w/o* – no score in a seed of the reference."]
+
+
+def test_one_seed_is_not_every_seed() -> None:
+    differences = paired_differences([SEEDS[0], SEEDS[3]], {"ap_5": "AP@5"})
+    assert ablation_verdicts(differences) == ["*w/o* – lower in the one seed: AP@5."]
 
 
 def test_mean_and_spread_over_seeds() -> None:

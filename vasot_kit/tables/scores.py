@@ -36,9 +36,9 @@ ALL_SCORES: dict[str, Score] = {
     "f1_50": Score("F1@50"),
     "jsd": Score("JSD of lengths", -1),
     # For methods whose action k means something else in every video.
-    "mof_video": Score("MoF, per video"),
-    "f1_video": Score("F1, per video"),
-    "miou_video": Score("mIoU, per video"),
+    "mof_video": Score("MoF per video"),
+    "f1_video": Score("F1 per video"),
+    "miou_video": Score("mIoU per video"),
     "acc_0.1": Score("Acc@0.1"),
     "acc_0.5": Score("Acc@0.5"),
     "acc_1.0": Score("Acc@1.0"),
@@ -186,10 +186,11 @@ def ablation_verdicts(differences: pd.DataFrame) -> list[str]:
         better = [score for score in group if (group[score] > 0).all()]
         equal = [score for score in group if (group[score] == 0).all()]
         mixed = [score for score in group if score not in worse + better + equal]
-        said = [f"lower in every seed: {_titles(worse)}"] if worse else []
-        said += [f"**higher** in every seed: {_titles(better)}"] if better else []
+        seeds = "in every seed" if len(group) > 1 else "in the one seed"
+        said = [f"lower {seeds}: {_titles(worse)}"] if worse else []
+        said += [f"**higher** {seeds}: {_titles(better)}"] if better else []
         said += [f"sign depends on the seed: {_titles(mixed)}"] if mixed else []
-        said += [f"the same in every seed: {_titles(equal)}"] if equal else []
+        said += [f"the same {seeds}: {_titles(equal)}"] if equal else []
         sentences.append(f"*{line}* – {'; '.join(said) or 'no score in a seed of the reference'}.")
     return sentences
 
