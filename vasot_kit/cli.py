@@ -344,13 +344,15 @@ def bench(what: str, file: Path | None, device: str, seconds: float) -> None:
     from vasot_kit.benchmarks import bench_pixels, bench_solver, bench_training
     from vasot_kit.benchmarks.timing import machine
     from vasot_kit.runs.records import to_json, write_text
-    from vasot_lib.checks import Positive, check_value
+    from vasot_lib.checks import NotNegative, check_value
 
-    check_value("--seconds", seconds, Positive)
+    check_value("--seconds", seconds, NotNegative)
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("device is 'cuda' but this machine has no CUDA device; use --device cpu")
-    if file and (file.is_dir() or not file.absolute().parent.is_dir()):
-        raise InputError(f"--json {file} is no file in a folder that is there; name one")
+    if file and file.is_dir():
+        raise InputError(f"--json {file} is a folder; name a file")
+    if file and not file.absolute().parent.is_dir():
+        raise InputError(f"{file.parent} is no folder to write {file.name} into; make it first")
     rows = []
     benches = {"solver": bench_solver, "training": bench_training, "pixels": bench_pixels}
     report = {"benchmark": what, "device": device, "machine": machine()}
