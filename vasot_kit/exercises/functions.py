@@ -141,9 +141,8 @@ def near_product(answer: Any) -> None:
     tracemalloc.start()
     try:
         _ = answer(z, 0.25)
-        numbers = (
-            tracemalloc.get_traced_memory()[1] // z.itemsize
-        )  # also of a dense matrix whose product is not counted
+        # Memory tells of a dense matrix, too, whose product is not counted.
+        numbers = tracemalloc.get_traced_memory()[1] // z.itemsize
     finally:
         tracemalloc.stop()
     each = max(Counted.count, numbers) / z.size
