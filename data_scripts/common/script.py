@@ -365,12 +365,16 @@ def unpacked_source(source: Path, spare: Path | None = None) -> Iterator[Path]:
     if not archives:
         yield source
         return
+    stems = [archive_stem(archive.name) for archive in archives]
+    if twice := next((stem for stem in stems if stems.count(stem) > 1), None):
+        same = [archive.name for archive, stem in zip(archives, stems, strict=True) if stem == twice]
+        raise DataError(f"{' and '.join(same)} in {source} unpack into one folder {twice!r}; keep one of them")
     # The copy is made beside the archives, because the temporary folder of the system is often small.
     place = archives[0].parent
     if spare is not None and not os.access(place, os.W_OK):
         place = next(folder for folder in (spare, *spare.absolute().parents) if folder.is_dir())
     with scratch_folder(place, "unpacked") as scratch:
-        for archive in archives:
+        for archive, stem in zip(archives, stems, strict=True):
             print(f"unpacking {archive.name}", file=sys.stderr, flush=True)
-            unpack(archive, scratch / archive_stem(archive.name))
+            unpack(archive, scratch / stem)
         yield scratch

@@ -322,6 +322,15 @@ def test_only_the_suffix_of_an_archive_is_left_out_of_its_folder(tmp_path):
         assert sorted(path.name for path in folder.iterdir()) == ["bf.v1.features", "bf.v1.groundTruth"]
 
 
+def test_two_archives_that_unpack_into_one_folder_are_named(tmp_path):
+    for suffix in ("tar.gz", "tgz"):
+        with tarfile.open(tmp_path / f"features.{suffix}", "w:gz") as pack:
+            pack.addfile(tarfile.TarInfo("one.txt"))
+    with pytest.raises(DataError, match=r"features.tar.gz and features.tgz in .* unpack into one folder 'features'"):
+        with unpacked_source(tmp_path):
+            pass
+
+
 def test_a_folder_that_is_unpacked_already_is_taken_as_it_is(tmp_path):
     (tmp_path / "features").mkdir()
     (tmp_path / "features.zip").write_bytes(b"PK\x03\x04 and then nothing")
