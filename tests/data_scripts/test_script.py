@@ -326,9 +326,9 @@ def test_two_archives_that_unpack_into_one_folder_are_named(tmp_path):
     for suffix in ("tar.gz", "tgz"):
         with tarfile.open(tmp_path / f"features.{suffix}", "w:gz") as pack:
             pack.addfile(tarfile.TarInfo("one.txt"))
-    with pytest.raises(DataError, match=r"features.tar.gz and features.tgz in .* unpack into one folder 'features'"):
-        with unpacked_source(tmp_path):
-            pass
+    message = r"features.tar.gz and features.tgz in .* unpack into one folder 'features'"
+    with pytest.raises(DataError, match=message), unpacked_source(tmp_path):
+        pass
 
 
 def test_a_folder_that_is_unpacked_already_is_taken_as_it_is(tmp_path):
