@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_scripts.common.script import Inventory, Options, PublishedFacts, refuse_again, verify
+from data_scripts.common.script import Inventory, Options, PublishedFacts, verify
 from vasot_kit.folders.saving import refuse_existing
 from vasot_kit.whole_folders import whole_folder
 from vasot_lib.errors import DataError
@@ -154,7 +154,9 @@ def _check(recording: FilmRecording, names: set[str], classes: Sequence[str]) ->
     for part in key.split("/"):
         if not part.strip() or part in (".", "..") or "\\" in part or not part.isprintable() or len(part) > 200:
             raise DataError(f"a recording is named {key!r}, which cannot be the name of a file; nothing was written")
-    refuse_again(key, names)
+    if (name := key.rpartition("/")[2]) in names:
+        raise DataError(f"two recordings are named {name!r}; keep one of them")
+    names.add(name)
     unknown = sorted(set(recording.labels or ()) - set(classes))
     if unknown:
         raise DataError(f"{key} has the label {unknown[0]!r}, which is none of the {len(classes)} classes; correct it")

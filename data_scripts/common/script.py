@@ -202,38 +202,20 @@ def write_folder(
         total: number of recordings, for the progress bar.
 
     Raises:
-        DataError: the target exists, two recordings have one name, a feature is not finite, or an error of
-            ``recordings`` or :func:`verify`; nothing is left behind.
+        DataError: an error of :func:`vasot_kit.folders.save_folder`, of ``recordings`` or of :func:`verify`; nothing is
+            left behind.
     """
-    found, names = Inventory(classes=classes), set[str]()
+    found = Inventory(classes=classes)
 
     def counted() -> Iterator[tuple[str, tuple[np.ndarray, list[str]]]]:
         bar = tqdm(recordings, desc=target.name, total=total, unit="video", leave=False, disable=None)
         for key, features, labels in bar:
-            refuse_again(key, names)
-            stored = features.astype(np.float32)
-            if not np.isfinite(stored).all():
-                frame = int(np.flatnonzero(~np.isfinite(stored).all(axis=1))[0])
-                raise DataError(f"{key} has a number that is not finite in frame {frame + 1}; unpack or copy it again")
             found.add(key, len(labels), labels, int(features.shape[1]))
-            yield key, (stored, labels)
+            yield key, (features, labels)
         verify(found, facts, options)
 
-    with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is refused by name
-        save_folder(target, counted(), classes, extra)
+    save_folder(target, counted(), classes, extra)
     return found
-
-
-def refuse_again(key: str, names: set[str]) -> None:
-    """Refuse a recording with a name that is among ``names``, else add it: labels lie under the name alone.
-
-    Raises:
-        DataError: the name was there before.
-    """
-    name = key.rpartition("/")[2]
-    if name in names:
-        raise DataError(f"two recordings are named {name!r}; keep one of them")
-    names.add(name)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def test_saving_is_whole_or_not_at_all_and_overwrites_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("recordings", "message"),
     [
-        ({"tea/x": "ab", "coffee/x": "ba"}, "two recordings are named 'x', the second is 'coffee/x'; rename one"),
+        ({"tea/x": "ab", "coffee/x": "ba"}, "two recordings are named 'x'; keep one of them, or rename 'coffee/x'"),
         ({"x": "aba"}, "x has 3 labels for 2 feature rows; give one label per row"),
         ({"x": "ac"}, "label 'c' of x is not among the classes a, b; add it"),
         ({"x": "ab", "../y": "ab"}, "the recording is called '../y'; call it video or activity/video"),
@@ -52,6 +52,13 @@ def test_what_would_not_be_read_back_is_refused(tmp_path, recordings, message):
         with pytest.raises(DataError, match=message) as caught:
             save_folder(tmp_path / "in" / "new", given, ["a", "b"])
         assert "\n" not in str(caught.value) and not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
+def test_what_is_not_finite_as_it_is_stored_is_refused_without_a_warning(tmp_path, value, recwarn):
+    with pytest.raises(DataError, match=r"^x has a number that is not finite in frame 2; unpack or copy it again"):
+        save_folder(tmp_path / "new", {"x": (np.array([[0.0], [value]]), None)}, [])
+    assert not [*tmp_path.iterdir()] and not recwarn.list
 
 
 def test_what_is_saved_without_labels_is_read_back_without(tmp_path):

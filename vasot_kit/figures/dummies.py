@@ -20,6 +20,7 @@ from vasot_kit.figures.style import (
     despine,
     draw_label_bar,
     per_frame,
+    something,
 )
 from vasot_lib.errors import InputError
 from vasot_lib.evaluation import segments
@@ -46,8 +47,7 @@ def plot_kept(
     Raises:
         InputError: no shares, or something of another length than the first.
     """
-    if not shares:
-        raise InputError("plot_kept() got no shares; give at least one, e.g. {'soft': targets.sum(1)}")
+    something("plot_kept()", shares, "shares")
     length = len(np.asarray(next(iter(shares.values()))))
     truth = per_frame("lost", lost, length).astype(bool)
     figure = Figure(figsize=(7.2, 1.1 + 1.05 * len(shares)), layout="constrained")

@@ -30,15 +30,17 @@ def save_folder(
 
     Raises:
         DataError: the folder exists and is not empty, two recordings have one name, be it in different activities, a
-            key has another form, labels are not as many as feature rows, or a label is not among the classes.
+            key has another form, a feature is not finite as float32, labels are not as many as feature rows, or a label
+            is not among the classes.
     """
     target = Path(path)
     refuse_existing(target)
     names: set[str] = set()
-    with whole_folder(target) as partial:
+    # Without NumPy's warnings of numbers that are not finite: they are refused by name.
+    with whole_folder(target) as partial, np.errstate(over="ignore", invalid="ignore"):
         for key, (features, labels) in recordings.items() if isinstance(recordings, Mapping) else recordings:
             rows = features.astype(np.float32)
-            _refuse(key, len(rows), labels, classes, names)
+            _refuse(key, rows, labels, classes, names)
             names.add(Path(key).name)
             file = partial / "features" / f"{key}.npy"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -53,17 +55,21 @@ def save_folder(
             (partial / name).write_text(text, encoding="utf-8")
 
 
-def _refuse(key: str, n: int, labels: Sequence[str] | None, classes: Sequence[str], names: set[str]) -> None:
-    """Refuse a recording of n feature rows that would not be read back; ``names`` are those before it."""
+def _refuse(key: str, rows: np.ndarray, labels: Sequence[str] | None, classes: Sequence[str], names: set[str]) -> None:
+    """Refuse a recording of feature rows that would not be read back; ``names`` are those before it."""
     parts = key.split("/")
     if len(parts) > 2 or any(not part or part.startswith(".") for part in parts):
         raise DataError(f"the recording is called {key!r}; call it video or activity/video, neither hidden nor empty")
     if parts[-1] in names:  # all labels lie in one folder
-        raise DataError(f"two recordings are named {parts[-1]!r}, the second is {key!r}; rename one of them")
+        raise DataError(f"two recordings are named {parts[-1]!r}; keep one of them, or rename {key!r}")
+    if len(bad := np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))):
+        raise DataError(
+            f"{key} has a number that is not finite in frame {bad[0] + 1}; unpack or copy it again, or correct it"
+        )
     if labels is None:
         return
-    if len(labels) != n:
-        raise DataError(f"{key} has {len(labels)} labels for {n} feature rows; give one label per row")
+    if len(labels) != len(rows):
+        raise DataError(f"{key} has {len(labels)} labels for {len(rows)} feature rows; give one label per row")
     if unknown := [label for label in labels if label not in classes]:
         raise DataError(
             f"label {unknown[0]!r} of {key} is not among the classes {', '.join(classes) or '(none)'}; add it"
