@@ -105,8 +105,13 @@ def found_again(actions: np.ndarray, links: Links) -> float:
         actions: (n,) actions of the frames of all recordings.
         links: between them.
     """
-    one, other = actions[links.frames], actions[links.nearest]
-    return float(cohen_kappa_score(one, other)) if len(np.union1d(one, other)) > 1 else 0.0
+    k = int(actions.max(initial=0)) + 1
+    pairs = np.bincount(actions[links.frames] * k + actions[links.nearest], minlength=k * k)
+    one, other = np.divmod(np.flatnonzero(pairs), k)
+    if len(np.union1d(one, other)) < 2:
+        return 0.0
+    # Each pair of actions once, with how often it comes: there may be a million pairs of frames.
+    return float(cohen_kappa_score(one, other, sample_weight=pairs[pairs > 0]))
 
 
 def found_again_by_frame(
@@ -152,14 +157,14 @@ def nearest_frames(embedded: Sequence[Tensor], share: float) -> Links:
     """
     most = max(LINKED_FRAMES, round(FRAMES_OF_A_SEGMENT / share))
     rows = [evenly(len(each), most) for each in embedded]
-    seen = [each[torch.from_numpy(some).to(each.device)] for each, some in zip(embedded, rows, strict=True)]
+    seen = [each[torch.from_numpy(some).to(each.device)].cpu() for each, some in zip(embedded, rows, strict=True)]
     first = np.cumsum([0] + [len(each) for each in embedded])
     frames, nearest = [np.zeros(0, int)], [np.zeros(0, int)]
     for i, one in enumerate(seen):
         for j, other in enumerate(seen):
             if i != j:
                 frames.append(first[i] + rows[i])
-                nearest.append(first[j] + rows[j][(one @ other.T).argmax(1).cpu().numpy()])
+                nearest.append(first[j] + rows[j][(one @ other.T).numpy().argmax(1)])  # twice as fast as torch's
     return Links(np.concatenate(frames), np.concatenate(nearest))
 
 
