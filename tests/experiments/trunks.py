@@ -8,7 +8,6 @@ appends one row per training, or per baseline on the features of that encoder, t
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pandas as pd
 import torch
@@ -73,22 +73,28 @@ def described(kind: str) -> Dataset:
     return replace(data, videos=tuple(replace(v, features=r, context=None) for v, r in videos)).standardised()
 
 
-def main(file: Path, kind: str, methods: list[str], seeds: list[int]) -> None:
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("encoder")
+@click.argument("method")
+@click.argument("seeds", type=click.IntRange(min=0), metavar="SEED...", nargs=-1)
+def main(file: Path, encoder: str, method: str, seeds: tuple[int, ...]) -> None:
     """Train and append the rows."""
-    data = described(kind)
+    methods = method.split(",")
+    data = described(encoder)
     if methods == ["baselines"]:
-        write(file, [{"encoder": kind, **row} for row in baseline_rows(data)])
-    for method, seed in product(methods, seeds):  # no seeds are given with baselines
-        more = PIXELS.get(kind, {"training.frames": 64})
-        config = make_config(data.name, method, seed=seed, overrides=more, pixels=kind in PIXELS)
+        write(file, [{"encoder": encoder, **row} for row in baseline_rows(data)])
+    for each, seed in product(methods, seeds):  # no seeds are given with baselines
+        more = PIXELS.get(encoder, {"training.frames": 64})
+        config = make_config(data.name, each, seed=seed, overrides=more, pixels=encoder in PIXELS)
         model = build(config, data)
         start = time.perf_counter()
         history = fit(model, data, config.training, progress=False)
         minutes = (time.perf_counter() - start) / 60
         collapsed = warn_of_collapse(history)
         scores = evaluate(model, data) | {name: history[-1][name] for name in ("mean_cosine", "effective_rank")}
-        write(file, [{"encoder": kind, "method": method, "seed": seed, **scores}])
-        print(f"{kind}, {method}, seed {seed}: {minutes:.1f} min, collapsed: {collapsed}", flush=True)
+        write(file, [{"encoder": encoder, "method": each, "seed": seed, **scores}])
+        print(f"{encoder}, {each}, seed {seed}: {minutes:.1f} min, collapsed: {collapsed}", flush=True)
 
 
 def write(file: Path, rows: list[dict[str, Any]]) -> None:
@@ -103,4 +109,4 @@ def write(file: Path, rows: list[dict[str, Any]]) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3].split(","), [int(seed) for seed in sys.argv[4:]])
+    main()

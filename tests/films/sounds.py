@@ -1,6 +1,6 @@
 """Sounds of one event as two microphones hear them, and how often their shift is found.
 
-    python -m tests.films.sounds 20 1000
+    python -m tests.films.sounds [PAIRS [SEED]]
 
 Kinds of events: speech-like noise, knocks at random times, knocks in a steady beat (no shift is right), hum with noise.
 Each microphone has filters, an echo and noise of its own. A pair of one event is cut at different times; a pair of two
@@ -9,8 +9,7 @@ events has the same kind of sound. The first number is that of pairs per case, t
 
 from __future__ import annotations
 
-import sys
-
+import click
 import numpy as np
 from scipy.signal import butter, fftconvolve, lfilter
 
@@ -58,6 +57,9 @@ def two_of_one(
     return *parts, (first - second) / SAMPLES
 
 
+@click.command()
+@click.argument("pairs", type=click.IntRange(min=1), default=20)
+@click.argument("seed", type=click.IntRange(min=0), default=1000)
 def main(pairs: int, seed: int) -> None:
     """Print the shares of pairs with a shift."""
     rng = np.random.default_rng(seed)
@@ -78,4 +80,4 @@ def main(pairs: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(each) for each in sys.argv[1:3]))
+    main()

@@ -276,6 +276,8 @@ def main() -> int:
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     wanted = sys.argv[1:]
+    if unknown := [name for name in wanted if name not in {job.name for job in JOBS}]:
+        sys.exit(f"no command {', '.join(unknown)}; there are {', '.join(job.name for job in JOBS)}")
     jobs = [job for job in JOBS if not wanted or job.name in wanted]
     counts = {}
     with tempfile.TemporaryDirectory(prefix="kill-") as scratch:

@@ -10,10 +10,10 @@ pictures: pose features are made of the true joints, with an error as a network 
 
 from __future__ import annotations
 
-import sys
 from itertools import permutations
 from typing import NamedTuple
 
+import click
 import numpy as np
 import pandas as pd
 import torch
@@ -161,10 +161,13 @@ def right_phase(groups: int, seed: int = 0, kind: Person | None = None) -> pd.Da
     return pd.DataFrame(rows)
 
 
-def main() -> None:
+@click.command()
+@click.argument("groups", type=click.IntRange(min=1), default=4)
+@click.argument("seed", type=click.IntRange(min=0), default=0)
+@click.argument("kind", type=click.Choice(["plain"]), required=False)
+def main(groups: int, seed: int, kind: str | None) -> None:
     """Print the table."""
-    groups, seed, kind = (*sys.argv[1:], *("4", "0", "")[len(sys.argv) - 1 :])
-    rows = right_phase(int(groups), int(seed), PLAIN if kind == "plain" else None)
+    rows = right_phase(groups, seed, PLAIN if kind == "plain" else None)
     print(rows.groupby("method", sort=False).right.mean().round(3).to_string())
 
 

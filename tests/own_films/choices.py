@@ -9,12 +9,12 @@ as a network might have them; for the cameras they are found in the pictures. Re
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
 import torch
@@ -121,9 +121,11 @@ def chosen(pairs: Iterator[tuple[str, Ways, Ways, Right]]) -> Iterator[dict[str,
             }  # fmt: skip
 
 
-def main() -> None:
+@click.command()
+@click.argument("groups", type=click.IntRange(min=1), default=2)
+@click.argument("seed", type=click.IntRange(min=0), default=0)
+def main(groups: int, seed: int) -> None:
     """Print the tables."""
-    groups, seed = (int(given) for given in (*sys.argv[1:], *("2", "0")[len(sys.argv) - 1 :]))
     rows = pd.DataFrame(
         row
         for pairs in (people(groups, seed), walks(groups, seed), toys(groups, seed), cameras())

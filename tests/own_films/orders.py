@@ -9,12 +9,12 @@ appearance; ``STYLE`` says how much colours, light and camera differ between fil
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pandas as pd
 import torch
@@ -96,10 +96,13 @@ def judged(found: Any, of_x: np.ndarray, of_y: np.ndarray) -> tuple[float, bool]
     return float((got == truth)[of_x < STEPS].mean()), steps == steps_of(truth)
 
 
-def main() -> None:
+@click.command()
+@click.argument("pairs", type=click.IntRange(min=1), default=10)
+@click.argument("seed", type=click.IntRange(min=0), default=0)
+@click.argument("style", type=click.FloatRange(min=0), default=STYLE)
+def main(pairs: int, seed: int, style: float) -> None:
     """Print the table."""
-    pairs, seed, style = (*sys.argv[1:], *("10", "0", str(STYLE))[len(sys.argv) - 1 :])
-    print(measured(int(pairs), int(seed), float(style)).groupby("kind", sort=False).mean().round(2).T.to_string())
+    print(measured(pairs, seed, style).groupby("kind", sort=False).mean().round(2).T.to_string())
 
 
 if __name__ == "__main__":

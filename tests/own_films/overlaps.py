@@ -9,10 +9,10 @@ end or both; at least a quarter of the take is in both. Poses are made of the tr
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from typing import NamedTuple
 
+import click
 import numpy as np
 import torch
 
@@ -83,9 +83,11 @@ def matched(seed: int, takes: int) -> dict[str, list[Found]]:
     return found
 
 
-def main() -> None:
+@click.command()
+@click.argument("seed", type=click.IntRange(min=0), default=0)
+@click.argument("takes", type=click.IntRange(min=1), default=12)
+def main(seed: int, takes: int) -> None:
     """Print the table."""
-    seed, takes = (int(sys.argv[k]) if len(sys.argv) > k else default for k, default in ((1, 0), (2, 12)))
     for name, pairs in matched(seed, takes).items():
         errors = np.array([pair.off for pair in pairs])
         alone = np.concatenate([~pair.match.paired for pair in pairs])

@@ -15,10 +15,10 @@ on all pairs that show the same and on 400 that do not. The phases were read fro
 
 from __future__ import annotations
 
-import sys
 from itertools import permutations
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
@@ -75,9 +75,11 @@ def joined(tables: tuple[Tensor, ...]) -> np.ndarray:
     return np.concatenate([normalize(table, dim=1).numpy() for table in tables], axis=1)
 
 
-def main() -> None:
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def main(folder: Path) -> None:
     """Print the tables."""
-    kinds, files, phases = zip(*clips(Path(sys.argv[1])), strict=True)
+    kinds, files, phases = zip(*clips(folder), strict=True)
     films = describe_films(files, AUTO, None, "cpu", MatchingSettings(), True)
     counts = [len(film.times) for film in films.recordings]
     phase = [np.searchsorted(at, np.arange(n), side="right") for at, n in zip(phases, counts, strict=True)]

@@ -9,10 +9,10 @@ for all films) and F1, the means over seeds.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
 
@@ -25,18 +25,21 @@ PHASES = 5
 FEATURES = ("motion", "appearance", "network", "pose")
 
 
-def main() -> None:
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("seeds", type=click.IntRange(min=1), default=3)
+def main(folder: Path, seeds: int) -> None:
     """Print the table."""
-    seeds, rows = range(int(sys.argv[2]) if len(sys.argv) > 2 else 3), []
+    rows = []
     for kind in ("golf", "pitch"):
         with tempfile.TemporaryDirectory() as scratch:
             films, phases = [], []
-            for number, (_, file, starts) in enumerate(each for each in clips(Path(sys.argv[1])) if each[0] == kind):
+            for number, (_, file, starts) in enumerate(each for each in clips(folder) if each[0] == kind):
                 films.append(Path(scratch) / f"{number}_{file.stem}.mp4")  # pitches have names in common
                 films[-1].symlink_to(file.resolve())
                 phases.append(starts)
             for features in FEATURES:
-                for seed in seeds:
+                for seed in range(seeds):
                     out = Path(scratch) / f"{features}-{seed}"
                     found = segment_films(films, PHASES, out, features=features, seed=seed, progress=False)
                     truths = [

@@ -10,12 +10,12 @@ mean over all ordered pairs and seeds.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
 
@@ -50,11 +50,14 @@ def to_and_fro(frames: np.ndarray, count: float) -> np.ndarray:
     return np.resize(np.concatenate([frames, frames[-2:0:-1]]), max(3, int(count)))
 
 
-def main() -> None:
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("seeds", type=click.IntRange(min=1), default=3)
+def main(folder: Path, seeds: int) -> None:
     """Print the table."""
-    films = [(file, phases) for kind, file, phases in clips(Path(sys.argv[1])) if kind == "golf"]
+    films = [(file, phases) for kind, file, phases in clips(folder) if kind == "golf"]
     rows = []
-    for seed in range(int(sys.argv[2]) if len(sys.argv) > 2 else 3):
+    for seed in range(seeds):
         rng = np.random.default_rng(seed)
         with tempfile.TemporaryDirectory() as scratch:
             paths, phase = [], []

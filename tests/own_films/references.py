@@ -9,10 +9,10 @@ four real cameras of pose2sim, each at a tempo of its own (within three frames).
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
+import click
 import numpy as np
 import pandas as pd
 
@@ -82,9 +82,11 @@ def cameras() -> Iterator[dict[str, object]]:
         yield chosen("four cameras", [films[k] for k in order], right)
 
 
-def main() -> None:
+@click.command()
+@click.argument("groups", type=click.IntRange(min=1), default=10)
+@click.argument("seed", type=click.IntRange(min=0), default=0)
+def main(groups: int, seed: int) -> None:
     """Print the table."""
-    groups, seed = (int(given) for given in (*sys.argv[1:], *("10", "0")[len(sys.argv) - 1 :]))
     rows = pd.DataFrame([*people(groups, seed), *cameras()])
     print(rows.groupby("films", sort=False).mean().round(3).to_string())
 

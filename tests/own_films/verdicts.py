@@ -10,12 +10,12 @@ appearance, there are rendered procedures as well, of which other seeds have not
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import numpy as np
 import pandas as pd
 import torch
@@ -155,9 +155,11 @@ def reliability(frames: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({**means, "frames": total})
 
 
-def main() -> None:
+@click.command()
+@click.argument("seed", type=click.IntRange(min=0), default=0)
+@click.argument("picture", type=click.Path(dir_okay=False, path_type=Path), required=False)
+def main(seed: int, picture: Path | None) -> None:
     """Print the tables; draw the diagram where a file is named."""
-    seed = int(sys.argv[1]) if len(sys.argv) > 1 else 0
     figure = Figure(figsize=(4.2, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
@@ -173,8 +175,8 @@ def main() -> None:
         xlabel="confidence of a frame", ylabel="share of frames that are matched rightly", xlim=(0, 1), ylim=(0, 1)
     )
     axes.legend(frameon=False)
-    if len(sys.argv) > 2:
-        figure.savefig(Path(sys.argv[2]), dpi=120)
+    if picture is not None:
+        figure.savefig(picture, dpi=120)
 
 
 if __name__ == "__main__":

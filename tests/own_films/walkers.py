@@ -7,10 +7,10 @@ prints how far every way to match is off (`vasot_kit.film_matching.accuracy`), o
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import NamedTuple
 
+import click
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
@@ -170,9 +170,12 @@ def measured(takes: int, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def main() -> None:
+@click.command()
+@click.argument("takes", type=click.IntRange(min=1), default=12)
+@click.argument("seed", type=click.IntRange(min=0), default=0)
+def main(takes: int, seed: int) -> None:
     """Print the table."""
-    rows = measured(*(int(given) for given in sys.argv[1:] or ("12",)))
+    rows = measured(takes, seed)
     errors = rows.pivot_table(index=["take", "pair", "warp"], columns="method", values="error", sort=False)
     table = rows.groupby("method", sort=False)[["error", "p90"]].mean()
     table["below DTW"] = [f"{(errors[name] < errors[DTW]).sum()} of {len(errors)}" for name in table.index]
