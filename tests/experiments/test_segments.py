@@ -102,6 +102,8 @@ def test_shared_actions_are_found_again_and_random_ones_are_not() -> None:
     assert abs(found_again(rng.permutation(truth), links)) < 0.05
     assert found_again(np.zeros_like(truth), links) == 0
     assert found_again(np.array([0, 1]), Links(np.array([0, 1]), np.array([1, 0]))) == -1
+    # Three of four agree, where half would by chance: (3/4 - 1/2) / (1 - 1/2).
+    assert found_again(np.array([0, 0, 1, 1]), Links(np.arange(4), np.array([0, 1, 2, 0]))) == pytest.approx(0.5)
 
 
 def test_a_step_that_moves_far_stays_whole_and_two_that_are_nearly_alike_apart() -> None:
