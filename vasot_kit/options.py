@@ -58,8 +58,8 @@ def film_options(features: str) -> Decorator:
         out_option("Folder of the results.", required=True),
         click.option(
             "--features", default=features, metavar="NAME",
-            help="motion, appearance, pose or network (fetched once), or e.g. timm:vit_small_patch14_dinov2.lvd142m; "
-            "align and transfer also take several, joined by +, and auto.",
+            help="motion, appearance, pose or network (fetched once), or e.g. timm:vit_small_patch14_dinov2.lvd142m, "
+            "or transformers:MCG-NJU/videomae-base; align and transfer also take several, joined by +, and auto.",
         ),
         click.option(
             "--fps", type=float, metavar="R",

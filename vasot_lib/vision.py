@@ -97,7 +97,7 @@ def _of_timm(name: str, weights: str) -> nn.Module:
     if name not in known:
         raise unknown_name("model of timm", name, known)
     try:
-        with _no_retries() if weights == IMAGENET else nullcontext():
+        with no_retries() if weights == IMAGENET else nullcontext():
             model: nn.Module = library.create_model(name, pretrained=weights == IMAGENET, num_classes=0)
     except Exception as error:  # no network, no such pretrained weights
         raise DataError(
@@ -108,7 +108,7 @@ def _of_timm(name: str, weights: str) -> nn.Module:
 
 
 @contextmanager
-def _no_retries() -> Iterator[None]:
+def no_retries() -> Iterator[None]:
     """Where the Hugging Face Hub does not answer, take what was downloaded before, without asking for minutes."""
     hub = importlib.import_module("huggingface_hub")
     before = hub.constants.HF_HUB_OFFLINE

@@ -32,8 +32,9 @@ def feature_extractor(name: str, device: str = "cpu") -> FeatureExtractor:
         name: ``motion`` (what moves where, to align films of one take or one movement), ``appearance`` (the colours in
             each part of the picture, to segment films of a fixed camera), ``network`` (a small one with weights from
             ImageNet, 17 MB that pip brings once), ``pose`` (where the joints of a person are, by networks of MediaPipe,
-            36 MB that pip brings once), or a frozen network such as ``torchvision:resnet50``, see
-            :class:`vasot_kit.films.backbones.Backbone`.
+            36 MB that pip brings once), a frozen network such as ``torchvision:resnet50``, see
+            :class:`vasot_kit.films.backbones.Backbone`, or one of whole clips, see
+            :class:`vasot_kit.films.clips.ClipNetwork`.
         device: where a network runs.
 
     Raises:
@@ -53,6 +54,10 @@ def feature_extractor(name: str, device: str = "cpu") -> FeatureExtractor:
         raise InputError(
             f"features are {name!r}; use motion, appearance, pose, network or library:model, e.g. torchvision:resnet50"
         )
+    if name.startswith("transformers:"):
+        from vasot_kit.films.clips import ClipNetwork
+
+        return ClipNetwork(name, device)
     from vasot_kit.films.backbones import Backbone
 
     if name == PRETRAINED:
