@@ -26,13 +26,24 @@ class Reel {
     return low;
   }
 
+  picture(sample) { return clamp(Math.floor(sample / this.step), 0, this.pictures.length - 1); }
+
   image(sample) {
-    const number = clamp(Math.floor(sample / this.step), 0, this.pictures.length - 1);
+    const number = this.picture(sample);
     if (!this.images[number]) {
       this.images[number] = new Image();
       this.images[number].src = `data:image/webp;base64,${this.pictures[number]}`;
     }
     return this.images[number];
+  }
+
+  // The loaded picture that is nearest to a sample, if any: paper does not wait for those that its width asks for.
+  loaded(sample, come) {
+    const image = this.image(sample), number = this.picture(sample);
+    if (isLoaded(image)) return image;
+    image.addEventListener("load", come, {once: true});
+    const there = [...this.images.keys()].filter((k) => this.images[k] && isLoaded(this.images[k]));
+    return this.images[there.sort((a, b) => Math.abs(a - number) - Math.abs(b - number))[0]];
   }
 
   // Show the picture of a sample, or a neutral one where there is none (-1).
@@ -66,8 +77,10 @@ class Reel {
   }
 }
 
+const isLoaded = (image) => image.complete && image.naturalWidth > 0;
+
 function whenLoaded(image, act) {
-  if (image.complete && image.naturalWidth) act();
+  if (isLoaded(image)) act();
   else image.addEventListener("load", act, {once: true});
 }
 
@@ -128,7 +141,9 @@ class Clock {
   }
 }
 
-// A canvas whose picture is drawn once for its size and theme, with marks on top of it that move.
+const [DARK, PRINT] = [matchMedia("(prefers-color-scheme: dark)"), matchMedia("print")];
+
+// A canvas whose picture is drawn once for its size and theme, with marks on top of it that move; paper has its own of both.
 class Drawing {
   constructor(canvas, still, moving) {
     this.canvas = canvas;
@@ -136,11 +151,11 @@ class Drawing {
     this.moving = moving;
     this.layer = document.createElement("canvas");
     new ResizeObserver(() => this.redraw()).observe(canvas);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
+    for (const media of [DARK, PRINT]) media.addEventListener("change", () => this.redraw());
   }
 
   redraw() {
-    this.scale = window.devicePixelRatio || 1;
+    this.scale = PRINT.matches ? 3 : window.devicePixelRatio || 1;
     this.width = this.canvas.clientWidth;
     this.height = this.canvas.clientHeight;
     if (!this.width || !this.height) return;
@@ -199,10 +214,9 @@ function filmstrip(pen, reel, left, right, top, tall, drawing) {
   const zoom = Math.max(wide / reel.width, tall / reel.height);
   const [w, h] = [wide / zoom, tall / zoom];
   for (let x = left; reel.pictures.length && x < right; x += wide) {
-    const image = reel.image(reel.sample((x + Math.min(wide, right - x) / 2 - left) / (right - left) * reel.end));
-    if (image.complete && image.naturalWidth) {
-      pen.drawImage(image, (reel.width - w) / 2, (reel.height - h) / 2, w, h, x, top, wide, tall);
-    } else image.addEventListener("load", () => drawing.later(), {once: true});
+    const sample = reel.sample((x + Math.min(wide, right - x) / 2 - left) / (right - left) * reel.end);
+    const image = reel.loaded(sample, () => drawing.later());
+    if (image) pen.drawImage(image, (reel.width - w) / 2, (reel.height - h) / 2, w, h, x, top, wide, tall);
   }
   pen.restore();
 }

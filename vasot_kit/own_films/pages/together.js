@@ -52,11 +52,11 @@ function drawTiles(pen, reel, found, place, top) {
     const first = reels[0].sample((x + Math.min(wide, right - x) / 2 - left) / (right - left) * reels[0].end);
     const at = partner ? partner[first] : first;
     if (at < 0) continue;
-    const image = reel.image(at);
-    if (image.complete && image.naturalWidth) {
+    const image = reel.loaded(at, () => together.later());
+    if (image) {
       pen.globalAlpha = found ? 0.35 + 0.65 * (found.confidence[first] ?? 0) : 1;
       pen.drawImage(image, (reel.width - w) / 2, (reel.height - h) / 2, w, h, x, top, wide, LINE.tall);
-    } else image.addEventListener("load", () => together.later(), {once: true});
+    }
   }
   pen.globalAlpha = 1;
   if (partner) {  // a tile may reach beyond the moments that have a partner

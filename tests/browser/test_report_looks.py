@@ -1,0 +1,88 @@
+"""The report pages as they are read: on paper, on dark and small screens, by keys and with long names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tqdm.auto import tqdm
+
+from tests.films.films import record
+from tests.own_films.test_pairs import FOUND
+from vasot_kit.film_matching.matching import FilmAlignment
+from vasot_kit.films.appearance import Appearance
+from vasot_kit.films.recordings import Recording, read_recordings
+from vasot_kit.own_films.outputs import Outputs
+from vasot_kit.own_films.pairs import pair_of
+from vasot_kit.own_films.pictures import small_pictures
+from vasot_kit.own_films.report import align_page
+from vasot_kit.own_films.segments import write_segments
+
+pytestmark = pytest.mark.browser
+
+LONG = [f"2024-05-17 Experiment 3 titration group A camera {side}" for side in ("left", "right", "top")]
+
+
+def aligned(folder: Path, names: Sequence[str] = ("a", "b"), alignment: FilmAlignment = FOUND) -> Path:
+    """The page of small films, each aligned with the first."""
+    films = [record(folder / f"{name}.mp4", n=10 if k == 0 else 9) for k, name in enumerate(names)]
+    recordings = read_recordings(films, Appearance(), cache=folder / "cache", progress=False)
+    pairs = [pair_of(recordings[0], other, alignment) for other in recordings[1:]]
+    pictures = small_pictures(recordings, tqdm(disable=True))
+    return align_page(Outputs(folder / "out", {"command": "align"}, films), recordings, pictures, pairs)
+
+
+def segmented(folder: Path, names: Sequence[str] = ("a", "b"), n: int = 200, kinds: int = 14) -> Path:
+    """The page of recordings of features, in which so many actions are found again more and more often."""
+    frames = np.arange(n)
+    recordings = [Recording(Path(f"{name}.npy"), frames.astype(float), frames, torch.zeros(n, 1)) for name in names]
+    labels = [frames * kinds // n for _ in names]
+    again = [np.linspace(0, 1, kinds)[(each + k) % kinds] for k, each in enumerate(labels)]
+    outputs = Outputs(folder / "out", {"command": "apply"}, [])
+    write_segments(outputs, recordings, labels, range(1, kinds + 1), in_seconds=False, found_again=again)
+    return folder / "out" / "report.html"
+
+
+def luminance(colour: Sequence[float]) -> float:
+    """Of sRGB, 0 to 255, as WCAG defines it."""
+    parts = np.asarray(colour[:3]) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def styles(page: Any, selector: str, *names: str) -> list[str]:
+    found: list[str] = page.locator(selector).first.evaluate(
+        "(part, names) => names.map((name) => getComputedStyle(part)[name])", list(names)
+    )
+    return found
+
+
+def test_a_printed_page_is_light_and_keeps_its_columns_and_colours(opened: Any, tmp_path: Path) -> None:
+    page = opened(aligned(tmp_path, LONG)).page
+    page.set_viewport_size({"width": 700, "height": 1000})
+    page.emulate_media(media="print", color_scheme="dark")
+    assert styles(page, "body", "color", "backgroundColor") == ["rgb(28, 36, 48)", "rgb(255, 255, 255)"]
+    assert styles(page, ".swatch", "printColorAdjust") == ["exact"]
+    assert page.locator(".controls").is_hidden() and page.locator(".hint").is_hidden()
+    assert styles(page, "#overview .scroll", "overflowX") == ["visible"]
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 700
+
+
+def test_figures_are_drawn_anew_for_paper(opened: Any, tmp_path: Path) -> None:
+    page = opened(aligned(tmp_path, "abc")).page
+    page.emulate_media(color_scheme="dark")
+    page.evaluate("""() => matchMedia("print").addEventListener("change", ({matches}) => {
+      if (!matches) return;
+      window.printed = [plan, strips, together].map(({canvas}) => {
+        const [x, y] = [canvas.width / canvas.clientWidth, canvas.height / canvas.clientHeight];
+        return [x / y, ...canvas.getContext("2d").getImageData(canvas.width / 3, canvas.height / 2, 1, 1).data];
+      });
+    })""")
+    page.pdf()
+    printed = page.evaluate("() => window.printed")
+    assert [ratio for ratio, *_ in printed] == pytest.approx([1, 1, 1], abs=0.01)
+    assert luminance(printed[0][1:4]) > 0.5  # the ground of the plan
