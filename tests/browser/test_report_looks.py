@@ -86,3 +86,47 @@ def test_figures_are_drawn_anew_for_paper(opened: Any, tmp_path: Path) -> None:
     printed = page.evaluate("() => window.printed")
     assert [ratio for ratio, *_ in printed] == pytest.approx([1, 1, 1], abs=0.01)
     assert luminance(printed[0][1:4]) > 0.5  # the ground of the plan
+
+
+def test_keys_work_after_a_click_and_buttons_reached_by_keys_keep_them(opened: Any, tmp_path: Path) -> None:
+    page = opened(segmented(tmp_path)).page
+
+    def frame() -> int:
+        return int(page.locator("#slider").input_value())
+
+    for part in ("#next", "#actions tbody tr:nth-child(3) button"):
+        page.locator(part).click()
+        before = frame()
+        page.keyboard.press(" ")
+        page.get_by_role("button", name="Pause").wait_for()
+        page.keyboard.press(" ")
+        page.get_by_role("button", name="Play").wait_for()
+        assert frame() - before < 100 and page.locator(part).evaluate("(part) => part !== document.activeElement")
+    before = frame()
+    page.locator("#speed").click()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert page.locator("#speed").input_value() == "2"
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#speed").input_value() == "2" and frame() == before + 1
+    page.keyboard.press("Alt+ArrowDown")  # the browser's, not the page's
+    assert page.locator("figcaption b").inner_text() == "a"
+    page.locator("#back").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press(" ")
+    page.keyboard.press(" ")
+    assert frame() == before + 3 and page.locator("#next").evaluate("(part) => part === document.activeElement")
+
+
+def test_a_film_without_a_partner_leads_from_where_it_was(opened: Any, tmp_path: Path) -> None:
+    report = opened(aligned(tmp_path))
+    second = report.page.locator("figure").nth(1)
+    assert report.told() == [(0, 0.0), None]
+    second.locator("canvas").click()
+    assert "leads" in second.get_attribute("class") and report.told()[1] == (0, 0.0)
+    report.page.locator("#pieces tbody tr").nth(1).click()  # frame 2 with frame 6
+    shown = report.told()[1]
+    report.seek(0)
+    assert report.told()[1] is None
+    second.locator("canvas").click()
+    assert "leads" in second.get_attribute("class") and report.told()[1] == shown != (0, 0.0)

@@ -1,6 +1,6 @@
 // Films locked together: one of them leads, the others show what was matched with its frame.
 const reels = data.films.map((film) => new Reel(film));
-const state = {lead: 0, at: 0, pair: 0};
+const state = {lead: 0, at: 0, pair: 0, shown: reels.map(() => 0)};  // shown: the last sample of each film that was
 const pair = () => data.pairs[state.pair];
 const piecesOf = (each) => each.pieces.length > 1 ? each.pieces : null;  // one piece is the whole film
 // The colours of Okabe and Ito, on light and on dark, for the pieces that both films show.
@@ -32,8 +32,8 @@ const screens = reels.map((reel, k) => {
   figure.innerHTML = '<canvas role="img"></canvas><figcaption><b></b><output></output></figcaption>';
   figure.querySelector("b").textContent = reel.name;
   figure.querySelector("canvas").onclick = () => {
-    const now = where(k);
-    if (now >= 0) { clock.stop(); seek(now, k); }
+    clock.stop();
+    seek(state.shown[k], k);
   };
   document.querySelector(".films").append(figure);
   return figure;
@@ -45,6 +45,7 @@ function render() {
   reels.forEach((reel, k) => {
     const sample = where(k), figure = screens[k], canvas = figure.querySelector("canvas");
     reel.show(canvas, sample);
+    if (sample >= 0) state.shown[k] = sample;
     canvas.setAttribute("aria-label", `${reel.name}, ${reel.caption(sample)}`);
     figure.querySelector("output").textContent = reel.caption(sample);
     figure.classList.toggle("leads", k === state.lead);

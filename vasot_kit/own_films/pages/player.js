@@ -84,6 +84,9 @@ function whenLoaded(image, act) {
   else image.addEventListener("load", act, {once: true});
 }
 
+// Not a key of the browser or of the speed.
+const isPlain = (event) => !(event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select"));
+
 // Plays the film that leads at its own speed; `seek(sample)` is called with every new sample.
 class Clock {
   constructor(leading, seek) {
@@ -95,14 +98,20 @@ class Clock {
     element("next").onclick = () => this.step(1);
     element("slider").oninput = (event) => { this.stop(); this.seek(Number(event.target.value)); };
     document.addEventListener("keydown", (event) => this.key(event));
+    // What was clicked would take the keys from the clock; what was reached by keys keeps them.
+    document.addEventListener("click", (event) => { if (event.detail) event.target.closest("button, summary")?.blur(); }, true);
+    const speed = element("speed");
+    let clicked = false;
+    speed.onpointerdown = () => { clicked = true; };
+    speed.onblur = () => { clicked = false; };
+    speed.onchange = () => { if (clicked) speed.blur(); };
   }
 
   key(event) {
-    const busy = event.target.closest("select, input, button, summary");
-    if (event.ctrlKey || event.metaKey || event.altKey || (busy && busy.tagName === "SELECT")) return;
+    if (!isPlain(event)) return;
     const steps = {ArrowLeft: -1, ArrowRight: 1}[event.key];
     if (steps) this.step(event.shiftKey ? 10 * steps : steps);
-    else if (event.key === " " && !(busy && busy.tagName !== "INPUT")) this.toggle();
+    else if (event.key === " " && !event.target.closest("button, summary")) this.toggle();
     else return;
     event.preventDefault();
   }

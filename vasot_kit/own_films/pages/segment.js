@@ -123,7 +123,7 @@ element("timelines").onclick = (event) => {
 
 document.addEventListener("keydown", (event) => {
   const by = {ArrowUp: -1, ArrowDown: 1}[event.key];
-  if (!by || event.target.closest("select")) return;
+  if (!by || !isPlain(event)) return;
   event.preventDefault();
   clock.stop();
   const film = clamp(state.film + by, 0, reels.length - 1);
