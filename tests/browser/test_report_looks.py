@@ -130,3 +130,46 @@ def test_a_film_without_a_partner_leads_from_where_it_was(opened: Any, tmp_path:
     assert report.told()[1] is None
     second.locator("canvas").click()
     assert "leads" in second.get_attribute("class") and report.told()[1] == shown != (0, 0.0)
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_long_names_keep_both_ends_and_stay_inside(opened: Any, tmp_path: Path, width: int) -> None:
+    report = opened(aligned(tmp_path, LONG))
+    report.page.set_viewport_size({"width": width, "height": 900})
+    written = [each for each in report.written("plan, strips, together") if each["words"].startswith("2024")]
+    ends = [f"{name.split()[-1]}{tail}" for name, tail in zip(LONG, (", seconds", "", ""), strict=True)]
+    for end in (*ends, "right, seconds", "left, the reference", "left"):
+        assert any(each["words"].endswith(end) for each in written), end
+    sizes = report.page.evaluate("() => ({plan: planBox(plan.width, plan.height), wide: strips.width})")
+    for each in written:
+        if each["words"].endswith(", seconds"):
+            assert each["right"] - each["left"] <= max(sizes["plan"]["w"], sizes["plan"]["h"])
+        else:
+            assert each["right"] <= sizes["wide"]
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_recordings_of_long_names_are_told_apart(opened: Any, tmp_path: Path, width: int) -> None:
+    report = opened(segmented(tmp_path, LONG))
+    report.page.set_viewport_size({"width": width, "height": 900})
+    wide = report.page.locator("#timelines").bounding_box()["width"]
+    written = report.written("timelines")
+    names = [each for each in written if each["words"].startswith("2024")]
+    assert [each["words"].split("…")[1][-4:] for each in names] == [name[-4:] for name in LONG]
+    assert all(each["right"] <= wide / 3 for each in names)
+    assert "recordings" in report.page.locator("#actions thead").inner_text().replace("\u00ad", "")
+    last = next(each for each in written if each["words"] == "200")
+    assert last["right"] <= wide
+
+
+def test_pictures_of_actions_keep_both_ends_of_long_names(opened: Any, tmp_path: Path) -> None:
+    films = [record(tmp_path / f"{name}.mp4", n=4) for name in LONG]
+    recordings = read_recordings(films, Appearance(), cache=tmp_path / "cache", progress=False)
+    write_segments(
+        Outputs(tmp_path / "out", {"command": "segment"}, films), recordings, [np.zeros(4, int)] * 3, ["all"]
+    )
+    page = opened(tmp_path / "out" / "report.html").page
+    looks = page.locator("#gallery button")
+    assert [words[-4:] for words in looks.all_inner_texts()] == [name[-4:] for name in LONG]
+    for button in looks.all():
+        assert button.evaluate("(part) => part.scrollWidth <= part.clientWidth")

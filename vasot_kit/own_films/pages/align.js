@@ -103,13 +103,13 @@ const plan = new Drawing(element("plan"), (pen, width, height) => {
   pen.strokeStyle = colour("line");
   pen.lineWidth = 1;
   pen.strokeRect(box.x, box.y, box.w, box.h);
-  for (const [at, words] of ticks(y.end, 6)) text(pen, words, box.x + at / y.end * box.w, box.y + box.h + 15, {align: "center", size: 11});
+  timeTicks(pen, y.end, (time) => box.x + time / y.end * box.w, box.y + box.h + 15, width);
   for (const [at, words] of ticks(x.end, 6)) text(pen, words, box.x - 6, box.y + at / x.end * box.h, {align: "right", base: "middle", size: 11});
-  text(pen, `${y.name}, seconds`, box.x + box.w / 2, height - 4, {align: "center", size: 12});
+  text(pen, y.name, box.x + box.w / 2, height - 4, {align: "center", room: box.w, tail: ", seconds"});
   pen.save();
   pen.translate(11, box.y + box.h / 2);
   pen.rotate(-Math.PI / 2);
-  text(pen, `${x.name}, seconds`, 0, 0, {align: "center", size: 12});
+  text(pen, x.name, 0, 0, {align: "center", room: box.h, tail: ", seconds"});
   pen.restore();
 }, (pen, width, height) => {
   const box = planBox(width, height), i = where(0), j = where(state.pair + 1);
@@ -165,8 +165,8 @@ function stripLayout(width, height) {
 
 const strips = new Drawing(element("strips"), (pen, width, height) => {
   const at = stripLayout(width, height), [x, y] = [reels[0], reels[state.pair + 1]];
-  text(pen, x.name, SIDE, 12, {ink: "ink", weight: "600", size: 12});
-  if (at.band) drawConfidence(pen, at, width);
+  const named = text(pen, x.name, SIDE, 12, {ink: "ink", weight: "600", room: width - 2 * SIDE - (at.band && 120)});
+  if (at.band) drawConfidence(pen, at, named + 12);
   filmstrip(pen, x, at.place(0), at.place(x.end), at.x, TALL, strips);
   filmstrip(pen, y, at.place(0), at.place(y.end), at.y, TALL, strips);
   const [top, bottom] = [at.x + TALL + 3, at.y - 3];
@@ -206,11 +206,8 @@ const strips = new Drawing(element("strips"), (pen, width, height) => {
     pen.fill();
   }
   pen.globalAlpha = 1;
-  text(pen, y.name, SIDE, height - 22, {ink: "ink", weight: "600", size: 12});
-  for (const [time, words] of ticks(at.longest, width / 90)) {
-    if (time > at.longest) continue;
-    text(pen, time ? words : `${words} s`, at.place(time), height - 6, {align: time ? "center" : "left", size: 11});
-  }
+  text(pen, y.name, SIDE, height - 22, {ink: "ink", weight: "600", room: width - 2 * SIDE});
+  timeTicks(pen, at.longest, at.place, height - 6, width, " s");
 }, (pen, width, height) => {
   const at = stripLayout(width, height), [i, j] = [where(0), where(state.pair + 1)];
   const [x, y] = [reels[0], reels[state.pair + 1]];
@@ -233,7 +230,7 @@ function between(reel, sample) {
   return reel.times[low] + (sample - low) * (reel.times[high] - reel.times[low]);
 }
 
-function drawConfidence(pen, at, width) {
+function drawConfidence(pen, at, from) {
   const x = reels[0], [low, tall] = [at.x - 4, at.band - 8];
   pen.fillStyle = colour("tint");
   pen.fillRect(at.place(0), low - tall, at.place(x.end) - at.place(0), tall);
@@ -245,10 +242,8 @@ function drawConfidence(pen, at, width) {
   });
   pen.globalAlpha = 1;
   const words = "confidence, 0 to 1";
-  pen.font = `600 12px ${FONT}`;
-  const name = SIDE + pen.measureText(x.name).width + 12;  // a short film's name is longer than its line
   pen.font = `11px ${FONT}`;
-  text(pen, words, Math.max(name, at.place(x.end) - pen.measureText(words).width), 12, {size: 11});
+  text(pen, words, Math.max(from, at.place(x.end) - pen.measureText(words).width), 12, {size: 11});  // a name may be longer than its line
 }
 
 element("strips").onclick = (event) => {

@@ -205,10 +205,32 @@ function ticks(end, about) {
 
 const FONT = 'system-ui, "Segoe UI", Roboto, sans-serif';
 
-function text(pen, words, x, y, {align = "left", base = "alphabetic", size = 12, ink = "soft", weight = ""} = {}) {
+// Write words, without their middle where they need more than the room, and a tail; returns where they end.
+function text(pen, words, x, y, {align = "left", base = "alphabetic", size = 12, ink = "soft", weight = "", room = Infinity, tail = ""} = {}) {
   pen.font = `${weight} ${size}px ${FONT}`;
-  [pen.textAlign, pen.textBaseline, pen.fillStyle] = [align, base, colour(ink)];
-  pen.fillText(words, x, y);
+  [pen.textAlign, pen.textBaseline, pen.fillStyle] = [align, base, ink.startsWith("#") ? ink : colour(ink)];
+  const told = shortened(pen, words, room - pen.measureText(tail).width) + tail;
+  pen.fillText(told, x, y);
+  return x + pen.measureText(told).width;
+}
+
+// Both ends stay: films of one camera or one day differ in one of them.
+function shortened(pen, words, room) {
+  const signs = Array.from(words);
+  let told = words;
+  for (let kept = signs.length - 1; kept > 1 && pen.measureText(told).width > room; kept--) {
+    told = `${signs.slice(0, Math.ceil(kept / 2)).join("")}…${signs.slice(-Math.floor(kept / 2)).join("")}`;
+  }
+  return told;
+}
+
+// Round numbers below a line of time, inside of the picture.
+function timeTicks(pen, end, place, y, width, unit = "") {
+  pen.font = `11px ${FONT}`;
+  for (const [time, words] of ticks(end, (place(end) - place(0)) / 65)) {
+    const told = time ? words : words + unit, half = pen.measureText(told).width / 2;
+    text(pen, told, clamp(place(time), half, width - half), y, {align: "center", size: 11});
+  }
 }
 
 // The pictures of a film along its time, between two places of a line of height `tall`.

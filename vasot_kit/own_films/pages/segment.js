@@ -57,7 +57,7 @@ function render() {
 
 const ROW = 30, BAR = 20, STRIP = 46;
 function layout(width) {
-  const names = Math.min(170, Math.max(...reels.map((reel) => 8 * reel.name.length)) + 14);
+  const names = Math.min(width / 3, 240, Math.max(...reels.map((reel) => 8 * reel.name.length)) + 14);
   const longest = Math.max(...reels.map((reel) => reel.end));
   const strip = reels[0].pictures.length ? STRIP + 6 : 0;  // above the film that is shown
   return {
@@ -73,12 +73,7 @@ const timelines = new Drawing(element("timelines"), (pen, width, height) => {
   reels.forEach((reel, film) => {
     const y = at.top(film), now = film === state.film;
     if (now && at.strip) filmstrip(pen, reel, at.place(0), at.place(reel.end), y - at.strip + 2, STRIP, timelines);
-    pen.save();
-    pen.beginPath();
-    pen.rect(0, y - 4, at.names - 6, ROW);
-    pen.clip();
-    text(pen, reel.name, 0, y + BAR / 2 + 1, {base: "middle", ink: now ? "ink" : "soft", weight: now ? "600" : "", size: 13});
-    pen.restore();
+    text(pen, reel.name, 0, y + BAR / 2 + 1, {base: "middle", ink: now ? "ink" : "soft", weight: now ? "600" : "", size: 13, room: at.names - 10});
     for (const [action, start, end, again] of reel.segments) {
       const [a, b] = [at.place(edgeOf(reel, start)), at.place(edgeOf(reel, end))];
       pen.fillStyle = patterns[action];
@@ -98,9 +93,7 @@ const timelines = new Drawing(element("timelines"), (pen, width, height) => {
       pen.fillText(number, (a + b) / 2, y + BAR / 2 + 1);
     }
   });
-  for (const [time, words] of ticks(at.longest, (width - at.names) / 90)) {
-    text(pen, time || data.unit !== "seconds" ? words : `${words} s`, at.place(time), height - 6, {align: time ? "center" : "left", size: 11});
-  }
+  timeTicks(pen, at.longest, at.place, height - 6, width, data.unit === "seconds" ? " s" : "");
 }, (pen, width) => {
   const at = layout(width), reel = reels[state.film], x = at.place(reel.times[state.at]), y = at.top(state.film);
   pen.strokeStyle = colour("ink");
@@ -111,7 +104,6 @@ const timelines = new Drawing(element("timelines"), (pen, width, height) => {
   pen.stroke();
 });
 element("timelines").style.height = `${reels.length * ROW + layout(1).strip + 32}px`;
-element("timelines").setAttribute("aria-label", `Timelines of ${reels.length} films, in the colours of their actions`);
 
 element("timelines").onclick = (event) => {
   const at = layout(timelines.width), y = event.offsetY;
@@ -154,6 +146,8 @@ element("actions").querySelector("tbody").append(...data.actions.map((name, acti
 
 if (reels[0].pictures.length) {
   element("gallery").hidden = false;
+  const pen = document.createElement("canvas").getContext("2d");  // measures the names below the pictures
+  pen.font = `12.5px ${FONT}`;
   data.actions.forEach((name, action) => {
     if (action === data.background) return;
     const line = element("gallery").querySelector("div").appendChild(document.createElement("div"));
@@ -173,7 +167,7 @@ if (reels[0].pictures.length) {
       image.src = reel.image(middle).src;
       image.alt = `${name} in ${reel.name}, ${reel.caption(middle)}`;
       button.title = image.alt;
-      button.append(reel.name);
+      button.append(shortened(pen, reel.name, 138));
       button.onclick = () => { clock.stop(); seek(longest.start, film); scrollTo({top: 0, behavior: "smooth"}); };
     });
   });
