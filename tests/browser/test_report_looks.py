@@ -173,3 +173,18 @@ def test_pictures_of_actions_keep_both_ends_of_long_names(opened: Any, tmp_path:
     assert [words[-4:] for words in looks.all_inner_texts()] == [name[-4:] for name in LONG]
     for button in looks.all():
         assert button.evaluate("(part) => part.scrollWidth <= part.clientWidth")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_numbers_on_segments_are_read_easily(opened: Any, tmp_path: Path, scheme: str) -> None:
+    report = opened(segmented(tmp_path, "abcde"))
+    report.page.emulate_media(color_scheme=scheme)
+    paper = {"light": (255, 255, 255), "dark": (20, 24, 30)}[scheme]
+    bottom = report.page.locator("#timelines").bounding_box()["height"] - 10  # where the numbers of the frames stand
+    numbers = [each for each in report.written("timelines") if each["words"].isdecimal() and each["y"] < bottom]
+    assert len(numbers) == 5 * 14
+    for each in numbers:
+        share = each["below"][3] / 255
+        below = luminance(share * np.array(each["below"][:3]) + (1 - share) * np.array(paper))
+        ink = luminance(list(bytes.fromhex(each["ink"][1:])))
+        assert (max(below, ink) + 0.05) / (min(below, ink) + 0.05) >= 4.5, each

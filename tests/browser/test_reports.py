@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from tests.films.films import number, record
 from tests.own_films.test_pairs import FOUND, SAID
 from tests.own_films.toys import record_toys
+from vasot_kit.figures.style import COLOURS
 from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.media import stream
 from vasot_kit.films.recordings import Recording, read_recordings
@@ -286,8 +287,11 @@ def test_what_is_seldom_found_again_is_pale_and_the_table_says_how_often(opened:
     png = page.locator("#timelines").evaluate("(canvas) => canvas.toDataURL().split(',')[1]")
     drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
     scale = drawn.shape[1] / page.locator("#timelines").bounding_box()["width"]
-    opacity = drawn[[round(scale * y) for y in (10, 40)]][:, [drawn.shape[1] // 5, drawn.shape[1] * 7 // 10], 3] / 255
-    assert opacity == pytest.approx(np.array([[1, 0.25 + 0.75 * 0.2], [1, 0.25 + 0.75 * 0.4]]), abs=0.01)
+    painted = drawn[[round(scale * y) for y in (10, 40)]][:, [drawn.shape[1] // 5, drawn.shape[1] * 7 // 10]]
+    opacity = np.array([[1, 0.25 + 0.75 * 0.2], [1, 0.25 + 0.75 * 0.4]])[..., None]
+    colours = np.array([list(bytes.fromhex(colour[1:])) for colour in COLOURS[:2]])
+    assert (painted[..., 3] == 255).all()  # pale on dark pages, too: it is mixed with white and not with the page
+    assert painted[..., :3] == pytest.approx(opacity * colours + (1 - opacity) * 255, abs=1)
     report = opened(segments_page(outputs, recordings, None, labels, ["stir", "pour"]))
     assert report.page.locator("#actions th.again").is_hidden()
 

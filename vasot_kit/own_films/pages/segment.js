@@ -24,10 +24,12 @@ function tile(action) {
 }
 const tiles = data.actions.map((_, action) => tile(action));
 const painted = tiles.map((each) => `url(${each.toDataURL()})`);
-const dark = (action) => {
-  const [r, g, b] = [1, 3, 5].map((k) => parseInt(shade(action).slice(k, k + 2), 16));
-  return 0.3 * r + 0.59 * g + 0.11 * b < 140;
-};
+// Black or white, whichever is read more easily on the colour of an action of this opacity over white.
+function inkOn(action, opacity = 1) {
+  const light = [1, 3, 5].map((k) => (1 - opacity) + opacity * parseInt(shade(action).slice(k, k + 2), 16) / 255);
+  const [r, g, b] = light.map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? "#000" : "#fff";  // at 0.18 both contrasts are 4.6
+}
 
 function seek(at, film = state.film) {
   const other = film !== state.film;
@@ -41,9 +43,9 @@ function render() {
   const name = found ? data.actions[found[0]] : "";
   reel.show(screen, state.at);
   screen.setAttribute("aria-label", `${reel.name}, ${reel.caption(state.at)}, ${name}`);
-  step.textContent = name;
+  step.firstChild.textContent = name;
   step.style.backgroundImage = found ? painted[found[0]] : "none";
-  step.style.color = found && !dark(found[0]) ? "#1c2430" : "#fff";
+  if (found) [step.firstChild.style.background, step.firstChild.style.color] = [shade(found[0]), inkOn(found[0])];
   document.querySelector("figcaption b").textContent = reel.name;
   document.querySelector("figcaption output").textContent = reel.caption(state.at);
   [slider.max, slider.value] = [reel.length - 1, state.at];
@@ -76,21 +78,19 @@ const timelines = new Drawing(element("timelines"), (pen, width, height) => {
     text(pen, reel.name, 0, y + BAR / 2 + 1, {base: "middle", ink: now ? "ink" : "soft", weight: now ? "600" : "", size: 13, room: at.names - 10});
     for (const [action, start, end, again] of reel.segments) {
       const [a, b] = [at.place(edgeOf(reel, start)), at.place(edgeOf(reel, end))];
-      pen.fillStyle = patterns[action];
-      pen.globalAlpha = again === null ? 1 : 0.25 + 0.75 * again;
-      pen.fillRect(a, y, Math.max(0.6, b - a - 1), BAR);
-      pen.globalAlpha = 1;
+      const opacity = again === null ? 1 : 0.25 + 0.75 * again, middle = (a + b) / 2;
+      const fill = (style, left, top, wide, tall) => {  // over white: pale is pale on dark pages as well
+        [pen.fillStyle, pen.globalAlpha] = ["#fff", 1];
+        pen.fillRect(left, top, wide, tall);
+        [pen.fillStyle, pen.globalAlpha] = [style, opacity];
+        pen.fillRect(left, top, wide, tall);
+        pen.globalAlpha = 1;
+      };
+      fill(patterns[action], a, y, Math.max(0.6, b - a - 1), BAR);
       if (b - a < 18 || action === data.background) continue;
-      const number = data.numbers[action];
-      pen.font = "11px system-ui, sans-serif";
-      pen.textAlign = "center";
-      pen.textBaseline = "middle";
-      if (action >= data.colours.length) {  // keeps the hatching away from the number
-        pen.fillStyle = shade(action);
-        pen.fillRect((a + b) / 2 - 9, y + 3, 18, BAR - 6);
-      }
-      pen.fillStyle = dark(action) && (again === null || again > 0.5) ? "#fff" : colour("ink");
-      pen.fillText(number, (a + b) / 2, y + BAR / 2 + 1);
+      // Keeps the hatching away from the number.
+      if (action >= data.colours.length) fill(shade(action), middle - 9, y + 3, 18, BAR - 6);
+      text(pen, data.numbers[action], middle, y + BAR / 2 + 1, {align: "center", base: "middle", size: 11, ink: inkOn(action, opacity)});
     }
   });
   timeTicks(pen, at.longest, at.place, height - 6, width, data.unit === "seconds" ? " s" : "");
