@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from tests.films.films import record
 from tests.own_films.test_pairs import FOUND
 from vasot_kit.film_matching.matching import FilmAlignment
+from vasot_kit.film_matching.pieces import FilmPiece
 from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.recordings import Recording, read_recordings
 from vasot_kit.own_films.outputs import Outputs
@@ -132,6 +133,25 @@ def test_a_film_without_a_partner_leads_from_where_it_was(opened: Any, tmp_path:
     assert "leads" in second.get_attribute("class") and report.told()[1] == shown != (0, 0.0)
 
 
+def test_no_partner_is_dark_on_dark_pages_and_its_words_do_not_shrink(opened: Any, tmp_path: Path) -> None:
+    page = opened(aligned(tmp_path)).page
+    page.emulate_media(color_scheme="dark")
+    figure = page.locator("figure").nth(1)
+    assert figure.evaluate("(part) => getComputedStyle(part, '::after').content") == '"no partner"'
+    assert styles(page, "figure.alone canvas", "backgroundColor") == ["rgb(42, 49, 59)"]
+    drawn = figure.locator("canvas").evaluate(
+        "(canvas) => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data].some((x) => x)"
+    )
+    assert not drawn  # the page's own ground is seen
+
+
+def test_a_plan_without_a_path_says_so(opened: Any, tmp_path: Path) -> None:
+    alone = FOUND._replace(kind="none", pieces=(FilmPiece((0, 10), None, None), FilmPiece(None, (0, 9), None)))
+    page = opened(aligned(tmp_path, alignment=alone)).page
+    assert page.locator("#path").inner_text() == "No path: nothing matches."
+    assert "with no path" in page.locator("#plan").get_attribute("aria-label")
+
+
 @pytest.mark.parametrize("width", [390, 1440])
 def test_long_names_keep_both_ends_and_stay_inside(opened: Any, tmp_path: Path, width: int) -> None:
     report = opened(aligned(tmp_path, LONG))
@@ -188,3 +208,13 @@ def test_numbers_on_segments_are_read_easily(opened: Any, tmp_path: Path, scheme
         below = luminance(share * np.array(each["below"][:3]) + (1 - share) * np.array(paper))
         ink = luminance(list(bytes.fromhex(each["ink"][1:])))
         assert (max(below, ink) + 0.05) / (min(below, ink) + 0.05) >= 4.5, each
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_films_and_what_plays_them_fit_on_a_phone(opened: Any, tmp_path: Path, count: int) -> None:
+    page = opened(aligned(tmp_path, "abcd"[:count])).page
+    page.set_viewport_size({"width": 390, "height": 844})
+    box = page.locator(".controls").bounding_box()
+    assert box["y"] + box["height"] <= 844
+    films = page.locator(".films").bounding_box()
+    assert films["height"] + box["height"] <= 844 and page.evaluate("() => document.body.scrollWidth") <= 390

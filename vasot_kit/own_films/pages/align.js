@@ -38,8 +38,7 @@ const screens = reels.map((reel, k) => {
   document.querySelector(".films").append(figure);
   return figure;
 });
-document.querySelector(".films").style.setProperty("--tall", reels.length > 3 ? "13rem" : "21rem");
-if (reels.length > 3) document.querySelector(".films").style.setProperty("--least", "12rem");
+document.querySelector(".films").classList.toggle("many", reels.length > 3);
 
 function render() {
   reels.forEach((reel, k) => {
@@ -262,7 +261,9 @@ function choosePair(number) {
   element("verdict").dataset.kind = kind;
   element("reading").textContent = pair().reading;
   planImage.src = `data:image/png;base64,${pair().plan}`;
-  element("plan").setAttribute("aria-label", `Transport plan between the frames of ${x.name} (down) and ${y.name} (across), with the path that was read from it`);
+  const read = pair().matches.some((match) => match !== null);
+  element("path").textContent = read ? "Line: the path that was read from it." : "No path: nothing matches.";
+  element("plan").setAttribute("aria-label", `Transport plan between the frames of ${x.name} (down) and ${y.name} (across), with ${read ? "the" : "no"} path that was read from it`);
   element("strips").setAttribute("aria-label", `Timelines of ${x.name} (above) and ${y.name} (below) with bands between moments that match`);
   document.querySelectorAll("#overview tbody tr").forEach((line, k) => line.classList.toggle("now", k === number));
   const found = piecesOf(pair()), table = element("pieces");
@@ -276,7 +277,7 @@ function choosePair(number) {
     cell.textContent = words;
   }
   table.querySelector("tbody").replaceChildren(...(found || []).map((each, k) => row([
-    [each.again ? `once more in ${y.name}` : each.x && each.y ? `in both` : `only in ${each.x ? x.name : y.name}`, "", each.x && each.y ? paint(k) : colour("void")],
+    [each.again ? `once more in ${y.name}` : each.x && each.y ? `in both` : `only in ${each.x ? x.name : y.name}`, "", each.x && each.y ? paint(k) : "var(--void)"],
     [span(x, each.x)], [span(y, each.y)], [each.share === null ? "–" : `${Math.round(100 * each.share)} %`, "number"],
   ], () => { clock.stop(); if (each.x && !each.again) seek(each.x[0], 0); else seek(each.y[0], number + 1); })));
   plan.redraw();

@@ -52,13 +52,9 @@ class Reel {
     canvas.dataset.sample = sample;
     const pen = canvas.getContext("2d");
     if (canvas.width !== this.width) [canvas.width, canvas.height] = [this.width, this.height];
+    canvas.parentElement.classList.toggle("alone", sample < 0);
     if (sample < 0) {
-      pen.fillStyle = colour("void");
-      pen.fillRect(0, 0, this.width, this.height);
-      pen.fillStyle = colour("soft");
-      pen.font = `${Math.max(10, Math.min(this.width, this.height) / 12)}px system-ui, sans-serif`;
-      pen.textAlign = "center";
-      pen.fillText("no partner", this.width / 2, this.height / 2, this.width);
+      pen.clearRect(0, 0, this.width, this.height);
       return;
     }
     const image = this.image(sample);
