@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.browser.reports import Report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -35,3 +38,19 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
     with Lab(browser, tmp_path_factory.mktemp("lab")) as started:
         yield started
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Iterator[Any]:
+    """Opens a report; at the end nothing may have gone wrong, and nothing may have been asked of a network."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    reports: list[Report] = []
+
+    def open_report(file: Path) -> Report:
+        reports.append(Report(page, file))
+        return reports[-1]
+
+    yield open_report
+    problems = [problem for report in reports for problem in report.problems]
+    page.close()
+    assert problems == []

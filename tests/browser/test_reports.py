@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from tqdm.auto import tqdm
 from tests.films.films import number, record
 from tests.own_films.test_pairs import FOUND, SAID
 from tests.own_films.toys import record_toys
+from vasot_kit.figures.style import COLOURS
 from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.media import stream
 from vasot_kit.films.recordings import Recording, read_recordings
@@ -31,54 +31,7 @@ from vasot_kit.own_films.report import align_page, segments_page
 from vasot_kit.own_films.segments import write_segments
 from vasot_kit.own_films.several import judged, write_verdicts
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
-
 pytestmark = pytest.mark.browser
-
-DRAWN = """() => [...document.querySelectorAll("figure canvas")].every(
-    (canvas) => canvas.dataset.sample < 0 || canvas.dataset.drawn === canvas.dataset.sample)"""
-
-
-class Report:
-    """A page that was opened from a file, and what its scripts complained of."""
-
-    def __init__(self, page: Page, file: Path) -> None:
-        self.page, self.problems = page, list[str]()
-        page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.on("console", lambda line: self.problems.append(line.text) if line.type in ("error", "warning") else None)
-        page.on("request", lambda asked: self.problems.append(asked.url) if asked.url.startswith("http") else None)
-        page.goto(file.as_uri())
-
-    def told(self) -> list[tuple[int, float] | None]:
-        """For each film the number of the frame and the seconds that stand below it."""
-        self.page.wait_for_function(DRAWN)
-        found = [re.fullmatch(r"frame (\d+) · ([\d.]+) s", words) for words in self.captions.all_inner_texts()]
-        return [None if each is None else (int(each[1]), float(each[2])) for each in found]
-
-    @property
-    def captions(self) -> Locator:
-        return self.page.locator("figcaption output")
-
-    def picture(self, film: int) -> np.ndarray:
-        """(H, W, 3) what is shown of a film."""
-        self.page.wait_for_function(DRAWN)
-        png = self.page.locator("figure canvas").nth(film).evaluate("(canvas) => canvas.toDataURL().split(',')[1]")
-        with Image.open(io.BytesIO(base64.b64decode(png))) as image:
-            return np.array(image.convert("RGB"), float)
-
-    def seek(self, sample: int) -> None:
-        self.page.locator("#slider").evaluate(
-            "(slider, sample) => { slider.value = sample; slider.dispatchEvent(new Event('input')); }", sample
-        )
-
-    def click(self, canvas: str, across: float, down: float) -> None:
-        """Click at these shares of a canvas."""
-        found = self.page.locator(canvas)
-        found.scroll_into_view_if_needed()
-        box = found.bounding_box()
-        assert box is not None
-        found.click(position={"x": across * box["width"], "y": down * box["height"]})
 
 
 @pytest.fixture(scope="module")
@@ -90,22 +43,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Path],
         _, films = record_toys(folder, 3, n_steps=2, background=0)
         align_films(films, folder / "out", progress=False)
         yield films, folder / "out"
-
-
-@pytest.fixture
-def opened(browser: Browser) -> Iterator[Any]:
-    """Opens a report; at the end nothing may have gone wrong, and nothing may have been asked of a network."""
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    reports: list[Report] = []
-
-    def open_report(file: Path) -> Report:
-        reports.append(Report(page, file))
-        return reports[-1]
-
-    yield open_report
-    problems = [problem for report in reports for problem in report.problems]
-    page.close()
-    assert problems == []
 
 
 def rows(folder: Path, film: str) -> list[dict[str, str]]:
@@ -202,18 +139,6 @@ def test_verdicts_on_all_pairs_stand_in_one_table(opened: Any, tmp_path: Path) -
     assert width <= 1440
 
 
-WRITTEN = """() => {
-  const draw = CanvasRenderingContext2D.prototype.fillText;
-  window.written = {};
-  CanvasRenderingContext2D.prototype.fillText = function (words, x, y) {
-    const wide = this.measureText(words).width;
-    window.written[words] = this.textAlign === "right" ? [x - wide, x] : [x, x + wide];
-    draw.call(this, words, x, y);
-  };
-  choosePair(0);
-}"""
-
-
 def test_the_name_of_a_short_film_is_not_written_over(opened: Any, tmp_path: Path) -> None:
     films = [record(tmp_path / f"{name}.mp4", n=n) for name, n in (("a", 10), ("b", 9))]
     x, y = read_recordings(films, Appearance(), cache=tmp_path / "cache", progress=False)
@@ -221,10 +146,8 @@ def test_the_name_of_a_short_film_is_not_written_over(opened: Any, tmp_path: Pat
     outputs = Outputs(tmp_path / "out", {"command": "align"}, films)
     shown = small_pictures([x, y], tqdm(disable=True))
     report = opened(align_page(outputs, [x, y], shown, [pair_of(x, y, FOUND)]))
-    report.page.evaluate(WRITTEN)
-    report.page.wait_for_function("() => window.written['confidence, 0 to 1']")
-    written = report.page.evaluate("() => window.written")
-    assert written[x.name][1] < written["confidence, 0 to 1"][0]
+    written = {each["words"]: each for each in report.written("strips")}
+    assert written[x.name]["right"] < written["confidence, 0 to 1"]["left"]
 
 
 def test_frames_without_a_partner_are_grey_and_pieces_are_gone_to(opened: Any, tmp_path: Path) -> None:
@@ -364,8 +287,11 @@ def test_what_is_seldom_found_again_is_pale_and_the_table_says_how_often(opened:
     png = page.locator("#timelines").evaluate("(canvas) => canvas.toDataURL().split(',')[1]")
     drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
     scale = drawn.shape[1] / page.locator("#timelines").bounding_box()["width"]
-    opacity = drawn[[round(scale * y) for y in (10, 40)]][:, [drawn.shape[1] // 5, drawn.shape[1] * 7 // 10], 3] / 255
-    assert opacity == pytest.approx(np.array([[1, 0.25 + 0.75 * 0.2], [1, 0.25 + 0.75 * 0.4]]), abs=0.01)
+    painted = drawn[[round(scale * y) for y in (10, 40)]][:, [drawn.shape[1] // 5, drawn.shape[1] * 7 // 10]]
+    opacity = np.array([[1, 0.25 + 0.75 * 0.2], [1, 0.25 + 0.75 * 0.4]])[..., None]
+    colours = np.array([list(bytes.fromhex(colour[1:])) for colour in COLOURS[:2]])
+    assert (painted[..., 3] == 255).all()  # pale on dark pages, too: it is mixed with white and not with the page
+    assert painted[..., :3] == pytest.approx(opacity * colours + (1 - opacity) * 255, abs=1)
     report = opened(segments_page(outputs, recordings, None, labels, ["stir", "pour"]))
     assert report.page.locator("#actions th.again").is_hidden()
 
@@ -380,5 +306,4 @@ def test_a_picture_that_stands_for_several_frames_says_so(opened: Any, tmp_path:
     assert step > 1 and report.captions.inner_text() == "frame 0 · 0.00 s"
     report.seek(2 * step - 1)
     assert report.captions.inner_text().endswith(f"s (picture of frame {step})")
-    report.page.wait_for_function(DRAWN)
     assert number(report.picture(0).astype(np.uint8)) == step

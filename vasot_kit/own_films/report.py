@@ -148,7 +148,7 @@ def segments_page(
         )
     summary = " ".join(filter(None, (happening, note, sure)))
     template = "segment.html.j2" if procedure is None else "transfer.html.j2"
-    return write_page(outputs, template, title, data, summary=summary)
+    return write_page(outputs, template, title, data, summary=summary, what=what)
 
 
 def segment_means(labels: np.ndarray, by_frame: np.ndarray | None) -> list[float | None]:

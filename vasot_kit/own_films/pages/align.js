@@ -1,6 +1,6 @@
 // Films locked together: one of them leads, the others show what was matched with its frame.
 const reels = data.films.map((film) => new Reel(film));
-const state = {lead: 0, at: 0, pair: 0};
+const state = {lead: 0, at: 0, pair: 0, shown: reels.map(() => 0)};  // shown: the last sample of each film that was
 const pair = () => data.pairs[state.pair];
 const piecesOf = (each) => each.pieces.length > 1 ? each.pieces : null;  // one piece is the whole film
 // The colours of Okabe and Ito, on light and on dark, for the pieces that both films show.
@@ -32,19 +32,19 @@ const screens = reels.map((reel, k) => {
   figure.innerHTML = '<canvas role="img"></canvas><figcaption><b></b><output></output></figcaption>';
   figure.querySelector("b").textContent = reel.name;
   figure.querySelector("canvas").onclick = () => {
-    const now = where(k);
-    if (now >= 0) { clock.stop(); seek(now, k); }
+    clock.stop();
+    seek(state.shown[k], k);
   };
   document.querySelector(".films").append(figure);
   return figure;
 });
-document.querySelector(".films").style.setProperty("--tall", reels.length > 3 ? "13rem" : "21rem");
-if (reels.length > 3) document.querySelector(".films").style.setProperty("--least", "12rem");
+document.querySelector(".films").classList.toggle("many", reels.length > 3);
 
 function render() {
   reels.forEach((reel, k) => {
     const sample = where(k), figure = screens[k], canvas = figure.querySelector("canvas");
     reel.show(canvas, sample);
+    if (sample >= 0) state.shown[k] = sample;
     canvas.setAttribute("aria-label", `${reel.name}, ${reel.caption(sample)}`);
     figure.querySelector("output").textContent = reel.caption(sample);
     figure.classList.toggle("leads", k === state.lead);
@@ -102,13 +102,13 @@ const plan = new Drawing(element("plan"), (pen, width, height) => {
   pen.strokeStyle = colour("line");
   pen.lineWidth = 1;
   pen.strokeRect(box.x, box.y, box.w, box.h);
-  for (const [at, words] of ticks(y.end, 6)) text(pen, words, box.x + at / y.end * box.w, box.y + box.h + 15, {align: "center", size: 11});
+  timeTicks(pen, y.end, (time) => box.x + time / y.end * box.w, box.y + box.h + 15, width);
   for (const [at, words] of ticks(x.end, 6)) text(pen, words, box.x - 6, box.y + at / x.end * box.h, {align: "right", base: "middle", size: 11});
-  text(pen, `${y.name}, seconds`, box.x + box.w / 2, height - 4, {align: "center", size: 12});
+  text(pen, y.name, box.x + box.w / 2, height - 4, {align: "center", room: box.w, tail: ", seconds"});
   pen.save();
   pen.translate(11, box.y + box.h / 2);
   pen.rotate(-Math.PI / 2);
-  text(pen, `${x.name}, seconds`, 0, 0, {align: "center", size: 12});
+  text(pen, x.name, 0, 0, {align: "center", room: box.h, tail: ", seconds"});
   pen.restore();
 }, (pen, width, height) => {
   const box = planBox(width, height), i = where(0), j = where(state.pair + 1);
@@ -164,8 +164,8 @@ function stripLayout(width, height) {
 
 const strips = new Drawing(element("strips"), (pen, width, height) => {
   const at = stripLayout(width, height), [x, y] = [reels[0], reels[state.pair + 1]];
-  text(pen, x.name, SIDE, 12, {ink: "ink", weight: "600", size: 12});
-  if (at.band) drawConfidence(pen, at, width);
+  const named = text(pen, x.name, SIDE, 12, {ink: "ink", weight: "600", room: width - 2 * SIDE - (at.band && 120)});
+  if (at.band) drawConfidence(pen, at, named + 12);
   filmstrip(pen, x, at.place(0), at.place(x.end), at.x, TALL, strips);
   filmstrip(pen, y, at.place(0), at.place(y.end), at.y, TALL, strips);
   const [top, bottom] = [at.x + TALL + 3, at.y - 3];
@@ -205,11 +205,8 @@ const strips = new Drawing(element("strips"), (pen, width, height) => {
     pen.fill();
   }
   pen.globalAlpha = 1;
-  text(pen, y.name, SIDE, height - 22, {ink: "ink", weight: "600", size: 12});
-  for (const [time, words] of ticks(at.longest, width / 90)) {
-    if (time > at.longest) continue;
-    text(pen, time ? words : `${words} s`, at.place(time), height - 6, {align: time ? "center" : "left", size: 11});
-  }
+  text(pen, y.name, SIDE, height - 22, {ink: "ink", weight: "600", room: width - 2 * SIDE});
+  timeTicks(pen, at.longest, at.place, height - 6, width, " s");
 }, (pen, width, height) => {
   const at = stripLayout(width, height), [i, j] = [where(0), where(state.pair + 1)];
   const [x, y] = [reels[0], reels[state.pair + 1]];
@@ -232,7 +229,7 @@ function between(reel, sample) {
   return reel.times[low] + (sample - low) * (reel.times[high] - reel.times[low]);
 }
 
-function drawConfidence(pen, at, width) {
+function drawConfidence(pen, at, from) {
   const x = reels[0], [low, tall] = [at.x - 4, at.band - 8];
   pen.fillStyle = colour("tint");
   pen.fillRect(at.place(0), low - tall, at.place(x.end) - at.place(0), tall);
@@ -244,10 +241,8 @@ function drawConfidence(pen, at, width) {
   });
   pen.globalAlpha = 1;
   const words = "confidence, 0 to 1";
-  pen.font = `600 12px ${FONT}`;
-  const name = SIDE + pen.measureText(x.name).width + 12;  // a short film's name is longer than its line
   pen.font = `11px ${FONT}`;
-  text(pen, words, Math.max(name, at.place(x.end) - pen.measureText(words).width), 12, {size: 11});
+  text(pen, words, Math.max(from, at.place(x.end) - pen.measureText(words).width), 12, {size: 11});  // a name may be longer than its line
 }
 
 element("strips").onclick = (event) => {
@@ -266,7 +261,9 @@ function choosePair(number) {
   element("verdict").dataset.kind = kind;
   element("reading").textContent = pair().reading;
   planImage.src = `data:image/png;base64,${pair().plan}`;
-  element("plan").setAttribute("aria-label", `Transport plan between the frames of ${x.name} (down) and ${y.name} (across), with the path that was read from it`);
+  const read = pair().matches.some((match) => match !== null);
+  element("path").textContent = read ? "Line: the path that was read from it." : "No path: nothing matches.";
+  element("plan").setAttribute("aria-label", `Transport plan between the frames of ${x.name} (down) and ${y.name} (across), with ${read ? "the" : "no"} path that was read from it`);
   element("strips").setAttribute("aria-label", `Timelines of ${x.name} (above) and ${y.name} (below) with bands between moments that match`);
   document.querySelectorAll("#overview tbody tr").forEach((line, k) => line.classList.toggle("now", k === number));
   const found = piecesOf(pair()), table = element("pieces");
@@ -280,7 +277,7 @@ function choosePair(number) {
     cell.textContent = words;
   }
   table.querySelector("tbody").replaceChildren(...(found || []).map((each, k) => row([
-    [each.again ? `once more in ${y.name}` : each.x && each.y ? `in both` : `only in ${each.x ? x.name : y.name}`, "", each.x && each.y ? paint(k) : colour("void")],
+    [each.again ? `once more in ${y.name}` : each.x && each.y ? `in both` : `only in ${each.x ? x.name : y.name}`, "", each.x && each.y ? paint(k) : "var(--void)"],
     [span(x, each.x)], [span(y, each.y)], [each.share === null ? "–" : `${Math.round(100 * each.share)} %`, "number"],
   ], () => { clock.stop(); if (each.x && !each.again) seek(each.x[0], 0); else seek(each.y[0], number + 1); })));
   plan.redraw();

@@ -26,13 +26,24 @@ class Reel {
     return low;
   }
 
+  picture(sample) { return clamp(Math.floor(sample / this.step), 0, this.pictures.length - 1); }
+
   image(sample) {
-    const number = clamp(Math.floor(sample / this.step), 0, this.pictures.length - 1);
+    const number = this.picture(sample);
     if (!this.images[number]) {
       this.images[number] = new Image();
       this.images[number].src = `data:image/webp;base64,${this.pictures[number]}`;
     }
     return this.images[number];
+  }
+
+  // The loaded picture that is nearest to a sample, if any: paper does not wait for those that its width asks for.
+  loaded(sample, come) {
+    const image = this.image(sample), number = this.picture(sample);
+    if (isLoaded(image)) return image;
+    image.addEventListener("load", come, {once: true});
+    const there = [...this.images.keys()].filter((k) => this.images[k] && isLoaded(this.images[k]));
+    return this.images[there.sort((a, b) => Math.abs(a - number) - Math.abs(b - number))[0]];
   }
 
   // Show the picture of a sample, or a neutral one where there is none (-1).
@@ -41,13 +52,9 @@ class Reel {
     canvas.dataset.sample = sample;
     const pen = canvas.getContext("2d");
     if (canvas.width !== this.width) [canvas.width, canvas.height] = [this.width, this.height];
+    canvas.parentElement.classList.toggle("alone", sample < 0);
     if (sample < 0) {
-      pen.fillStyle = colour("void");
-      pen.fillRect(0, 0, this.width, this.height);
-      pen.fillStyle = colour("soft");
-      pen.font = `${Math.max(10, Math.min(this.width, this.height) / 12)}px system-ui, sans-serif`;
-      pen.textAlign = "center";
-      pen.fillText("no partner", this.width / 2, this.height / 2, this.width);
+      pen.clearRect(0, 0, this.width, this.height);
       return;
     }
     const image = this.image(sample);
@@ -66,10 +73,15 @@ class Reel {
   }
 }
 
+const isLoaded = (image) => image.complete && image.naturalWidth > 0;
+
 function whenLoaded(image, act) {
-  if (image.complete && image.naturalWidth) act();
+  if (isLoaded(image)) act();
   else image.addEventListener("load", act, {once: true});
 }
+
+// Not a key of the browser or of the speed.
+const isPlain = (event) => !(event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select"));
 
 // Plays the film that leads at its own speed; `seek(sample)` is called with every new sample.
 class Clock {
@@ -82,14 +94,20 @@ class Clock {
     element("next").onclick = () => this.step(1);
     element("slider").oninput = (event) => { this.stop(); this.seek(Number(event.target.value)); };
     document.addEventListener("keydown", (event) => this.key(event));
+    // What was clicked would take the keys from the clock; what was reached by keys keeps them.
+    document.addEventListener("click", (event) => { if (event.detail) event.target.closest("button, summary")?.blur(); }, true);
+    const speed = element("speed");
+    let clicked = false;
+    speed.onpointerdown = () => { clicked = true; };
+    speed.onblur = () => { clicked = false; };
+    speed.onchange = () => { if (clicked) speed.blur(); };
   }
 
   key(event) {
-    const busy = event.target.closest("select, input, button, summary");
-    if (event.ctrlKey || event.metaKey || event.altKey || (busy && busy.tagName === "SELECT")) return;
+    if (!isPlain(event)) return;
     const steps = {ArrowLeft: -1, ArrowRight: 1}[event.key];
     if (steps) this.step(event.shiftKey ? 10 * steps : steps);
-    else if (event.key === " " && !(busy && busy.tagName !== "INPUT")) this.toggle();
+    else if (event.key === " " && !event.target.closest("button, summary")) this.toggle();
     else return;
     event.preventDefault();
   }
@@ -128,7 +146,9 @@ class Clock {
   }
 }
 
-// A canvas whose picture is drawn once for its size and theme, with marks on top of it that move.
+const [DARK, PRINT] = [matchMedia("(prefers-color-scheme: dark)"), matchMedia("print")];
+
+// A canvas whose picture is drawn once for its size and theme, with marks on top of it that move; paper has its own of both.
 class Drawing {
   constructor(canvas, still, moving) {
     this.canvas = canvas;
@@ -136,11 +156,11 @@ class Drawing {
     this.moving = moving;
     this.layer = document.createElement("canvas");
     new ResizeObserver(() => this.redraw()).observe(canvas);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
+    for (const media of [DARK, PRINT]) media.addEventListener("change", () => this.redraw());
   }
 
   redraw() {
-    this.scale = window.devicePixelRatio || 1;
+    this.scale = PRINT.matches ? 3 : window.devicePixelRatio || 1;
     this.width = this.canvas.clientWidth;
     this.height = this.canvas.clientHeight;
     if (!this.width || !this.height) return;
@@ -181,10 +201,32 @@ function ticks(end, about) {
 
 const FONT = 'system-ui, "Segoe UI", Roboto, sans-serif';
 
-function text(pen, words, x, y, {align = "left", base = "alphabetic", size = 12, ink = "soft", weight = ""} = {}) {
+// Write words, without their middle where they need more than the room, and a tail; returns where they end.
+function text(pen, words, x, y, {align = "left", base = "alphabetic", size = 12, ink = "soft", weight = "", room = Infinity, tail = ""} = {}) {
   pen.font = `${weight} ${size}px ${FONT}`;
-  [pen.textAlign, pen.textBaseline, pen.fillStyle] = [align, base, colour(ink)];
-  pen.fillText(words, x, y);
+  [pen.textAlign, pen.textBaseline, pen.fillStyle] = [align, base, ink.startsWith("#") ? ink : colour(ink)];
+  const told = shortened(pen, words, room - pen.measureText(tail).width) + tail;
+  pen.fillText(told, x, y);
+  return x + pen.measureText(told).width;
+}
+
+// Both ends stay: films of one camera or one day differ in one of them.
+function shortened(pen, words, room) {
+  const signs = Array.from(words);
+  let told = words;
+  for (let kept = signs.length - 1; kept > 1 && pen.measureText(told).width > room; kept--) {
+    told = `${signs.slice(0, Math.ceil(kept / 2)).join("")}…${signs.slice(-Math.floor(kept / 2)).join("")}`;
+  }
+  return told;
+}
+
+// Round numbers below a line of time, inside of the picture.
+function timeTicks(pen, end, place, y, width, unit = "") {
+  pen.font = `11px ${FONT}`;
+  for (const [time, words] of ticks(end, (place(end) - place(0)) / 65)) {
+    const told = time ? words : words + unit, half = pen.measureText(told).width / 2;
+    text(pen, told, clamp(place(time), half, width - half), y, {align: "center", size: 11});
+  }
 }
 
 // The pictures of a film along its time, between two places of a line of height `tall`.
@@ -199,10 +241,9 @@ function filmstrip(pen, reel, left, right, top, tall, drawing) {
   const zoom = Math.max(wide / reel.width, tall / reel.height);
   const [w, h] = [wide / zoom, tall / zoom];
   for (let x = left; reel.pictures.length && x < right; x += wide) {
-    const image = reel.image(reel.sample((x + Math.min(wide, right - x) / 2 - left) / (right - left) * reel.end));
-    if (image.complete && image.naturalWidth) {
-      pen.drawImage(image, (reel.width - w) / 2, (reel.height - h) / 2, w, h, x, top, wide, tall);
-    } else image.addEventListener("load", () => drawing.later(), {once: true});
+    const sample = reel.sample((x + Math.min(wide, right - x) / 2 - left) / (right - left) * reel.end);
+    const image = reel.loaded(sample, () => drawing.later());
+    if (image) pen.drawImage(image, (reel.width - w) / 2, (reel.height - h) / 2, w, h, x, top, wide, tall);
   }
   pen.restore();
 }

@@ -24,10 +24,12 @@ function tile(action) {
 }
 const tiles = data.actions.map((_, action) => tile(action));
 const painted = tiles.map((each) => `url(${each.toDataURL()})`);
-const dark = (action) => {
-  const [r, g, b] = [1, 3, 5].map((k) => parseInt(shade(action).slice(k, k + 2), 16));
-  return 0.3 * r + 0.59 * g + 0.11 * b < 140;
-};
+// Black or white, whichever is read more easily on the colour of an action of this opacity over white.
+function inkOn(action, opacity = 1) {
+  const light = [1, 3, 5].map((k) => (1 - opacity) + opacity * parseInt(shade(action).slice(k, k + 2), 16) / 255);
+  const [r, g, b] = light.map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? "#000" : "#fff";  // at 0.18 both contrasts are 4.6
+}
 
 function seek(at, film = state.film) {
   const other = film !== state.film;
@@ -41,9 +43,9 @@ function render() {
   const name = found ? data.actions[found[0]] : "";
   reel.show(screen, state.at);
   screen.setAttribute("aria-label", `${reel.name}, ${reel.caption(state.at)}, ${name}`);
-  step.textContent = name;
+  step.firstChild.textContent = name;
   step.style.backgroundImage = found ? painted[found[0]] : "none";
-  step.style.color = found && !dark(found[0]) ? "#1c2430" : "#fff";
+  if (found) [step.firstChild.style.background, step.firstChild.style.color] = [shade(found[0]), inkOn(found[0])];
   document.querySelector("figcaption b").textContent = reel.name;
   document.querySelector("figcaption output").textContent = reel.caption(state.at);
   [slider.max, slider.value] = [reel.length - 1, state.at];
@@ -57,7 +59,7 @@ function render() {
 
 const ROW = 30, BAR = 20, STRIP = 46;
 function layout(width) {
-  const names = Math.min(170, Math.max(...reels.map((reel) => 8 * reel.name.length)) + 14);
+  const names = Math.min(width / 3, 240, Math.max(...reels.map((reel) => 8 * reel.name.length)) + 14);
   const longest = Math.max(...reels.map((reel) => reel.end));
   const strip = reels[0].pictures.length ? STRIP + 6 : 0;  // above the film that is shown
   return {
@@ -73,34 +75,25 @@ const timelines = new Drawing(element("timelines"), (pen, width, height) => {
   reels.forEach((reel, film) => {
     const y = at.top(film), now = film === state.film;
     if (now && at.strip) filmstrip(pen, reel, at.place(0), at.place(reel.end), y - at.strip + 2, STRIP, timelines);
-    pen.save();
-    pen.beginPath();
-    pen.rect(0, y - 4, at.names - 6, ROW);
-    pen.clip();
-    text(pen, reel.name, 0, y + BAR / 2 + 1, {base: "middle", ink: now ? "ink" : "soft", weight: now ? "600" : "", size: 13});
-    pen.restore();
+    text(pen, reel.name, 0, y + BAR / 2 + 1, {base: "middle", ink: now ? "ink" : "soft", weight: now ? "600" : "", size: 13, room: at.names - 10});
     for (const [action, start, end, again] of reel.segments) {
       const [a, b] = [at.place(edgeOf(reel, start)), at.place(edgeOf(reel, end))];
-      pen.fillStyle = patterns[action];
-      pen.globalAlpha = again === null ? 1 : 0.25 + 0.75 * again;
-      pen.fillRect(a, y, Math.max(0.6, b - a - 1), BAR);
-      pen.globalAlpha = 1;
+      const opacity = again === null ? 1 : 0.25 + 0.75 * again, middle = (a + b) / 2;
+      const fill = (style, left, top, wide, tall) => {  // over white: pale is pale on dark pages as well
+        [pen.fillStyle, pen.globalAlpha] = ["#fff", 1];
+        pen.fillRect(left, top, wide, tall);
+        [pen.fillStyle, pen.globalAlpha] = [style, opacity];
+        pen.fillRect(left, top, wide, tall);
+        pen.globalAlpha = 1;
+      };
+      fill(patterns[action], a, y, Math.max(0.6, b - a - 1), BAR);
       if (b - a < 18 || action === data.background) continue;
-      const number = data.numbers[action];
-      pen.font = "11px system-ui, sans-serif";
-      pen.textAlign = "center";
-      pen.textBaseline = "middle";
-      if (action >= data.colours.length) {  // keeps the hatching away from the number
-        pen.fillStyle = shade(action);
-        pen.fillRect((a + b) / 2 - 9, y + 3, 18, BAR - 6);
-      }
-      pen.fillStyle = dark(action) && (again === null || again > 0.5) ? "#fff" : colour("ink");
-      pen.fillText(number, (a + b) / 2, y + BAR / 2 + 1);
+      // Keeps the hatching away from the number.
+      if (action >= data.colours.length) fill(shade(action), middle - 9, y + 3, 18, BAR - 6);
+      text(pen, data.numbers[action], middle, y + BAR / 2 + 1, {align: "center", base: "middle", size: 11, ink: inkOn(action, opacity)});
     }
   });
-  for (const [time, words] of ticks(at.longest, (width - at.names) / 90)) {
-    text(pen, time || data.unit !== "seconds" ? words : `${words} s`, at.place(time), height - 6, {align: time ? "center" : "left", size: 11});
-  }
+  timeTicks(pen, at.longest, at.place, height - 6, width, data.unit === "seconds" ? " s" : "");
 }, (pen, width) => {
   const at = layout(width), reel = reels[state.film], x = at.place(reel.times[state.at]), y = at.top(state.film);
   pen.strokeStyle = colour("ink");
@@ -111,7 +104,6 @@ const timelines = new Drawing(element("timelines"), (pen, width, height) => {
   pen.stroke();
 });
 element("timelines").style.height = `${reels.length * ROW + layout(1).strip + 32}px`;
-element("timelines").setAttribute("aria-label", `Timelines of ${reels.length} films, in the colours of their actions`);
 
 element("timelines").onclick = (event) => {
   const at = layout(timelines.width), y = event.offsetY;
@@ -123,7 +115,7 @@ element("timelines").onclick = (event) => {
 
 document.addEventListener("keydown", (event) => {
   const by = {ArrowUp: -1, ArrowDown: 1}[event.key];
-  if (!by || event.target.closest("select")) return;
+  if (!by || !isPlain(event)) return;
   event.preventDefault();
   clock.stop();
   const film = clamp(state.film + by, 0, reels.length - 1);
@@ -154,6 +146,8 @@ element("actions").querySelector("tbody").append(...data.actions.map((name, acti
 
 if (reels[0].pictures.length) {
   element("gallery").hidden = false;
+  const pen = document.createElement("canvas").getContext("2d");  // measures the names below the pictures
+  pen.font = `12.5px ${FONT}`;
   data.actions.forEach((name, action) => {
     if (action === data.background) return;
     const line = element("gallery").querySelector("div").appendChild(document.createElement("div"));
@@ -173,7 +167,7 @@ if (reels[0].pictures.length) {
       image.src = reel.image(middle).src;
       image.alt = `${name} in ${reel.name}, ${reel.caption(middle)}`;
       button.title = image.alt;
-      button.append(reel.name);
+      button.append(shortened(pen, reel.name, 138));
       button.onclick = () => { clock.stop(); seek(longest.start, film); scrollTo({top: 0, behavior: "smooth"}); };
     });
   });

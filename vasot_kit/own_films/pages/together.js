@@ -6,7 +6,7 @@ const together = new Drawing(element("together"), (pen, width, height) => {
   const until = (i) => i + 1 < reels[0].length ? reels[0].times[i + 1] : end;
   reels.forEach((reel, k) => {
     const top = lineTop(k), found = k && data.pairs[k - 1];
-    text(pen, k ? reel.name : `${reel.name}, the reference`, LINE.side, top - 5, {ink: "ink", weight: "600", size: 12});
+    text(pen, reel.name, LINE.side, top - 5, {ink: "ink", weight: "600", room: width - 2 * LINE.side, tail: k ? "" : ", the reference"});
     drawTiles(pen, reel, found, place, top);
     if (!found) return;
     const low = top + LINE.tall + LINE.band;
@@ -20,9 +20,7 @@ const together = new Drawing(element("together"), (pen, width, height) => {
     });
     pen.globalAlpha = 1;
   });
-  for (const [time, words] of ticks(end, width / 90)) {
-    text(pen, time ? words : `${words} s`, place(time), height - 6, {align: time ? "center" : "left", size: 11});
-  }
+  timeTicks(pen, end, place, height - 6, width, " s");
 }, (pen, width) => {
   const first = where(0);
   if (first < 0) return;
@@ -52,11 +50,11 @@ function drawTiles(pen, reel, found, place, top) {
     const first = reels[0].sample((x + Math.min(wide, right - x) / 2 - left) / (right - left) * reels[0].end);
     const at = partner ? partner[first] : first;
     if (at < 0) continue;
-    const image = reel.image(at);
-    if (image.complete && image.naturalWidth) {
+    const image = reel.loaded(at, () => together.later());
+    if (image) {
       pen.globalAlpha = found ? 0.35 + 0.65 * (found.confidence[first] ?? 0) : 1;
       pen.drawImage(image, (reel.width - w) / 2, (reel.height - h) / 2, w, h, x, top, wide, LINE.tall);
-    } else image.addEventListener("load", () => together.later(), {once: true});
+    }
   }
   pen.globalAlpha = 1;
   if (partner) {  // a tile may reach beyond the moments that have a partner
