@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 from tests.films.films import number, record
 from tests.own_films.test_pairs import FOUND, SAID
 from tests.own_films.toys import record_toys
+from vasot_kit.film_matching.pieces import FilmPiece
 from vasot_kit.films.appearance import Appearance
 from vasot_kit.films.media import stream
 from vasot_kit.films.recordings import Recording, read_recordings
@@ -185,7 +186,8 @@ def test_all_films_are_shown_on_the_clock_of_the_reference(opened: Any, made: tu
 def test_verdicts_on_all_pairs_stand_in_one_table(opened: Any, tmp_path: Path) -> None:
     films = [record(tmp_path / f"{name}.mp4", n=n) for name, n in (("a", 10), ("b", 9), ("c", 9))]
     recordings = read_recordings(films, Appearance(), cache=tmp_path / "cache", progress=False)
-    pairs = [pair_of(recordings[0], other, FOUND) for other in recordings[1:]]
+    apart = FOUND._replace(kind="none", pieces=(FilmPiece((0, 10), None, None), FilmPiece(None, (0, 9), None)))
+    pairs = [pair_of(recordings[0], recordings[1], FOUND), pair_of(recordings[0], recordings[2], apart)]
     outputs = Outputs(tmp_path / "out", {"command": "align"}, films)
     each = [judged(places, FOUND) for places in ((0, 1), (0, 2), (1, 2))]
     verdicts = write_verdicts(outputs, recordings, [*each[:2], each[2]._replace(kind="none")])
@@ -200,6 +202,9 @@ def test_verdicts_on_all_pairs_stand_in_one_table(opened: Any, tmp_path: Path) -
     ]
     width = report.page.evaluate("() => document.documentElement.scrollWidth")
     assert width <= 1440
+    for line, words in enumerate(("Line: the path that was read from it.", "No path: nothing matches.")):
+        report.page.locator("#overview tbody tr").nth(line).click()
+        assert report.page.locator("#route").inner_text() == words
 
 
 WRITTEN = """() => {

@@ -265,8 +265,10 @@ function choosePair(number) {
   element("verdict").textContent = verdict;
   element("verdict").dataset.kind = kind;
   element("reading").textContent = pair().reading;
+  const route = pair().matches.some((j) => j !== null);
+  element("route").textContent = route ? "Line: the path that was read from it." : "No path: nothing matches.";
   planImage.src = `data:image/png;base64,${pair().plan}`;
-  element("plan").setAttribute("aria-label", `Transport plan between the frames of ${x.name} (down) and ${y.name} (across), with the path that was read from it`);
+  element("plan").setAttribute("aria-label", `Transport plan between the frames of ${x.name} (down) and ${y.name} (across)${route ? ", with the path that was read from it" : ""}`);
   element("strips").setAttribute("aria-label", `Timelines of ${x.name} (above) and ${y.name} (below) with bands between moments that match`);
   document.querySelectorAll("#overview tbody tr").forEach((line, k) => line.classList.toggle("now", k === number));
   const found = piecesOf(pair()), table = element("pieces");
