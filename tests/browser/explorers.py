@@ -28,12 +28,13 @@ X, Y = thinned(DATA.videos[1]), thinned(DATA.videos[3])
 
 
 def pair() -> Explorer:
-    """Two plans of one pair, with pictures of the frames."""
+    """Two plans of one pair and a uniform one, with pictures of the frames."""
     cost, prior = cosine_cost(X.features[None], Y.features[None]), temporal_prior(len(X), len(Y))
     plans = {
         name: solve(cost + rho * prior, (Near(0.04), Far(0.04)), alpha=0.3, epsilon=0.07).matrix[0] * len(X)
         for name, rho in (("features", 0.0), ("features and time", 0.35))
     }
+    plans["uniform"] = torch.full((len(X), len(Y)), 1 / len(Y))
     return explore_pair(plans, X, Y, DATA.classes, DATA.background)
 
 

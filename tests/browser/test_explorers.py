@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -35,6 +36,25 @@ AREAS = {
 # Where the rounding of numbers decides between plans of nearly the same objective: without a linear cost a plan and its
 # mirror image are equally good, and with hardly an entropy small differences grow.
 ROUNDING = {("alpha", 1), ("epsilon", 0.01)}
+
+
+# The reds of the pixels of a plan, without what is written around it.
+REDS = """(canvas) => {
+  const {width, height} = canvas, data = canvas.getContext("2d").getImageData(70, 40, width - 90, height - 100).data;
+  return Array.from({length: data.length / 4}, (_, k) => data[4 * k]);
+}"""
+# From now on, what is written on the canvas with the key of the lengths: text -> start, end and height; and its width.
+WRITTEN = """() => {
+  const draw = CanvasRenderingContext2D.prototype.fillText, canvases = new Map();
+  CanvasRenderingContext2D.prototype.fillText = function (words, x, y) {
+    const wide = this.measureText(words).width, from = x - {left: 0, right: wide, center: wide / 2}[this.textAlign];
+    if (!canvases.has(this.canvas)) canvases.set(this.canvas, {});
+    canvases.get(this.canvas)[words] = [from, from + wide, y];
+    if (words.startsWith("by the labels")) window.written = [canvases.get(this.canvas), this.canvas.width];
+    draw.call(this, words, x, y);
+  };
+}"""
+SIGN = 30  # pixels that the sign before a text of the key takes
 
 
 class Driven(NamedTuple):
@@ -162,6 +182,50 @@ def test_each_choice_shows_its_own_picture(driven: Driven) -> None:
         driven.agrees(**{control.name: option})
         pictures.add(driven.pictures()["plan"])
     assert len(pictures) == len(control.options) > 1
+
+
+@pytest.mark.parametrize("driven", ["pair"], indirect=True)
+def test_plans_have_one_scale_and_a_flat_row_marks_no_match(driven: Driven) -> None:
+    for option in ("features", "uniform"):
+        driven.shown.choose(option)
+        driven.agrees(plan=option)
+        told = driven.shown.panel("row").get_attribute("aria-label")
+        assert told is not None and ("to all frames of Y alike" in told) == (option == "uniform")
+    assert driven.shown.host.locator('figure[data-area="y"] figcaption').inner_text() == "Y: no best match"
+    driven.page.wait_for_timeout(50)
+    assert min(driven.shown.panel("plan").evaluate(REDS)) > 180  # pale
+    driven.shown.host.get_by_role("button", name="reset").click()
+
+
+@pytest.mark.parametrize("driven", ["structure"], indirect=True)
+def test_the_key_of_the_true_matches_stands_above_the_plan(driven: Driven) -> None:
+    heading = driven.shown.host.locator('figure[data-area="plan"] figcaption')
+    assert heading.inner_text() == "plan: share of a frame of X; \u25cb true match"
+
+
+def test_it_is_printed_whole_and_in_its_colours(driven: Driven) -> None:
+    """A page break inside of it would lay its panels over the text; a chosen button would be white on white."""
+    style = "(element, name) => getComputedStyle(element).getPropertyValue(name)"
+    assert driven.shown.host.evaluate(style, "break-inside") == "avoid"
+    button = driven.shown.host.locator("input:checked + span, .reset").first
+    assert button.evaluate(style, "print-color-adjust") == "exact"
+
+
+@pytest.mark.parametrize("driven", ["length"], indirect=True)
+@pytest.mark.parametrize("width", [390, 700, 1200])
+def test_the_key_lies_on_nothing(driven: Driven, width: int) -> None:
+    driven.page.evaluate(WRITTEN)
+    driven.page.set_viewport_size({"width": width, "height": 900})
+    driven.page.wait_for_timeout(150)
+    written, canvas = driven.page.evaluate("() => window.written")
+    driven.page.set_viewport_size({"width": 1200, "height": 900})
+    key = [box for words, box in written.items() if re.match("the radius|measured|fitted|length found|by the l", words)]
+    assert len(key) == 5
+    for start, end, y in key:
+        assert start - SIGN >= 0 and end <= canvas
+        assert y < written["1"][2] - 8 or start - SIGN > written["0.3"][1]  # above the axes or beside them
+        others = [box for box in key if box != [start, end, y]]
+        assert all(end < box[0] - SIGN or box[1] < start - SIGN or abs(y - box[2]) > 12 for box in others)
 
 
 def test_it_plays_pauses_and_ends(driven: Driven) -> None:

@@ -49,6 +49,15 @@ def test_another_plan_is_another_row(explorer: Explorer, recordings: Dataset) ->
     numbers = explorer.numbers(plan="uniform")
     assert numbers["kept"] == pytest.approx(1, abs=1e-5)
     assert numbers["effective matches"] == pytest.approx(len(recordings.videos[1]), rel=1e-4)
+    assert (numbers["best match"], numbers["step of Y"]) == ("none (tie)", "none")  # all matches are equally good
+
+
+def test_a_row_that_is_flat_has_no_best_match(recordings: Dataset) -> None:
+    x, y = recordings.videos
+    plan = torch.full((len(x), len(y)), 1 / len(y)) * (1 + 1e-7 * torch.randn(len(y)))
+    plan[1], plan[2, 5] = 0, 1.001 / len(y)
+    found = [explore_pair({"plan": plan}, x, y).numbers(frame=frame)["best match"] for frame in range(3)]
+    assert found == ["none (tie)", "none (tie)", 5]
 
 
 def test_scripts_are_given_the_plans_and_the_numbers_of_every_frame(
@@ -65,6 +74,7 @@ def test_scripts_are_given_the_plans_and_the_numbers_of_every_frame(
         np.testing.assert_allclose(shown, shares, atol=shares.max() / 255)
         for frame in (0, 7, len(x) - 1):
             numbers = explorer.numbers(frame=frame, plan=name)
+            numbers["best match"] = -1 if numbers["best match"] == "none (tie)" else numbers["best match"]
             names = {"match": "best match", "share": "its share", "kept": "kept", "effective": "effective matches"}
             assert {
                 name: explorer.arrays[f"{key}_{which}"][frame] for key, name in names.items()

@@ -8,14 +8,18 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.colors import same_color
+from matplotlib.colors import same_color, to_rgb, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from matplotlib.typing import ColorType
+from numpy.typing import ArrayLike
 
 from vasot_kit.figures import (
     action_style,
     plot_alignment,
     plot_clock,
+    plot_key_steps,
     plot_plan,
     plot_segmentations,
     plot_timelines,
@@ -48,6 +52,74 @@ def bars(axes: Axes) -> list[Rectangle]:
 def drawn(axes: Axes) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Line by name."""
     return {str(line.get_label()): (np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in axes.lines}
+
+
+def over(colour: ColorType, below: np.ndarray) -> np.ndarray:
+    """What is seen of a colour with an opacity above another colour."""
+    *rgb, alpha = to_rgba(colour)
+    return alpha * np.array(rgb) + (1 - alpha) * below
+
+
+def on_white(colour: ColorType) -> np.ndarray:
+    return over(colour, np.ones(3))
+
+
+def contrast(one: ArrayLike, other: ArrayLike) -> float:
+    """The ratio of the luminances of two colours, 1 to 21, as WCAG defines it."""
+    both = np.array([one, other], dtype=float)
+    linear = np.where(both <= 0.04045, both / 12.92, ((both + 0.055) / 1.055) ** 2.4)
+    dark, light = sorted(linear @ (0.2126, 0.7152, 0.0722) + 0.05)
+    return float(light / dark)
+
+
+def numbers_lie_in_their_segments(axes: Axes) -> None:
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+    for text in axes.texts:
+        extent, middle = text.get_window_extent(), axes.transData.transform(text.get_position())
+        (bar,) = (bar.get_window_extent() for bar in bars(axes) if bar.get_window_extent().contains(*middle))
+        assert bar.x0 <= extent.x0 and extent.x1 <= bar.x1, text
+
+
+def apart(figure: Figure) -> None:
+    """Nothing that is written in a figure leaves it or lies on something else that is written."""
+    figure.draw_without_rendering()
+    sides = [(side, axis) for axes in figure.axes for side, axis in enumerate((axes.xaxis, axes.yaxis))]
+    beyond = {
+        tick
+        for side, axis in sides
+        for tick in axis.get_ticklabels()
+        if not min(axis.get_view_interval()) <= tick.get_position()[side] <= max(axis.get_view_interval())
+    }  # which are not drawn
+    shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text() and text not in beyond]
+    extents = {text: text.get_window_extent() for text in shown}
+    for text, extent in extents.items():
+        assert extent.x0 >= 0 and extent.y0 >= 0, text
+        assert extent.x1 <= figure.bbox.width and extent.y1 <= figure.bbox.height, text
+        for other, place in extents.items():
+            assert other is text or not extent.padded(-1).overlaps(place), (text, other)
+
+
+LONG = [f"2024-05-17 Experiment 3 titration group A camera {side}.mp4" for side in ("left", "right")]
+NAMES = [LONG, ["W" * 255, "i" * 255], ["a film of twenty let", "another of them, too"], ["$" * 80, "\u4e2d" * 80]]
+
+
+@pytest.mark.parametrize("names", NAMES)
+@pytest.mark.parametrize("tall", [4, 12])
+def test_long_names_lie_in_the_alignment_and_touch_nothing(names: list[str], tall: int) -> None:
+    pictures = [np.zeros((length, tall, 8, 3), np.uint8) for length in (N, M)]
+    figure = plot_alignment(PLAN, MATCHES, *pictures, names=(names[0], names[1]), confidence=np.full(N, 0.5))
+    apart(figure)
+
+
+@pytest.mark.parametrize("names", NAMES)
+def test_long_names_lie_in_timelines_clocks_plans_and_segmentations(names: list[str]) -> None:
+    actions = [f"{name} {k}" for name in names for k in range(4)]
+    labels = np.arange(8)
+    apart(plot_timelines({name: (np.arange(9.0), labels) for name in names}, actions))
+    apart(plot_segmentations(dict.fromkeys(names, labels), actions, title=names[0]))
+    apart(plot_key_steps({name: {"truth": labels, names[1]: labels} for name in names}, actions))
+    apart(plot_clock({name: np.ones(5) for name in names}, fps=2.0))
+    apart(plot_plan(PLAN, title=f"X: {names[0]}   Y: {names[1]}"))
 
 
 # ---- plot_alignment
@@ -88,7 +160,13 @@ def test_pictures_below_each_other_are_matches() -> None:
         j = round(MATCHES[i])
         assert np.array_equal(upper.images[0].get_array(), X_FRAMES[i]) and upper.get_xlabel() == str(i)
         assert np.array_equal(lower.images[0].get_array(), Y_FRAMES[j]) and lower.get_xlabel() == str(j)
-    assert [panel(figure, f"moment_{row}_0").get_ylabel() for row in range(2)] == ["left", "right"]
+    assert [panel(figure, f"moment_{row}_0").get_title(loc="left") for row in range(2)] == ["left", "right"]
+
+
+def test_where_nothing_matches_no_path_is_explained() -> None:
+    axes = panel(plot_alignment(PLAN, np.full(N, np.nan), X_FRAMES, Y_FRAMES), "plan")
+    told = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert told == ["straight line", "no path: nothing matches"]
 
 
 def test_matches_and_truth_of_another_length_are_refused() -> None:
@@ -112,6 +190,29 @@ def test_bars_begin_and_end_at_their_seconds() -> None:
     assert axes.get_xlim() == (0, 2.5) and axes.get_xlabel() == "seconds"
     assert [text.get_text() for text in axes.get_yticklabels()] == ["first", "second"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first film on top
+
+
+def test_only_segments_that_are_wide_on_the_axis_carry_a_number() -> None:
+    films = {
+        f"{seconds} s": (np.linspace(0, seconds, 85), np.repeat(np.arange(14), 6)) for seconds in (8, 20, 3.3)
+    }  # the short film has no room, although each segment is a fourteenth of it
+    films["one long"] = np.linspace(0, 20, 401), np.repeat(np.arange(14), [23] + [29] * 13)
+    (axes,) = plot_timelines(films, [f"action {k}" for k in range(1, 15)]).axes
+    assert [text.get_text() for text in axes.texts] == [*map(str, range(1, 15))] * 2
+    numbers_lie_in_their_segments(axes)
+
+
+@pytest.mark.parametrize("share", np.linspace(0, 1, 9))
+def test_numbers_are_legible_on_pale_segments(share: float) -> None:
+    films = {"film": (np.arange(10.0), np.arange(9))}
+    (axes,) = plot_timelines(films, [f"action {k}" for k in range(9)], found_again={"film": np.full(9, share)}).axes
+    for text, bar in zip(axes.texts, bars(axes), strict=True):
+        box = text.get_bbox_patch()
+        assert box is not None
+        behind = on_white(bar.get_facecolor())
+        # The box is no patch of another colour on its segment.
+        assert over(box.get_facecolor(), behind) == pytest.approx(behind, abs=0.01)
+        assert contrast(to_rgb(text.get_color()), over(box.get_facecolor(), behind)) > 3  # as WCAG asks of signs
 
 
 def test_bars_carry_the_numbers_and_the_legend_the_names_of_what_occurs() -> None:

@@ -19,7 +19,7 @@ from papermill.parameterize import parameterize_notebook
 
 from tests.notebooks.refresh import NOTEBOOKS
 from tests.notebooks.wrong_answers import MISTAKES, check_of, exercises
-from vasot_kit.explorers.explorer import BROWSER, SHARED
+from vasot_kit.explorers.explorer import BROWSER, SHARED, _script_json
 from vasot_kit.runs.notebook import WIDGET_VIEW, effective_parameters
 from vasot_kit.runs.records import OUTPUT_VARIABLE, collect
 
@@ -63,6 +63,7 @@ def test_stored_explorers_have_todays_scripts(path: Path) -> None:
             kind = next(script for script in BROWSER.glob("*.js") if f"new {script.stem.title()}Explorer(" in page)
             for script in (*SHARED, kind.name):
                 assert (BROWSER / script).read_text() in page, f"{script}; make notebooks"
+            assert _script_json((BROWSER / "style.css").read_text()) in page, "style.css; make notebooks"
             assert "const hosts = [...document" in page, "the explorer starts in another way; make notebooks"
 
 

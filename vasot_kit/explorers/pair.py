@@ -61,12 +61,14 @@ def explore_pair(
 
     def compute(frame: int, plan: str) -> Numbers:
         match, share, kept, effective = (rows[plan][key][frame] for key in ("match", "share", "kept", "effective"))
-        numbers: Numbers = {"best match": int(match), "its share": float(share), "kept": float(kept)}
+        numbers: Numbers = {"best match": int(match) if match >= 0 else "none (tie)"}
+        numbers |= {"its share": float(share), "kept": float(kept)}
         numbers["effective matches"] = float(effective)
         if truth is not None:
             numbers["true match"] = int(truth[frame]) if truth[frame] >= 0 else "none"
         if classes and labels[0] is not None and labels[1] is not None:
-            numbers |= {"step of X": classes[labels[0][frame]], "step of Y": classes[labels[1][match]]}
+            step = classes[labels[1][match]] if match >= 0 else "none"
+            numbers |= {"step of X": classes[labels[0][frame]], "step of Y": step}
         return numbers
 
     about = {
@@ -98,11 +100,16 @@ def explore_pair(
 
 
 def _rows(matrix: np.ndarray) -> dict[str, np.ndarray]:
-    """Of each frame of X: its best match, the share of that, the share that it keeps, and how many matches it has."""
+    """Of each frame of X: its best match, the share of that, the share that it keeps, and how many matches it has.
+
+    A row that is flat up to rounding has no best match, which is -1.
+    """
     kept = matrix.sum(1)
     share = matrix / np.maximum(kept, TINY)[:, None]
     effective = np.exp(-(share * np.log(np.maximum(share, 1e-30))).sum(1))
-    return {"match": matrix.argmax(1).astype(np.int32), "share": matrix.max(1), "kept": kept, "effective": effective}
+    flat = np.ptp(matrix, axis=1) <= 1e-6 * matrix.max(1)
+    match = np.where(flat, -1, matrix.argmax(1)).astype(np.int32)
+    return {"match": match, "share": matrix.max(1), "kept": kept, "effective": effective}
 
 
 def _about(video: Video) -> dict[str, object]:

@@ -72,7 +72,7 @@ def explore_structure(x: Video, y: Video, background: int | None = None, recipe:
     about: dict[str, Any] = {"n": len(x), "m": len(y), "dim": x.features.shape[1], "background": background}
     about["actions"] = about_actions(step_names(labels, background), background)
     if truth is not None:
-        arrays["truth"], about["marks"] = truth.astype(np.int32), "○ true match"
+        arrays["truth"] = truth.astype(np.int32)
     first = {control.name: control.value for control in controls}
     still = plot_plan(
         solved(**first).matrix[0], labels_x=labels[0], labels_y=labels[1], background=background,

@@ -57,8 +57,8 @@ def plot_kept(
     for axes, (name, share) in zip(panels, shares.items(), strict=True):
         _draw_kept(axes, per_frame(f"shares {name!r}", share, length), truth)
         axes.set_title(name, fontsize=10, loc="left", pad=3)
-    draw_label_bar(bar, per_frame("labels", labels, length), 0, background, numbered=True)
     bar.set(xlim=(-0.5, length - 0.5), ylim=(-0.5, 0.5), yticks=[], xlabel="time in X (frames)")
+    draw_label_bar(bar, per_frame("labels", labels, length), 0, background, numbered=True)
     bar.spines[:].set_visible(False)
     figure.supylabel("share of its mass that a frame keeps", fontsize=10)
     keys = [Patch(fc=BACKGROUND, label="no partner in truth"), Patch(fc=DROPPED, label="keeps less than half")]

@@ -20,6 +20,7 @@ from vasot_kit.figures.style import (
     despine,
     draw_label_bar,
     draw_legend,
+    fitted,
     legible,
     per_frame,
     something,
@@ -60,23 +61,25 @@ def plot_timelines(
         InputError: no films, seconds, actions or shares whose lengths do not fit, or actions without a name.
     """
     something("plot_timelines()", rows, "films")
-    names = [legible(name) for name in rows]  # before the axes, whose font is that of their making
     figure = Figure(figsize=(9, 1.4 + 0.38 * len(rows)), layout="constrained")
+    # Before the axes, whose font is that of their making.
+    names = [fitted(legible(name), figure, 0.3) for name in rows]
     axes = figure.subplots()
-    seen, longest = set(), 0.0
-    for place, (name, (seconds, found)) in enumerate(rows.items()):
-        edges = np.asarray(seconds, dtype=float)
-        labels = actions_per_frame(f"actions of {name!r}", found, len(edges) - 1, actions)
-        share = None if found_again is None else per_frame(f"shares of {name!r}", found_again[name], len(labels))
-        draw_label_bar(axes, labels, place, background, numbered=True, edges=edges, share=share)
-        seen |= set(labels.tolist())
-        longest = max(longest, float(edges[-1]))
+    edges = {name: np.asarray(seconds, dtype=float) for name, (seconds, _) in rows.items()}
+    labels = {
+        name: actions_per_frame(f"actions of {name!r}", found, len(edges[name]) - 1, actions)
+        for name, (_, found) in rows.items()
+    }
     pale = "" if found_again is None else ". Pale: seldom found again in the others"
+    longest = max(float(times[-1]) for times in edges.values())
     axes.set(xlim=(0, longest), ylim=(len(rows) - 0.5, -0.5), xlabel=unit + pale)
+    for place, (name, row) in enumerate(labels.items()):
+        share = None if found_again is None else per_frame(f"shares of {name!r}", found_again[name], len(row))
+        draw_label_bar(axes, row, place, background, numbered=True, edges=edges[name], share=share)
     axes.set_yticks(range(len(rows)), names)
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set_visible(False)
-    draw_legend(figure, np.array(sorted(seen)), actions, background)
+    draw_legend(figure, np.unique(np.concatenate(list(labels.values()))), actions, background)
     return figure
 
 
@@ -107,8 +110,9 @@ def plot_alignment(
     plan = np.asarray(matrix, dtype=float)
     n, m = plan.shape
     path = per_frame("matches", matches, n)
-    names = (legible(names[0]), legible(names[1]))
     figure = Figure(figsize=(11.5, 4.2))
+    down, across = (fitted(legible(name), figure, 0.2) for name in names)  # along the sides of the plan
+    above = [fitted(legible(name), figure, 0.5, 9) for name in names]
     left = figure.add_gridspec(1, 1, left=0.075, right=0.4 if confidence is None else 0.365, top=0.93, bottom=0.14)
     axes = figure.add_subplot(left[0], label="plan")
     draw_plan(axes, plan, None, None, None)
@@ -116,16 +120,19 @@ def plot_alignment(
     axes.plot([0, m - 1], [0, n - 1], color=SOFT, lw=1, ls=":", label="straight line")
     if truth is not None:
         axes.plot(per_frame("truth", truth, n), np.arange(n), color="#D55E00", lw=1.2, ls="--", label="truth")
-    axes.plot(path, np.arange(n), color=ACCENT, lw=0.9, label="matches")  # thin, so that the plan shows
-    axes.set(xlabel=f"frames of {names[1]}", ylabel=f"frames of {names[0]}")
+    if np.isnan(path).all():
+        axes.plot([], [], ls="", label="no path: nothing matches")
+    else:
+        axes.plot(path, np.arange(n), color=ACCENT, lw=0.9, label="matches")  # thin, so that the plan shows
+    axes.set(xlabel=f"frames of {across}", ylabel=f"frames of {down}")
     axes.legend(loc="upper right", frameon=True, fontsize=8)
     if confidence is not None:
         beside = figure.add_gridspec(1, 1, left=0.372, right=0.402, top=0.93, bottom=0.14)
         _draw_confidence(figure.add_subplot(beside[0], label="confidence"), per_frame("confidence", confidence, n))
-    grid = figure.add_gridspec(2, SHOWN, left=0.45, right=0.99, top=0.95, bottom=0.12, wspace=0.06, hspace=0.16)
+    grid = figure.add_gridspec(2, SHOWN, left=0.425, right=0.99, top=0.93, bottom=0.07, wspace=0.06, hspace=0.3)
     for column, i in enumerate(np.linspace(0, n - 1, SHOWN).round().astype(int).tolist()):
         j = None if np.isnan(path[i]) else round(float(path[i]))
-        for row, (frames, now, name) in enumerate(((x_frames, i, names[0]), (y_frames, j, names[1]))):
+        for row, (frames, now, name) in enumerate(((x_frames, i, above[0]), (y_frames, j, above[1]))):
             panel = figure.add_subplot(grid[row, column], label=f"moment_{row}_{column}")
             if now is None:
                 panel.set_facecolor(BACKGROUND)
@@ -137,7 +144,7 @@ def plot_alignment(
             panel.spines[:].set_visible(False)
             panel.set_anchor("N" if row else "S")
             if column == 0:
-                panel.set_ylabel(name, fontsize=9)
+                panel.set_title(name, fontsize=9, loc="left", pad=4)
     return figure
 
 
@@ -149,6 +156,7 @@ def _draw_confidence(axes: Axes, confidence: np.ndarray) -> None:
     axes.set(xlim=(0, 1), ylim=(edges[-1], edges[0]), yticks=[], xlabel="confidence")
     axes.set_xticks([0, 1], ["0", "1"], fontsize=8)
     axes.xaxis.label.set_fontsize(8)
+    axes.xaxis.labelpad = 7  # below the last frame's number on the plan's axis
     axes.tick_params(length=2, pad=2)
     axes.spines[:].set_visible(False)
 
@@ -176,7 +184,13 @@ def plot_clock(motion: Mapping[str, ArrayLike], fps: float) -> Figure:
             )
         seconds, colour = np.arange(len(moved)) / fps, COLOURS[number % len(COLOURS)]
         mass.plot(seconds, moved / moved.sum(), color=colour, lw=1.3)
-        clock.plot(seconds / seconds[-1], moved.cumsum() / moved.sum(), color=colour, lw=1.6, label=legible(name))
+        clock.plot(
+            seconds / seconds[-1],
+            moved.cumsum() / moved.sum(),
+            color=colour,
+            lw=1.6,
+            label=fitted(legible(name), figure, 0.25, 9),
+        )
     clock.plot([0, 1], [0, 1], ":", color=SOFT, lw=1)
     mass.set(xlabel="seconds", ylabel="mass $p_i$", ylim=(0, None), title="how much moves")
     clock.set(xlabel="share of the frames", ylabel="share of the motion", xlim=(0, 1), ylim=(0, 1), title="the clock")

@@ -19,6 +19,7 @@ from vasot_kit.figures.style import (
     action_style,
     despine,
     draw_label_bar,
+    fitted,
     frame_numbers,
     legible,
     per_frame,
@@ -70,7 +71,7 @@ def plot_plan(
         round_numbers = MaxNLocator(6, integer=True).tick_values(numbers[0], numbers[-1])
         ticks = round_numbers[(round_numbers >= numbers[0]) & (round_numbers <= numbers[-1])]
         axis.set_ticks(np.interp(ticks, numbers, np.arange(len(numbers))), [f"{tick:.0f}" for tick in ticks])
-    axes.set_title(legible(title))
+    axes.set_title(fitted(legible(title), figure, 0.75, 12))
     return figure
 
 

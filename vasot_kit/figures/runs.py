@@ -25,6 +25,7 @@ from vasot_kit.figures.style import (
     despine,
     draw_label_bar,
     draw_legend,
+    fitted,
     legible,
     per_frame,
     something,
@@ -60,10 +61,11 @@ def plot_segmentations(
     labels = {name: actions_per_frame(f"row {name!r}", row, length, classes) for name, row in rows.items()}
     figure = Figure(figsize=(6.4, 1.3 + 0.42 * len(rows)), layout="constrained")
     axes = figure.subplots()
+    axes.set(xlim=(-0.5, length - 0.5), ylim=(len(rows) - 0.5, -0.5), xlabel="time (frames)")
+    axes.set_title(fitted(legible(title), figure, 0.6, 12))
     for place, row in enumerate(labels.values()):
         draw_label_bar(axes, row, place, background, numbered=True)
-    axes.set(xlim=(-0.5, length - 0.5), ylim=(len(rows) - 0.5, -0.5), xlabel="time (frames)", title=legible(title))
-    axes.set_yticks(range(len(rows)), [legible(name) for name in rows])
+    axes.set_yticks(range(len(rows)), [fitted(legible(name), figure, 0.3) for name in rows])
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set_visible(False)
     draw_legend(figure, np.unique(np.concatenate(list(labels.values()))), classes, background)
@@ -93,13 +95,13 @@ def plot_key_steps(
     seen = set()
     for panel, (name, bars) in zip(panels.ravel(), recordings.items(), strict=False):
         length = len(np.asarray(next(iter(bars.values()))))
+        panel.set(xlim=(-0.5, length - 0.5), ylim=(len(bars) - 0.5, -0.5))
         for place, (way, bar) in enumerate(bars.items()):
             labels = actions_per_frame(f"{way!r} of {name!r}", bar, length, classes)
             draw_label_bar(panel, labels, place, background, numbered=True)
             seen |= set(labels.tolist())
-        panel.set(xlim=(-0.5, length - 0.5), ylim=(len(bars) - 0.5, -0.5))
-        panel.set_title(legible(name), fontsize=10)
-        panel.set_yticks(range(len(bars)), [legible(way) for way in bars], fontsize=9)
+        panel.set_title(fitted(legible(name), figure, 0.8 / columns), fontsize=10)
+        panel.set_yticks(range(len(bars)), [fitted(legible(way), figure, 0.3 / columns, 9) for way in bars], fontsize=9)
         panel.tick_params(axis="y", length=0)
         panel.spines[:].set_visible(False)
     for column, axes in enumerate(panels.T):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from bisect import bisect_left
 from collections.abc import Collection, Sequence, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontEntry, findfont, fontManager, get_font
 from matplotlib.patches import Patch, Rectangle
@@ -26,7 +27,8 @@ MARKERS = ("o", "s", "^", "D")
 BACKGROUND = "#DDDDDD"
 INK, SOFT, ACCENT, PUBLISHED = "#222222", "#777777", "#0072B2", "#882255"
 PALEST = 0.25  # opacity of a segment that has none of its colour
-NUMBERED = 0.045  # segments longer than this share of their video carry the number of their action
+NUMBERED = 0.045  # segments longer than this share of the axis carry the number of their action
+LEGEND_ROW = 0.21  # inches
 
 
 # What no font can draw is a box; which character it was is of no concern to who runs a command.
@@ -52,6 +54,24 @@ def legible(text: str) -> str:
     return text
 
 
+def fitted(words: str, figure: Figure, share: float, size: float = 10) -> str:
+    """The words in at most this share of a figure's width, without their middle where they are longer.
+
+    Both ends stay, because names of films often differ only there.
+    """
+    text = figure.text(0, 0, words, fontsize=size)
+
+    def fits(kept: int) -> bool:
+        if kept < len(words):
+            text.set_text(f"{words[: kept - kept // 2]}\u2026{words[len(words) - kept // 2 :]}")
+        return bool(text.get_window_extent().width <= share * figure.bbox.width)
+
+    if not fits(len(words)):
+        fits(bisect_left(range(len(words)), True, key=lambda kept: not fits(kept)) - 1)
+    text.remove()
+    return text.get_text()
+
+
 def font_with(text: str) -> str | None:
     """The file of a font that can draw all of a text, the usual one if it can; None where there is none."""
     usual = get_font(findfont("DejaVu Sans"))
@@ -75,7 +95,7 @@ def _font_with(marks: Collection[str]) -> FontEntry | None:
 
 def is_dark(colour: str) -> bool:
     """Whether white is easier to read on a colour than black."""
-    return bool(np.dot(to_rgb(colour), (0.3, 0.59, 0.11)) < 0.55)
+    return bool(np.dot(to_rgb(colour), (0.3, 0.59, 0.11)) < 0.53)
 
 
 class ActionStyle(NamedTuple):
@@ -155,7 +175,7 @@ def draw_label_bar(
     """Draw the labels of a video as one bar of coloured segments.
 
     Args:
-        axes: where to draw.
+        axes: where to draw; its limits have to be set where segments are numbered, as they say how wide one is.
         labels: (N,) class per frame.
         place: centre of the bar across its length; it is 0.8 wide.
         background: number of the background class.
@@ -165,16 +185,18 @@ def draw_label_bar(
         share: (N,) how much of its colour a segment has, the mean over its frames from 0 (pale) to 1; by default all.
     """
     edges = np.arange(len(labels) + 1) - 0.5 if edges is None else edges
+    wide = NUMBERED * np.ptp(axes.get_xlim())
     for action, start, end in zip(*(part.tolist() for part in segments(labels)), strict=True):
         style, across = action_style(action, background), (place - 0.4, 0.8)
         along = (edges[start], edges[end] - edges[start])
         (x, width), (y, height) = (across, along) if vertical else (along, across)
-        alpha = None if share is None else PALEST + (1 - PALEST) * float(share[start:end].mean())
+        alpha = 1.0 if share is None else PALEST + (1 - PALEST) * float(share[start:end].mean())
         axes.add_patch(Rectangle((x, y), width, height, alpha=alpha, **patch_style(action, style)))
-        if numbered and 0 <= action != background and end - start > NUMBERED * len(labels):
-            # The box keeps the hatching away from the number.
-            box = dict(boxstyle="round,pad=0.1", fc=style.colour, lw=0, alpha=alpha)
-            ink = "white" if is_dark(style.colour) and (alpha is None or alpha > 0.6) else INK
+        if numbered and 0 <= action != background and edges[end] - edges[start] > wide:
+            # The box keeps the hatching away from the number; its colour is that of the segment on white.
+            red, green, blue = (1 - alpha * (1 - part) for part in to_rgb(style.colour))
+            colour = to_hex((red, green, blue))
+            box, ink = dict(boxstyle="round,pad=0.1", fc=colour, lw=0), "white" if is_dark(colour) else INK
             middle = (edges[start] + edges[end]) / 2
             axes.text(middle, place, str(action + 1), ha="center", va="center", bbox=box, color=ink)
 
@@ -185,7 +207,10 @@ def patch_style(action: int, style: ActionStyle) -> dict[str, Any]:
 
 
 def draw_legend(figure: Figure, actions: np.ndarray, classes: Sequence[str], background: int | None) -> None:
-    """Draw a legend of the given actions below the figure."""
+    """Draw a legend of the given actions below the figure, in up to four columns, as many as its width has room for.
+
+    Beyond three rows the figure grows, so that many actions leave room for what it shows.
+    """
     handles = []
     for action in sorted(actions.tolist(), key=lambda k: (k in (-1, background), k)):
         style = action_style(action, background)
@@ -193,8 +218,15 @@ def draw_legend(figure: Figure, actions: np.ndarray, classes: Sequence[str], bac
         number = (
             "" if action < 0 or action == background or name.split()[-1:] == [str(action + 1)] else f"{action + 1} "
         )
-        handles.append(Patch(label=number + name, **patch_style(action, style)))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, handlelength=1)
+        handles.append(Patch(label=fitted(number + name, figure, 0.9), **patch_style(action, style)))
+    for columns in (4, 3, 2, 1):
+        legend = figure.legend(
+            handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=1
+        )
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()
+    figure.set_figheight(figure.get_figheight() + LEGEND_ROW * max(0, -(-len(handles) // columns) - 3))
 
 
 def despine(axes: Axes) -> None:

@@ -34,8 +34,8 @@ class CurvePanel extends Panel {
   }
 
   still(pen) {
-    const narrow = this.width < 560;  // then the key stands in the lower left corner, which is empty
-    this.margin.right = narrow ? 10 : 190;
+    const narrow = this.width < 560;  // then the key stands above the axes, in two columns
+    Object.assign(this.margin, narrow ? {right: 10, top: 66} : {right: 190, top: 10});
     const {lags} = this.explorer.arrays, {ink, soft, accent, other, pale} = this.colours, {left, top, width, height} = this.inner;
     const {found, "by the labels": labels, radius} = this.numbers, x = (share) => this.px(Math.log10(share));
     const upright = (at, colour, dash) => this.line(pen, [[x(at), top], [x(at), top + height]], colour, 2, dash);
@@ -56,7 +56,7 @@ class CurvePanel extends Panel {
       [`length found, ${found.toFixed(3)}`, accent], [`by the labels, ${labels.toFixed(3)}`, other, "dashes"],
     ];
     key.forEach(([words, colour, sign], k) => {
-      const [from, y] = narrow ? [left + 10, this.py(0) - 92 + 18 * k] : [left + width + 14, top + 10 + 20 * k];
+      const [from, y] = narrow ? [8 + k % 2 * (this.width / 2 - 4), 10 + 18 * (k >> 1)] : [left + width + 14, top + 10 + 20 * k];
       pen.fillStyle = colour;
       if (sign === "box") {
         pen.fillRect(from, y - 6, 22, 12);

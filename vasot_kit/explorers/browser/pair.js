@@ -13,39 +13,40 @@ class PairExplorer extends Explorer {
   *compute({frame, plan}) {
     const {arrays, about} = this, which = about.plans.findIndex(({name}) => name === plan);
     const of = (name) => arrays[`${name}_${which}`][frame];
-    const numbers = {"best match": of("match"), "its share": of("share"), kept: of("kept")};
+    const match = of("match") < 0 ? null : of("match");  // a flat row has none
+    const numbers = {"best match": match ?? "none (tie)", "its share": of("share"), kept: of("kept")};
     numbers["effective matches"] = of("effective");
     if (arrays.truth) numbers["true match"] = arrays.truth[frame] < 0 ? "none" : arrays.truth[frame];
     if (about.classes) {
       numbers["step of X"] = this.step(arrays.labels_x[frame]);
-      numbers["step of Y"] = this.step(arrays.labels_y[numbers["best match"]]);
+      numbers["step of Y"] = match === null ? "none" : this.step(arrays.labels_y[match]);
     }
-    return {which, frame, numbers, match: numbers["best match"]};
+    return {which, frame, numbers, match};
   }
 
   show({which, frame, numbers, match}) {
     const {about, arrays} = this, {top} = about.plans[which];
     if (which !== this.which) {
       this.shares = Float32Array.from(arrays[`plan_${which}`], (level) => top * (level / 255) ** 2);
-      this.plan.set(this.shares, top);
+      this.plan.set(this.shares, Math.max(...about.plans.map((each) => each.top)));  // a plan that says little is pale
     }
     Object.assign(this, {which, frame, match});
     this.row.set(this.shares.subarray(frame * about.m, (frame + 1) * about.m), frame, match);
     this.moments[0].set(frame);
     this.moments[1].set(match);
     this.tell(numbers);
-    this.plan.summary(`Plan of ${about.n} by ${about.m} frames. Frame ${frame} of X goes to frame ${match} of Y with `
-      + `${percent(numbers["its share"])} of its mass. Arrow keys move a cursor, Enter chooses its frame of X.`);
+    this.plan.summary(`Plan of ${about.n} by ${about.m} frames. ${this.row.words} `
+      + "Arrow keys move a cursor, Enter chooses its frame of X.");
   }
 
   mark(pen) {
-    const {left, width} = this.plan.inner, [x, y] = this.plan.place(this.frame, this.match);
+    const {left, width} = this.plan.inner, [x, y] = this.plan.place(this.frame, this.match ?? 0);
     this.plan.line(pen, [[left - 15, y], [left + width, y]], this.colours.here, 1.5);
-    this.plan.circle(pen, x, y, 5, this.colours.accent);
+    if (this.match !== null) this.plan.circle(pen, x, y, 5, this.colours.accent);
     MatrixPanel.prototype.moving.call(this.plan, pen);
   }
 
-  start() { return [this.frame, this.match]; }
+  start() { return [this.frame, this.match ?? this.about.m >> 1]; }
 
   picked(i) {
     this.stop();
@@ -69,7 +70,9 @@ class RowPanel extends Panel {
     const most = largest(row), top = [0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1].find((value) => value >= 1.02 * most) ?? most;
     this.limits([-0.5, row.length - 0.5], [top, 0]);
     this.title(`where frame ${frame} of X goes: its row of the plan`);
-    this.summary(`Frame ${frame} of X goes to frame ${match} of Y with ${percent(row[match])} of its mass`);
+    this.words = match === null ? `Frame ${frame} of X goes to all frames of Y alike.`
+      : `Frame ${frame} of X goes to frame ${match} of Y with ${percent(row[match])} of its mass.`;
+    this.summary(this.words);
   }
 
   still(pen) {
@@ -82,14 +85,16 @@ class RowPanel extends Panel {
     pen.fillStyle = this.colours.pale;
     pen.fill();
     this.line(pen, points, this.colours.ink);
-    this.circle(pen, this.px(this.match), this.py(this.row[this.match]), 4, this.colours.accent, 1, true);
+    if (this.match !== null) this.circle(pen, this.px(this.match), this.py(this.row[this.match]), 4, this.colours.accent, 1, true);
     if (labels) this.steps(pen, labels, (a, b) => [this.px(a), top + height + 3, this.px(b) - this.px(a), 12], true);
     this.axes(pen, {xTicks: ticks(this.row.length - 1, width / 60), xName: "time in Y (frames)", gap: 16});
     this.axes(pen, {yTicks: ticks(this.y[0], 3), yName: "share"});
   }
 
   moving(pen) {
-    const {cursor, colours} = this.explorer, x = this.px(cursor ? cursor[1] : this.match), {top, height} = this.inner;
+    const {cursor, colours} = this.explorer, {top, height} = this.inner;
+    if (!cursor && this.match === null) return;
+    const x = this.px(cursor ? cursor[1] : this.match);
     this.line(pen, [[x, top], [x, top + height + 16]], colours.accent, 1.5);
   }
 }
@@ -108,11 +113,12 @@ class MomentPanel extends Panel {
   set(frame) {
     this.frame = frame;
     this.fresh = false;
-    this.title(`${this.side.toUpperCase()}: frame ${frame}`);
-    this.summary(`${this.pictures ? "Picture" : "Features"} of ${this.side.toUpperCase()} at frame ${frame}`);
+    this.title(`${this.side.toUpperCase()}: ${frame === null ? "no best match" : `frame ${frame}`}`);
+    this.summary(frame === null ? `No best match in ${this.side.toUpperCase()}` : `${this.pictures ? "Picture" : "Features"} of ${this.side.toUpperCase()} at frame ${frame}`);
   }
 
   still(pen) {
+    if (this.frame === null) return;
     if (this.pictures) {
       const box = [3, 3, this.width - 6, this.height - 6];
       if (this.sheet.complete) picture(pen, this.sheet, this.pictures, this.frame, box, this.colour);

@@ -204,7 +204,7 @@ class MatrixPanel extends Panel {
   }
 
   still(pen) {
-    const {left, top, width, height} = this.inner, {arrays, about} = this.explorer;
+    const {left, top, width, height} = this.inner, {arrays} = this.explorer;
     pen.imageSmoothingEnabled = false;
     pen.drawImage(this.image, left, top, width, height);
     const beside = (a, b) => [left - 15, this.py(a), 10, this.py(b) - this.py(a)];
@@ -220,8 +220,6 @@ class MatrixPanel extends Panel {
       this.circle(pen, this.px(j), this.py(i), 3.2, "#fff", 2.4);
       this.circle(pen, this.px(j), this.py(i), 3.2, this.colours.here, 1.2);
     });
-    const looks = {align: "right", ink: this.colours.here};
-    if (about.marks && this.marked) this.text(pen, about.marks, left + width - 4, top + 10, looks);
   }
 
   // The colour bar, with its ticks above it.

@@ -5,11 +5,13 @@ class StructureExplorer extends Explorer {
     this.appearance = cosineCost(arrays.x, arrays.y, about.dim);
     this.prior = temporalPrior(about.n, about.m);
     [this.p, this.q] = [about.n, about.m].map((size) => new Float64Array(size).fill(1 / size));
-    this.plan = new MatrixPanel(this, "plan", "transport plan: share of a frame of X", {map: "plans", power: 0.5});
+    this.plan = new MatrixPanel(this, "plan", "plan: share of a frame of X", {map: "plans", power: 0.5});
     this.cost = new MatrixPanel(this, "cost", "cost with prior, C + \u03c1R", {map: "costs"});
     this.pull = new MatrixPanel(this, "pull", "structure gradient, C\u02e3 T C\u02b8", {map: "costs"});
     this.bars = new TermsPanel(this, "terms", "terms of the objective J, and those of the uniform plan");
     this.plan.marked = true;
+    const ring = make("span", {textContent: "\u25cb", style: `color: ${this.colours.here}`});
+    if (arrays.truth) this.plan.heading.append("; ", ring, " true match");
   }
 
   *compute({alpha, radius, rho, epsilon}) {
