@@ -20,10 +20,13 @@ from distributed import LocalCluster
 
 from vasot_kit.cli import main
 from vasot_kit.runs import workers
-from vasot_kit.runs.sweep import read_grid, sweep
+from vasot_kit.runs.notebook import NotebookRun
+from vasot_kit.runs.records import record
+from vasot_kit.runs.sweep import Cell, _rows, read_grid, sweep
 from vasot_lib.errors import DataError, InputError, VasotError
 
 ROOT = Path(__file__).parents[2]
+ROW = {"dataset": "toy", "method": "m", "seed": 0, "mof": 0.5}
 PARAMETERS = 'seed = 0\nlr = 1e-3\ndoes = "fine"\nseconds = 0.0'
 # A line at the start, one every now and then, one at the end; each with the seed and the kernel's number.
 WORK = """
@@ -298,6 +301,20 @@ def test_finished_cells_start_no_worker(
     assert "0 run, 2 there already, 0 failed" in capsys.readouterr().out
     assert len((out / "rows.csv").read_text().splitlines()) == 5  # only of the cells of this grid
     (folder / "before.csv").rename(out / "rows.csv")
+
+
+def test_every_row_has_the_values_of_the_grid_that_it_does_not_name_itself(tmp_path: Path) -> None:
+    cells = []
+    for preset in ("kit", "paper"):
+        folder = tmp_path / "n" / preset
+        folder.mkdir(parents=True)
+        rows = [{**ROW, "preset": preset}, {**ROW, "method": "base", "mof": 0.25}]
+        record(rows, {}, dataset_checksums={}, notebook="n", folder=folder)
+        cells.append(Cell({"preset": preset}, NotebookRun(folder, {}, tmp_path / "n.ipynb")))
+    found = _rows(cells, tmp_path)
+    assert [(row["method"], row["preset"]) for row in found] == [
+        ("m", "kit"), ("base", "kit"), ("m", "paper"), ("base", "paper")
+    ]  # fmt: skip
 
 
 # Stopped and started again

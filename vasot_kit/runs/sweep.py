@@ -208,14 +208,11 @@ def _report(cells: Sequence[Cell], missing: Sequence[Cell], failures: Mapping[Ce
 
 
 def _rows(cells: Sequence[Cell], base: Path) -> list[dict[str, Any]]:
-    """Rows of the cells, each with the run's folder and with those values of the grid that no row of the cell names."""
+    """Rows of the cells, each with the run's folder and with those values of the grid that it does not name itself."""
     rows: list[dict[str, Any]] = []
     for cell in cells:
-        found = collect(cell.run.folder)
-        named = {name for row in found for name in row}
-        values = {name: value for name, value in cell.values.items() if name not in named}
         run = cell.run.folder.relative_to(base).as_posix()
-        rows += [{**row, **values, "run": run} for row in found]
+        rows += [{**row, **cell.values, **row, "run": run} for row in collect(cell.run.folder)]
     return rows
 
 
