@@ -120,12 +120,12 @@ def command(example: str) -> Callable[[Callable[..., Any]], click.Command]:
 def run(notebook: Path, parameters: Pairs, out: Path) -> None:
     """Execute a notebook with parameters.
 
-    Each combination of parameters gets a folder of its own below --out.
+    Each combination of parameters gets a folder of its own below --out. A finished run is not repeated.
     """
     from vasot_kit.runs.notebook import run_notebook
     from vasot_kit.runs.values import read_values
 
-    print(f"wrote {run_notebook(notebook, read_values(parameters), out)}")
+    run_notebook(notebook, read_values(parameters), out)
 
 
 @command("vasot sweep grids/methods.yaml --workers 4")
@@ -137,6 +137,7 @@ def sweep(grid: Path, out: Path, workers: int | None, scheduler: str | None) -> 
     """Run a notebook over a grid of parameters.
 
     GRID.yaml names the notebook and lists the values of its parameters. The same command again runs what is missing.
+    The scores of all runs are listed in OUT/<name of the grid>_rows.csv.
     """
     from vasot_kit.runs import sweep as runs
 
