@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import re
 import signal
@@ -433,6 +434,7 @@ def test_runs_on_the_workers_of_another_scheduler(
         sweep(grid, Path("out"), scheduler=scheduler)
     assert sorted(said(tmp_path, "end")) == ["fine-0"]
     assert f"on the workers of {scheduler}" in capsys.readouterr().out
+    assert logging.getLogger("tornado.application").level == logging.CRITICAL  # silent at the end of an interrupt
     assert (tmp_path / "out" / "grid_rows.csv").exists()
 
 
