@@ -120,12 +120,12 @@ def command(example: str) -> Callable[[Callable[..., Any]], click.Command]:
 def run(notebook: Path, parameters: Pairs, out: Path) -> None:
     """Execute a notebook with parameters.
 
-    Each combination of parameters gets a folder of its own below --out.
+    Each combination of parameters gets a folder of its own below --out. A finished run is not repeated.
     """
     from vasot_kit.runs.notebook import run_notebook
     from vasot_kit.runs.values import read_values
 
-    print(f"wrote {run_notebook(notebook, read_values(parameters), out)}")
+    run_notebook(notebook, read_values(parameters), out)
 
 
 @command("vasot sweep grids/methods.yaml --workers 4")
@@ -137,6 +137,7 @@ def sweep(grid: Path, out: Path, workers: int | None, scheduler: str | None) -> 
     """Run a notebook over a grid of parameters.
 
     GRID.yaml names the notebook and lists the values of its parameters. The same command again runs what is missing.
+    The scores of all runs are listed in OUT/<name of the grid>_rows.csv.
     """
     from vasot_kit.runs import sweep as runs
 
@@ -147,7 +148,7 @@ def sweep(grid: Path, out: Path, workers: int | None, scheduler: str | None) -> 
 @click.argument("dataset")
 @click.argument("method")
 @click.option("--preset", metavar="NAME", help="auto, kit, paper or release. Default: kit, but auto for a folder.")
-@click.option("--seed", type=int, default=0, metavar="N", help="All randomness follows from it.")
+@click.option("--seed", type=int, metavar="N", help="All randomness follows from it. Default: 0.")
 @click.option("--epochs", type=int, metavar="N", help="Passes over the videos. Default: as many as the preset says.")
 @click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, mps or auto.")
 @parameter_option("A value by dotted name, e.g. training.lr 3e-4; VALUE is read as YAML. May be repeated.")
@@ -173,12 +174,13 @@ def train(
     from vasot_kit.runs.values import read_values
 
     overrides = read_values(parameters)
-    if options["epochs"] is not None and "training.epochs" in overrides:
-        raise InputError("the number of epochs is given by --epochs and by -p training.epochs; leave one out")
+    for name in ("epochs", "seed"):
+        if options[name] is not None and f"training.{name}" in overrides:
+            raise InputError(f"--{name} and -p training.{name} are both given; leave one out")
     reading = {name: options.pop(name) for name in ("n_actions", "stride", "fps", "trim")}
     reading = {name: value for name, value in reading.items() if value is not None and value is not False}
     preset = preset or ("auto" if is_folder(dataset) else "kit")
-    training = Training(dataset, method, preset, overrides=overrides, **options)
+    training = Training(dataset, method, preset, options.pop("seed") or 0, overrides=overrides, **options)
     if (path := train_and_score(training, out, device, **reading)) is not None:  # of several processes, the first
         if (count := estimate_in(out)) is not None:
             plot_action_count(count, "how many actions?").savefig(out / "n_actions.png")

@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from vasot_lib.checks import Count, Range, Seed, check_fields
 from vasot_lib.data import Dataset, collate, epoch_batch_parts, n_batches
-from vasot_lib.errors import DataError, InputError
+from vasot_lib.errors import DataError, InputError, VasotError
 from vasot_lib.evaluation.collapse import measure_collapse
 from vasot_lib.files import whole_file
 from vasot_lib.methods import Method
@@ -122,11 +122,17 @@ def fit(
     optimiser._warned_capturable_if_run_uncaptured = True
     history: History = []
     fingerprint = _fingerprint(method, dataset, settings)
-    if fabric.is_global_zero:
-        if checkpoint is not None and checkpoint.exists():
+    failure: VasotError | None = None
+    try:
+        if fabric.is_global_zero and checkpoint is not None and checkpoint.exists():
             history = load_checkpoint(checkpoint, method, optimiser, fingerprint)
-        else:
+        elif fabric.is_global_zero:
             method.initialise(dataset, settings.frames, _generator(settings.seed, -1))
+    except VasotError as error:
+        failure = error
+    failure = fabric.broadcast(failure)
+    if failure is not None:  # in all processes: one that waited for the first would end with a traceback
+        raise failure
     # setup() moves the method to the device and copies the first process's weights to all others. History and optimiser
     # state follow by broadcast.
     wrapped, optimiser = fabric.setup(method, optimiser)

@@ -151,6 +151,8 @@ def test_methods_without_training_stand_among_the_baselines(dataset: Dataset) ->
     assert rows["dtw_unit"]["transfer"] == rows["raw"]["transfer_dtw"] != rows["dtw"]["transfer"]
     assert rows["asot_raw"].keys() >= SEGMENTATION
     assert rows["vaot_raw"]["transfer"] != {r["method"]: r for r in baseline_rows(dataset)}["vaot_raw"]["transfer"]
+    depend = {name: row["preset"] for name, row in rows.items() if "preset" in row}
+    assert depend == {"asot_raw": "paper", "vaot_raw": "paper"}
 
 
 def test_segmentations_without_training_are_those_of_asot_with_kmeans_centres() -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from vasot_kit.runs.engine import Run, held, once
+from vasot_lib.errors import DataError
 
 IDENTITY = {"parameters": {"seed": 3, "scales": (1, 2), "lr": 1e-05}, "code": "ab"}
 # Says when it begins; with "orphan" it works for long, and has a child that inherits the lock.
@@ -125,3 +127,23 @@ def test_file_system_without_locks_stops_no_run(tmp_path: Path, monkeypatch: pyt
     once(Run(tmp_path, IDENTITY), seen.append)
     assert seen == [None]
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize(("code", "message"), [(errno.EACCES, "another user"), (errno.EIO, os.strerror(errno.EIO))])
+def test_lock_that_cannot_be_had_stops_the_run_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, message: str
+) -> None:
+    def acquire(self: FileLock, **_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    (tmp_path / ".lock").touch()
+    with pytest.raises((DataError, OSError), match=message):
+        once(Run(tmp_path, IDENTITY), lambda _: pytest.fail("two work on one run"))
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_run_of_an_older_version_that_names_less_is_finished(tmp_path: Path) -> None:
+    once(Run(tmp_path, IDENTITY), lambda _: (tmp_path / "metrics.json").touch())
+    assert Run(tmp_path, {**IDENTITY, "data": "ef"}).is_finished()
+    assert not Run(tmp_path, {**IDENTITY, "code": "ef"}).is_finished()

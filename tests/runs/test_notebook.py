@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -15,7 +16,10 @@ import papermill
 import pytest
 import yaml
 
-from vasot_kit.runs.notebook import effective_parameters, run_notebook
+from vasot_kit.runs import notebook as runs
+from vasot_kit.runs.engine import once
+from vasot_kit.runs.notebook import effective_parameters, find_run, run_notebook
+from vasot_kit.runs.values import read_yaml
 from vasot_lib.errors import DataError, InputError, VasotError
 
 PARAMETERS = 'dataset = "toy"  # by name\nseed = 0\nlr = 1e-3\nepochs = None\nscales = [1, 2]\nverbose = False'
@@ -93,6 +97,66 @@ def test_int_is_taken_for_float_and_anything_for_none(tmp_path: Path) -> None:
     assert isinstance(values["lr"], float)
 
 
+@pytest.mark.parametrize("value", ["!!set {a}", "!!binary aGk=", "{1: 2, a: 3}", "{a: .nan}", "[.inf]", "&a [*a]"])
+def test_value_that_cannot_be_recorded_is_refused(tmp_path: Path, value: str) -> None:
+    notebook = write_notebook(tmp_path / "small.ipynb")
+    with pytest.raises(InputError, match="parameter 'epochs' of small.ipynb is .*; give finite numbers, text, true"):
+        run_notebook(notebook, {"epochs": read_yaml(value)}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("default", ["{1, 2}", "b'a'", "{1: 2, 'a': 3}", "1e999"])
+def test_default_that_cannot_be_recorded_is_refused(tmp_path: Path, default: str) -> None:
+    notebook = write_notebook(tmp_path / "small.ipynb", parameters=f"value = {default}")
+    with pytest.raises(InputError, match="plain literal"):
+        effective_parameters(notebook, {})
+
+
+def test_another_notebook_of_the_same_name_does_not_replace_a_run(tmp_path: Path) -> None:
+    one, other = (write_notebook(tmp_path / name / "small.ipynb", f"'{name}'") for name in ("one", "other"))
+    run = find_run(one, {}, tmp_path / "out")
+    once(run, lambda _: (run.folder / "notebook.ipynb").touch())
+    with pytest.raises(
+        DataError, match=r"is of .*one/small.ipynb, another notebook of that name; choose another --out"
+    ):
+        find_run(other, {}, tmp_path / "out")
+    # The same code is the same run; and where the first is gone, it was moved and edited.
+    assert find_run(write_notebook(other, "'one'"), {}, tmp_path / "out").is_finished()
+    one.unlink()
+    assert not find_run(write_notebook(other, "'two'"), {}, tmp_path / "out").is_finished()
+
+
+def test_run_on_a_folder_whose_files_change_is_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path starts where the command is given; a file that is only touched is the same."""
+    notebook, (mine, other) = write_notebook(tmp_path / "books" / "small.ipynb"), (tmp_path / "mine", tmp_path / "toy")
+    monkeypatch.chdir(tmp_path)
+    for folder in (mine, other):
+        (folder / "features").mkdir(parents=True)
+        (folder / "features" / "a.npy").write_bytes(b"12")
+    monkeypatch.setattr(runs, "_execute", lambda run, *_: (run.folder / "notebook.ipynb").touch())
+    done = run_notebook(notebook, {"dataset": "mine"}, tmp_path / "out", progress=False)
+    run = find_run(notebook, {"dataset": str(mine)}, tmp_path / "out")
+    assert run.folder == done and run.is_finished()
+    os.utime(mine / "features" / "a.npy", (0, 0))
+    assert find_run(notebook, {"dataset": str(mine)}, tmp_path / "out").is_finished()
+    (mine / "features" / "a.npy").write_bytes(b"13")
+    assert not find_run(notebook, {"dataset": str(mine)}, tmp_path / "out").is_finished()
+    assert "data" not in find_run(notebook, {"dataset": "toy"}, tmp_path / "out").identity  # the registered one
+
+
+def test_interrupt_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(papermill, "execute_notebook", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_notebook(write_notebook(tmp_path / "small.ipynb"), {}, tmp_path / "out")
+    assert capsys.readouterr().out == "stopped; the same command again takes it up\n"
+    assert logging.getLogger("asyncio").level == logging.CRITICAL
+
+
 def test_notebook_without_parameters_cell_is_refused(tmp_path: Path) -> None:
     notebook = write_notebook(tmp_path / "bare.ipynb", "print(1)", parameters=None)
     with pytest.raises(InputError, match="no cell tagged 'parameters'"):
@@ -159,12 +223,13 @@ def test_input_notebook_is_untouched(finished: tuple[Path, Path, str]) -> None:
 # What is not done twice, and what is
 
 
-def test_finished_run_is_not_run_again(finished: tuple[Path, Path, str]) -> None:
+def test_finished_run_is_not_run_again(finished: tuple[Path, Path, str], capsys: pytest.CaptureFixture[str]) -> None:
     notebook, folder, _ = finished
     count = executions(notebook)
     # The same effective parameters, written differently.
-    again = run_notebook(notebook, {"lr": 1.0, "seed": 3, "dataset": "toy"}, folder.parents[1], progress=False)
+    again = run_notebook(notebook, {"lr": 1.0, "seed": 3, "dataset": "toy"}, folder.parents[1])
     assert again == folder
+    assert capsys.readouterr().out == f"there already: {folder}\n"
     assert executions(notebook) == count
 
 

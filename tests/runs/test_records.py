@@ -108,6 +108,18 @@ def test_collect_gathers_every_run_but_no_table_of_runs(tmp_path: Path, monkeypa
     assert collect(tmp_path) == expected
 
 
+def test_runs_that_have_not_finished_are_not_counted(run: Path, tmp_path: Path) -> None:
+    """One that failed after it had recorded, whose trainings do not stand for it either."""
+    record([ROW], {}, dataset_checksums={}, notebook="50_ablations")
+    training = run / "a" / "training"
+    training.mkdir(parents=True)
+    record([ROW], {}, dataset_checksums={}, notebook="study", folder=training)
+    (training / "params.yaml").write_text("status: finished\n")
+    for status, rows in (("started", 0), ("finished", 1)):
+        (run / "params.yaml").write_text(f"status: {status}\n")
+        assert len(collect(tmp_path)) == len(collect(run)) == rows
+
+
 def test_trainings_below_a_run_are_not_counted_twice(run: Path, tmp_path: Path) -> None:
     record([ROW], {}, dataset_checksums={}, notebook="50_ablations")
     training = run / "a" / "training"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import re
 import signal
@@ -20,10 +21,14 @@ from distributed import LocalCluster
 
 from vasot_kit.cli import main
 from vasot_kit.runs import workers
-from vasot_kit.runs.sweep import read_grid, sweep
+from vasot_kit.runs.engine import once
+from vasot_kit.runs.notebook import NotebookRun, run_quietly
+from vasot_kit.runs.records import record
+from vasot_kit.runs.sweep import Cell, _rows, read_grid, sweep
 from vasot_lib.errors import DataError, InputError, VasotError
 
 ROOT = Path(__file__).parents[2]
+ROW = {"dataset": "toy", "method": "m", "seed": 0, "mof": 0.5}
 PARAMETERS = 'seed = 0\nlr = 1e-3\ndoes = "fine"\nseconds = 0.0'
 # A line at the start, one every now and then, one at the end; each with the seed and the kernel's number.
 WORK = """
@@ -184,12 +189,31 @@ def test_bad_grid_is_refused_with_one_line(
         ("overrides: [{training.lr: fast}]", "training.lr is 'fast'; it must be a finite number above 0"),
         ("epochs: [many]", "training.epochs is 'many'"),
         ("device: [tpu]", "unknown training.device 'tpu'"),
+        ("dataset: [/none/such]", "there is no folder /none/such"),
+        ("overrides: [{1: 2}]", "parameter 'overrides' of tiny.ipynb is {1: 2}; give finite numbers"),
     ],
 )
 def test_what_the_kit_would_refuse_is_refused_before_anything_runs(tmp_path: Path, text: str, message: str) -> None:
     grid = write_grid(tmp_path, f"grid: {{{text}}}", KIT)
     with pytest.raises(InputError, match=message):
         read_grid(grid, tmp_path / "out")
+
+
+def test_folder_of_ones_own_is_taken_relative_to_the_grid(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "features").mkdir(parents=True)
+    (own, shipped) = read_grid(write_grid(tmp_path, "grid: {dataset: [mine, toy]}", KIT), tmp_path / "out")
+    assert [cell.run.parameters["dataset"] for cell in (own, shipped)] == [str(tmp_path / "mine"), "toy"]
+    assert ("data" in own.run.identity, "data" in shipped.run.identity) == (True, False)
+
+
+def test_data_that_are_not_there_are_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VASOT_DATA", str(tmp_path / "data"))
+    monkeypatch.delattr(workers, "LocalCluster")
+    grid = write_grid(tmp_path, "grid: {dataset: [toy, hapt]}", KIT)
+    with pytest.raises(DataError, match="dataset=hapt: data set 'hapt' is not in .*; bring it with: python -m"):
+        sweep(grid, tmp_path / "out")
 
 
 @pytest.mark.parametrize("content", ["3", "text", "", "notebook: 3\ngrid: {seed: [0]}"])
@@ -272,7 +296,7 @@ def test_terminal_shows_the_bar_and_the_results_only(ended: tuple[Path, int, str
 
 def test_rows_are_those_of_the_finished_cells(ended: tuple[Path, int, str, str]) -> None:
     folder = ended[0]
-    text = (folder / "outputs" / "rows.csv").read_text()
+    text = (folder / "outputs" / "grid_rows.csv").read_text()
     assert text.splitlines()[0] == "dataset,method,seed,mof,does,seconds,notebook,run"
     rows = list(csv.DictReader(text.splitlines()))
     assert len(rows) == 6
@@ -293,11 +317,25 @@ def test_finished_cells_start_no_worker(
     grid.write_text("notebook: tiny.ipynb\nfixed: {seconds: 0.5}\ngrid: {seed: [1, 0]}\n")
     monkeypatch.delattr(workers, "LocalCluster")
     out = folder / "outputs"
-    (out / "rows.csv").rename(folder / "before.csv")
+    before = (out / "grid_rows.csv").read_text()
     sweep(grid, out)
     assert "0 run, 2 there already, 0 failed" in capsys.readouterr().out
-    assert len((out / "rows.csv").read_text().splitlines()) == 5  # only of the cells of this grid
-    (folder / "before.csv").rename(out / "rows.csv")
+    assert len((out / "again_rows.csv").read_text().splitlines()) == 5  # only of the cells of this grid
+    assert (out / "grid_rows.csv").read_text() == before
+
+
+def test_every_row_has_the_values_of_the_grid_that_it_does_not_name_itself(tmp_path: Path) -> None:
+    cells = []
+    for preset in ("kit", "paper"):
+        folder = tmp_path / "n" / preset
+        folder.mkdir(parents=True)
+        rows = [{**ROW, "preset": preset}, {**ROW, "method": "base", "mof": 0.25}]
+        record(rows, {}, dataset_checksums={}, notebook="n", folder=folder)
+        cells.append(Cell({"preset": preset}, NotebookRun(folder, {}, tmp_path / "n.ipynb")))
+    found = [row for cell in cells for row in _rows(cell, tmp_path)]
+    assert [(row["method"], row["preset"]) for row in found] == [
+        ("m", "kit"), ("base", "kit"), ("m", "paper"), ("base", "paper")
+    ]  # fmt: skip
 
 
 # Stopped and started again
@@ -340,6 +378,47 @@ def test_stopped_and_killed_sweep_repeats_no_finished_cell(tmp_path: Path) -> No
 # Other schedulers
 
 
+def test_notebook_that_changes_while_a_sweep_runs_fails_its_cell(tmp_path: Path) -> None:
+    """Its result would go elsewhere, where the table of this sweep does not look."""
+    grid = write_grid(tmp_path, "grid: {seed: [0]}")
+    (cell,) = read_grid(grid, tmp_path / "out")
+    for parameters, code in ((PARAMETERS + "\nmore = 1", WORK), (PARAMETERS, "pass")):
+        write_notebook(tmp_path / "tiny.ipynb", parameters, code)
+        with pytest.raises(VasotError, match="tiny.ipynb or its data changed after the start"):
+            run_quietly(cell.run)
+    assert not (tmp_path / "out").exists()
+
+
+def made_run(run: NotebookRun, *rows: dict[str, object]) -> None:
+    """As a finished run of the notebook leaves it."""
+
+    def work(_: int | None) -> None:
+        (run.folder / "notebook.ipynb").touch()
+        if rows:
+            record(rows, {}, dataset_checksums={}, notebook="tiny", folder=run.folder)
+
+    once(run, work)
+
+
+def test_run_that_lost_its_rows_is_run_again_and_one_without_rows_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid, out = write_grid(tmp_path, "grid: {seed: [0, 1]}"), tmp_path / "out"
+    first, second = read_grid(grid, out)
+    made_run(first.run, ROW)
+    made_run(second.run)
+    sweep(grid, out)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "0 run, 2 there already, 0 failed"
+    assert said[-1] == "1 of 2 runs recorded no rows, the first of them seed=1"
+    (first.run.folder / "metrics.json").unlink()
+    assert not first.run.is_finished()
+    (first.run.folder / "params.yaml").write_text("status: finished\n")  # of an older version, which did not say
+    sweep(grid, out)
+    assert "2 of 2 runs recorded no rows" in capsys.readouterr().out
+    assert not (out / "grid_rows.csv").exists()
+
+
 @pytest.fixture
 def scheduler() -> Iterator[str]:
     with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster:
@@ -355,7 +434,8 @@ def test_runs_on_the_workers_of_another_scheduler(
         sweep(grid, Path("out"), scheduler=scheduler)
     assert sorted(said(tmp_path, "end")) == ["fine-0"]
     assert f"on the workers of {scheduler}" in capsys.readouterr().out
-    assert (tmp_path / "out" / "rows.csv").exists()
+    assert logging.getLogger("tornado.application").level == logging.CRITICAL  # silent at the end of an interrupt
+    assert (tmp_path / "out" / "grid_rows.csv").exists()
 
 
 def test_scheduler_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,3 +443,7 @@ def test_scheduler_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch:
     grid = write_grid(tmp_path, "grid: {seed: [0]}")
     with pytest.raises(InputError, match="no dask scheduler answers at tcp://127.0.0.1:1"):
         sweep(grid, tmp_path / "out", scheduler="tcp://127.0.0.1:1")
+    monkeypatch.delattr(workers, "Client")
+    for address in ("node1", "", "tcp://node1", "tcp://:8786"):
+        with pytest.raises(InputError, match=f"the scheduler is '{address}'; give its host and port"):
+            sweep(grid, tmp_path / "out", scheduler=address)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from vasot_kit.experiments.evaluate import baseline_rows, by_activity, evaluate
 from vasot_kit.experiments.n_actions import ActionCount
 from vasot_kit.folders import load_folder, save_folder
 from vasot_kit.runs import training
-from vasot_kit.runs.records import collect
+from vasot_kit.runs.records import collect, record
 from vasot_kit.runs.training import BASELINES, Training, run_study, train_and_score
 from vasot_lib.data import toy
 from vasot_lib.errors import DataError, InputError
@@ -360,14 +361,66 @@ def test_a_run_of_a_method_that_learns_nothing_and_another_run_do_not_replace_ea
     monkeypatch.setattr(training, "baseline_rows", lambda *_: [])
     trained = Training("toy", "asot", epochs=0, overrides=SMALL)
     plain = Training("toy", "tw_finch")
-    for first, second in ((trained, plain), (plain, trained), (plain, replace(plain, dataset="toy_swapped"))):
-        out = tmp_path / f"{first.method}-{second.method}-{second.dataset}"
+    others = replace(plain, dataset="toy_swapped"), replace(plain, preset="paper"), replace(plain, seed=5)
+    for case, (first, second) in enumerate([(trained, plain), (plain, trained), *((plain, other) for other in others)]):
+        out = tmp_path / str(case)
         train_and_score(first, out)
         before = {file.name: file.read_bytes() for file in out.iterdir()}
         with pytest.raises(DataError, match="another configuration.*; remove it or choose another folder"):
             train_and_score(second, out)
         assert before == {file.name: file.read_bytes() for file in out.iterdir()}
         train_and_score(first, out)
+    train_and_score(replace(plain, epochs=7), tmp_path / "4")  # which changes nothing
+
+
+def test_the_folder_of_a_run_of_a_notebook_is_refused(tmp_path: Path) -> None:
+    record([{"dataset": "toy", "method": "asot", "seed": 0}], {}, dataset_checksums={}, notebook="n", folder=tmp_path)
+    (tmp_path / "params.yaml").write_text("status: finished\n")
+    before = (tmp_path / "metrics.json").read_bytes()
+    with pytest.raises(DataError, match="holds a run of a notebook.*; remove it or choose another folder"):
+        train_and_score(Training("toy", "asot", epochs=0, overrides=SMALL), tmp_path)
+    assert (tmp_path / "metrics.json").read_bytes() == before
+
+
+def test_scores_do_not_stand_beside_weights_of_more_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """UFSA does not go on for more epochs, and another seed is refused: then all stays as it is."""
+    monkeypatch.setattr(training, "baseline_rows", lambda *_: [])
+
+    def interrupted(*arguments: Any, **named: Any) -> None:
+        fit(*arguments, **named)
+        raise KeyboardInterrupt
+
+    for method, seed, stays in (("asot", 0, False), ("asot", 1, True), ("ufsa", 0, True)):
+        out, one = tmp_path / f"{method}{seed}", Training("toy", method, epochs=1, overrides=SMALL)
+        train_and_score(one, out)
+        before = {file.name: file.read_bytes() for file in out.iterdir()}
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "fit", interrupted)
+            with pytest.raises(DataError if stays else KeyboardInterrupt):
+                train_and_score(replace(one, epochs=2, seed=seed), out)
+        if stays:
+            assert before == {file.name: file.read_bytes() for file in out.iterdir()}
+        else:
+            assert [file.name for file in out.iterdir()] == ["weights.safetensors"] and not collect(tmp_path)
+
+
+def test_the_seconds_of_a_training_are_without_what_is_imported_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which another training in the same process has done before."""
+    seen: list[str] = []
+
+    def stops(*_: object, **__: object) -> None:
+        seen.append("fit")
+        if seen[-2:] == ["clock", "fit"]:
+            raise InterruptedError
+
+    training._warm_up.cache_clear()
+    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: seen.append("clock") or 0.0))
+    monkeypatch.setattr(training, "fit", stops)
+    for _ in range(2):
+        with pytest.raises(InterruptedError):
+            training._compute(PLAIN, load_dataset("toy"), "cpu")
+    assert seen == ["fit", "clock", "fit", "clock", "fit"]
+    training._warm_up.cache_clear()  # nothing was loaded
 
 
 def test_a_split_that_leaves_none_to_score_is_refused_before_the_training(
@@ -392,6 +445,8 @@ def test_a_split_that_leaves_none_to_score_is_refused_before_the_training(
         (["toy", "vasot", "-p", "training.lrr", "1"], "did you mean 'training.lr'"),
         (["toy", "vasot", "-p", "training.accumulate", "0"], "accumulate is 0"),
         (["toy", "vasot", "-p", "training.precision", "fp16"], "unknown training.precision 'fp16'"),
+        (["toy", "vasot", "--seed", "0", "-p", "training.seed", "3"], "--seed and -p training.seed are both given"),
+        (["toy", "vasot", "--epochs", "4", "-p", "training.epochs", "3"], "--epochs and -p training.epochs are both"),
     ],
 )
 def test_bad_use_of_train_is_one_line_and_exit_code_2(

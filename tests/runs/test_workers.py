@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from io import StringIO
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import psutil
 import pytest
 from tqdm import tqdm
 
+from vasot_kit.runs import workers
 from vasot_kit.runs.workers import run_many
 
 PARENT = """
@@ -88,3 +90,24 @@ def test_an_interrupt_whose_exception_is_lost_stops_all(workers: int, items: int
             list(run_many(abs, range(items), bar, workers))
         assert bar.n == 1
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(("threads", "set_here", "expected"), [(None, "3", "3"), (None, None, "8"), (1, "3", "1")])
+def test_threads_that_the_user_has_set_are_kept(
+    threads: int | None, set_here: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers on 16 cores. A study, which cuts its trainings to a thread each, says how many."""
+    seen: list[str] = []
+
+    def cluster(**_: object) -> AbstractContextManager[None]:
+        seen.append(os.environ["OMP_NUM_THREADS"])
+        return nullcontext()
+
+    monkeypatch.setattr(workers, "CPU_COUNT", 16)
+    monkeypatch.setattr(workers, "LocalCluster", cluster)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if set_here:
+        monkeypatch.setenv("OMP_NUM_THREADS", set_here)
+    with workers._own_workers(2, threads):
+        pass
+    assert seen == [expected] and os.environ.get("OMP_NUM_THREADS") == set_here

@@ -46,6 +46,19 @@ def test_variants_are_not_averaged_together() -> None:
     assert list(shown["seeds"]) == ["1", "1"]
 
 
+def test_two_scores_with_one_seed_are_no_spread_over_seeds() -> None:
+    """Stored rows of a baseline that depends on the preset do not name it; the other lines stay as they are."""
+    rows = [
+        *ROWS[:4],
+        *({**ROWS[0], "method": "asot_raw", "mof": mof, "run": run} for mof, run in ((0.4, "r1"), (0.3, "r2"))),
+    ]
+    shown = table(results_tables(rows)["Segmentation"]["toy"])
+    assert list(zip(shown["method"], shown["run"], shown["seeds"], strict=True)) == [
+        ("asot", "", "2"), ("asot_raw", "r1", "1"), ("asot_raw", "r2", "1"), ("equal_split", "", "1")
+    ]  # fmt: skip
+    assert list(shown["MoF"])[1:3] == ["0.400", "0.300"]
+
+
 def test_variants_of_a_method_are_left_to_their_own_page() -> None:
     lines = [{**ROWS[2], "line": line, "metrics": f"{line}/metrics.json"} for line in ("asot", "r = 0.02")]
     shown = table(results_tables(lines)["Segmentation"]["toy"])

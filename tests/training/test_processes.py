@@ -151,6 +151,8 @@ def child(folder: Path) -> None:
     for name, cfg in RUNS.items():
         method, history = train(cfg, folder / f"{name}.safetensors")
         torch.save((method.state_dict(), history), folder / f"{name}-{os.environ['RANK']}.pt")
+    with pytest.raises(DataError, match="made by another configuration"):  # which only the first process sees
+        train(config("asot", epochs=3, seed=9), folder / "asot.safetensors")
     training = Training("toy", "asot", "paper", epochs=1, overrides={"training.frames": 32})
     written = train_and_score(training, folder / "run")
     assert (written is None) == (os.environ["RANK"] != "0")

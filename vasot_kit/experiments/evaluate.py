@@ -114,6 +114,8 @@ def segmentation_scores(
 def baseline_rows(dataset: Dataset, seed: int = 0, preset: str = "kit") -> list[Scores]:
     """One row per baseline that learns nothing, with ``dataset``, ``method``, ``seed`` and its scores.
 
+    The rows of ``asot_raw`` and ``vaot_raw``, which depend on it, have the ``preset`` too.
+
     - Segmentation: an equal split, K-means on the videos that are scored, and ``asot_raw``.
     - Alignment from embeddings: raw features, and relative time.
     - Alignment from matches: DTW on the features as they are (``dtw``) and on those of ``raw`` (``dtw_unit``),
@@ -155,6 +157,9 @@ def baseline_rows(dataset: Dataset, seed: int = 0, preset: str = "kit") -> list[
     uniform = [uniform_label_transfer(_labels_of(x), _labels_of(y), dataset.background) for x, y in _pairs(tested)]
     if uniform:
         rows.append({"method": "uniform_plan", "transfer": float(np.mean(uniform))})
+    for row in rows:
+        if row["method"] in ("asot_raw", "vaot_raw"):
+            row["preset"] = preset
     return [{"dataset": dataset.name, "seed": seed, **row} for row in rows]
 
 

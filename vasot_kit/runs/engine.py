@@ -6,6 +6,7 @@ by :func:`vasot_kit.runs.workers.run_many`.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -19,11 +20,11 @@ from typing import Any, ClassVar
 import yaml
 from filelock import FileLock, Timeout
 
-from vasot_kit.runs.records import write_text
-from vasot_kit.runs.values import yaml_errors
+from vasot_kit.runs.records import read_params, write_text
 from vasot_lib.errors import DataError
 
 LOCK = ".lock"
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what a file system without locks says
 LOOKS_AGAIN_AFTER = 0.2  # seconds, for whoever waits for a lock
 
 
@@ -45,12 +46,13 @@ class Run:
 
     def is_finished(self) -> bool:
         """Whether the folder holds the result of a run with the same identity."""
-        return self._recorded() == self._state("finished") and (self.folder / self.result).exists()
+        recorded = read_params(self.folder)
+        return recorded.get("status") == "finished" and self._agrees(recorded) and (self.folder / self.result).exists()
 
     def record(self, status: str) -> None:
         """Write ``params.yaml``; files that a run with another identity has left are removed first."""
-        before = self._recorded()
-        if before and before != self._state(before.get("status", "")):
+        before = read_params(self.folder)
+        if before and not self._agrees(before):
             for path in self.folder.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path)
@@ -61,19 +63,13 @@ class Run:
     def _state(self, status: str) -> dict[str, Any]:
         return json.loads(json.dumps({**self.identity, "status": status}))  # tuples become lists, as YAML has no tuples
 
-    def _recorded(self) -> dict[str, Any]:
-        path = self.folder / "params.yaml"
-        try:
-            with yaml_errors():
-                found = yaml.safe_load(path.read_text()) if path.exists() else {}
-        except yaml.YAMLError as error:
-            raise DataError(f"{path} is damaged; remove its folder and run again") from error
-        if not isinstance(found, dict):
-            raise DataError(f"{path} is damaged, it holds no mapping; remove its folder and run again")
-        return found
+    def _agrees(self, recorded: Mapping[str, Any]) -> bool:
+        """Whether a run of the same identity wrote it. Runs of an older version do not name all that decides."""
+        state = self._state("")
+        return all(recorded.get(name, state[name]) == state[name] for name in self.identity)
 
 
-def once(run: Run, work: Callable[[int | None], object], quiet: bool = False) -> None:
+def once(run: Run, work: Callable[[int | None], object], quiet: bool = False) -> bool:
     """Do the work of a run, unless it is finished; where another process is doing it, wait for that one.
 
     A run that was interrupted is done again among the files that it left, so that it can go on from its checkpoints.
@@ -83,15 +79,20 @@ def once(run: Run, work: Callable[[int | None], object], quiet: bool = False) ->
         run: its folder is made if needed.
         work: writes the result into the folder. It is given the descriptor of the folder's lock; see :func:`held`.
         quiet: say nothing where it has to wait.
+
+    Returns:
+        Whether this process did the work.
     """
     if run.is_finished():
-        return
+        return False
     run.folder.mkdir(parents=True, exist_ok=True)
     with held(run.folder, quiet) as lock:
-        if not run.is_finished():  # the process that held the folder before may have done it
-            run.record("started")
-            work(lock)
-            run.record("finished")
+        if run.is_finished():  # by the process that held the folder before
+            return False
+        run.record("started")
+        work(lock)
+        run.record("finished")
+    return True
 
 
 @contextmanager
@@ -103,6 +104,9 @@ def held(folder: Path, quiet: bool = False) -> Iterator[int | None]:
 
     Yields:
         The descriptor of the lock; None on a network file system without locks, where nobody can be kept waiting.
+
+    Raises:
+        DataError: the lock belongs to another user and cannot be waited for.
     """
     path = folder / LOCK
     descriptors: list[int] = []
@@ -115,8 +119,15 @@ def held(folder: Path, quiet: bool = False) -> Iterator[int | None]:
                 shown = os.path.relpath(folder)
                 print(f"waiting for another process that runs the same into {shown}", file=sys.stderr)
             lock.acquire()
-    except OSError:  # the file system has no locks, and the run is worth more than its protection
-        pass
+    except PermissionError as error:
+        raise DataError(
+            f"{path} cannot be locked ({error.strerror}): another user has run the same or still does; when that has "
+            "ended remove the file, or choose another folder"
+        ) from error
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        # The run is worth more than its protection.
     try:
         yield descriptors[0] if descriptors else None
     finally:

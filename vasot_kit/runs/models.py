@@ -18,15 +18,15 @@ from safetensors import SafetensorError, safe_open
 from vasot_kit.experiments.config import Config, Encoder, Pixels, new_method, with_overrides
 from vasot_kit.experiments.presets import ALIGNMENT_PREFIX, SEGMENTATION_PREFIX
 from vasot_kit.films.media import FOLDER_FPS
-from vasot_kit.methods import find_method
-from vasot_kit.runs.records import to_json, write_text
+from vasot_kit.methods import METHODS, find_method
+from vasot_kit.runs.records import read_metrics, to_json, write_text
 from vasot_lib.checks import check_fields
 from vasot_lib.data import Dataset
 from vasot_lib.data.video import Scaling
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.evaluation import hungarian
 from vasot_lib.methods import Method
-from vasot_lib.training import TrainingSettings, load_checkpoint
+from vasot_lib.training import MAY_CHANGE_ON_RESUME, TrainingSettings, is_first_process, load_checkpoint
 
 WEIGHTS = "weights.safetensors"
 MODEL = "model.json"
@@ -117,6 +117,46 @@ def how_described(folder: Path) -> tuple[str, float | None]:
         return str(content["features"]), None if content["fps"] is None else float(content["fps"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path} is damaged; run vasot features again, or remove it") from error
+
+
+def refuse_other(out: Path, config: Config, data: Dataset) -> None:
+    """Refuse the folder of another run, where weights cannot tell because one of both methods learns nothing.
+
+    Scores and model of a run that goes on for more epochs are removed: if it is interrupted, they would stand beside
+    weights that they do not come from.
+
+    Raises:
+        DataError: the folder holds another run, or one of a notebook.
+    """
+    weights, path, remedy = out / WEIGHTS, out / "metrics.json", "remove it or choose another folder"
+    if (out / "params.yaml").exists():
+        raise DataError(f"{out} holds a run of a notebook or of a study; {remedy}")
+    if weights.exists():
+        if not find_method(config.method).learns:
+            raise DataError(
+                f"{weights} was made by another configuration, since {config.method} learns nothing; {remedy}"
+            )
+        if is_first_process() and path.is_file():
+            before = read_metrics(path)
+            if _goes_with(before, config, data) and before["config"]["training"]["epochs"] < config.training.epochs:
+                for stale in (path, out / MODEL):
+                    stale.unlink(missing_ok=True)
+    elif path.is_file():
+        before = read_metrics(path)
+        without = next((row["method"] for row in before["rows"] if row["method"] in METHODS), config.method)
+        if not find_method(without).learns and not _goes_with(before, config, data):
+            raise DataError(f"{path} is of {without} with another configuration or data; {remedy}")
+
+
+def _goes_with(metrics: Mapping[str, Any], config: Config, data: Dataset) -> bool:
+    """Whether a run with this configuration and data may go on with another that has recorded these metrics."""
+    fixed = []
+    for asked in (metrics.get("config"), json.loads(to_json(config.as_dict()))):
+        if not (isinstance(asked, dict) and isinstance(asked.get("training"), dict)):
+            return False
+        training = {name: value for name, value in asked["training"].items() if name not in MAY_CHANGE_ON_RESUME}
+        fixed.append({**asked, "training": training})
+    return fixed[0] == fixed[1] and metrics.get("data") == {data.name: data.checksum()}
 
 
 def write_model(

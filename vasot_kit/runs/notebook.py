@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 import logging
+import math
 import os
 import platform
 import sys
@@ -13,6 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillException, PapermillExecutionError
 
 from vasot_kit.runs.engine import Run, once
-from vasot_kit.runs.records import OUTPUT_VARIABLE, write_text
+from vasot_kit.runs.records import OUTPUT_VARIABLE, read_params, write_text
 from vasot_lib.errors import DataError, InputError, VasotError, unknown_name
 from vasot_lib.files import TEMPORARY, remove_left
 
@@ -40,7 +42,7 @@ class NotebookRun(Run):
     Attributes:
         folder: ``out/<notebook>/<hash of notebook name and parameters>``, absolute.
         identity: file name of the notebook, checksum of its code, and its parameters: the defaults, overlaid with what
-            was given.
+            was given. Where ``dataset`` is a folder of one's own, also a checksum of its files.
         notebook: absolute path.
     """
 
@@ -51,6 +53,31 @@ class NotebookRun(Run):
     def parameters(self) -> Mapping[str, Any]:
         """By name."""
         return self.identity["parameters"]
+
+    def is_finished(self) -> bool:
+        """As of any run; a notebook that recorded rows must still have them."""
+        lost = read_params(self.folder).get("recorded") and not (self.folder / "metrics.json").exists()
+        return not lost and super().is_finished()
+
+    def _state(self, status: str) -> dict[str, Any]:
+        recorded = (self.folder / "metrics.json").exists()
+        return super()._state(status) | {"source": str(self.notebook), "recorded": recorded}
+
+    def refuse_other(self) -> None:
+        """Refuse a folder with results of another notebook of the same name, which are not to be replaced.
+
+        Who moves a notebook and its results finds no notebook at the old place, and goes on with the results.
+
+        Raises:
+            DataError: that other notebook is still where it was.
+        """
+        before = read_params(self.folder)
+        source = Path(before.get("source", self.notebook))
+        if source != self.notebook and source.is_file() and not self._agrees(before):
+            raise DataError(
+                f"{_shown(self.folder)} is of {_shown(source)}, another notebook of that name; choose another --out or "
+                "rename one of them"
+            )
 
 
 def find_run(notebook: Path | str, parameters: Mapping[str, Any], out: Path | str) -> NotebookRun:
@@ -63,7 +90,55 @@ def find_run(notebook: Path | str, parameters: Mapping[str, Any], out: Path | st
     effective = effective_parameters(source, parameters)
     digest = hashlib.sha256(json.dumps([source.stem, effective], sort_keys=True).encode()).hexdigest()[:12]
     identity = {"notebook": source.name, "code": _code_checksum(source), "parameters": effective}
-    return NotebookRun(Path(out).resolve() / source.stem / digest, identity, source)
+    if (data := _own_folder(effective.get("dataset"), source.parent)) is not None:
+        identity["data"] = _data_checksum(data)
+    run = NotebookRun(Path(out).resolve() / source.stem / digest, identity, source)
+    run.refuse_other()
+    return run
+
+
+def with_absolute_folder(parameters: Mapping[str, Any], here: Path) -> Mapping[str, Any]:
+    """The parameters, where ``dataset`` is a folder at a path relative to ``here`` with its absolute path.
+
+    The notebook runs in its own folder, where a relative path would lead elsewhere.
+    """
+    folder = _own_folder(parameters.get("dataset"), here)
+    if folder is None or str(parameters["dataset"]).startswith(("/", "~")):
+        return parameters
+    return {**parameters, "dataset": str(folder.resolve())}
+
+
+def _own_folder(dataset: Any, here: Path) -> Path | None:
+    """The folder of one's own that the value of ``dataset`` names, relative to ``here``; None for other values.
+
+    A folder that is called like a registered data set has to be named by ``./`` and its name, as everywhere.
+    """
+    folder = here / Path(dataset).expanduser() if isinstance(dataset, str) and dataset else None
+    if folder is None or not folder.is_dir():
+        return None
+    from vasot_kit.datasets.registry import DATASETS  # which imports torch
+
+    return None if dataset.partition("/")[0] in DATASETS else folder
+
+
+def _data_checksum(folder: Path) -> str:
+    """Of all that a data set is read from, see :mod:`vasot_kit.folders.reading`."""
+    inside = ("features", "groundTruth", "mapping", "splits", "videos", "frames")
+    found = [*folder.glob("*"), *(path for name in inside for path in (folder / name).rglob("*"))]
+    files = [path for path in sorted({*found}) if path.is_file()]
+    read = [(path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return _contents_checksum(folder, tuple(read))
+
+
+@cache
+def _contents_checksum(folder: Path, files: tuple[tuple[str, int, int], ...]) -> str:
+    """Read once for all cells of a sweep, as long as no size and time of a file is another one."""
+    digest = hashlib.sha256()
+    for name, size, _ in files:
+        digest.update(f"{name} {size}\n".encode())
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:12]
 
 
 def run_notebook(
@@ -73,32 +148,42 @@ def run_notebook(
 
     The folder is ``out/<notebook>/<hash of notebook name and effective parameters>`` and holds ``notebook.ipynb``,
     ``metrics.json`` (written by the notebook), ``params.yaml``, ``environment.txt`` and ``figures/``. The notebook
-    runs in its own folder, with this interpreter. A notebook whose code changed since is run again from an empty
-    folder; an interrupted run is run again in the folder as it was left, so that it can resume. A run that another
-    process works on is waited for.
+    runs in its own folder, with this interpreter. A notebook whose code changed since, or the files of the folder that
+    its parameter ``dataset`` names, is run again from an empty folder; an interrupted run is run again in the folder as
+    it was left, so that it can resume. A run that another process works on is waited for.
 
     Args:
         notebook: the file; never written to.
-        parameters: by name; the others keep the default of the notebook's parameters cell.
+        parameters: by name; the others keep the default of the notebook's parameters cell. A relative path of a
+            folder for ``dataset`` starts from the current folder.
         out: the folder of all experiments.
-        progress: show a bar over the cells.
+        progress: show a bar over the cells, and say in the end where the run is.
 
     Returns:
         The folder of the run.
 
     Raises:
-        DataError: no such notebook, or not a notebook.
+        DataError: no such notebook, not a notebook, or the folder holds a run of another one of the same name.
         InputError: no parameters cell, an unknown parameter, a value of another type than the default.
         VasotError: a cell failed; the notebook as far as it came is kept as ``failed.ipynb``.
     """
-    run = find_run(notebook, parameters, out)
-    once(run, lambda lock: _execute(run, lock, progress), quiet=not progress)
+    run = find_run(notebook, with_absolute_folder(parameters, Path.cwd()), out)
+    done = once(run, lambda lock: _execute(run, lock, progress), quiet=not progress)
+    if progress:
+        print(f"{'wrote' if done else 'there already:'} {run.folder}")
     return run.folder
 
 
 def run_quietly(run: NotebookRun) -> None:
-    """One of many runs, without a progress bar. The notebook is read anew, since it may have changed meanwhile."""
-    run_notebook(run.notebook, run.parameters, run.folder.parents[1], progress=False)
+    """One of many runs, without a progress bar.
+
+    Raises:
+        VasotError: as :func:`run_notebook`, or the notebook or its data have changed since the run was planned, whose
+            results would not be looked for where they are.
+    """
+    if find_run(run.notebook, run.parameters, run.folder.parents[1]).identity != run.identity:
+        raise VasotError(f"{run.notebook.name} or its data changed after the start; run the same command again")
+    once(run, lambda lock: _execute(run, lock, progress=False), quiet=True)
 
 
 def effective_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,8 +210,10 @@ def effective_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[
 
 def _default(notebook: Path, name: str, found: Mapping[str, Any]) -> Any:
     try:
-        return ast.literal_eval(found["default"])
-    except (ValueError, SyntaxError) as error:
+        default = ast.literal_eval(found["default"])
+        json.dumps(default, sort_keys=True, allow_nan=False)  # as which it is recorded
+        return default
+    except (ValueError, SyntaxError, TypeError) as error:
         raise InputError(
             f"parameter {name!r} of {notebook.name} has the default {found['default']!r}; make it a plain literal"
         ) from error
@@ -134,6 +221,15 @@ def _default(notebook: Path, name: str, found: Mapping[str, Any]) -> Any:
 
 def _fitting(notebook: Path, name: str, value: Any, default: Any) -> Any:
     """The value in the type of the default. A default of None says nothing about the type."""
+    try:
+        plain = _is_plain(value)
+    except RecursionError:  # YAML can name a list within itself
+        plain = False
+    if not plain:
+        raise InputError(
+            f"parameter {name!r} of {notebook.name} is {value!r}; give finite numbers, text, true, false, null, or "
+            "lists and mappings of these, with text as the names of a mapping"
+        )
     if default is None or type(value) is type(default):
         return value
     if isinstance(default, float) and type(value) is int:
@@ -146,6 +242,15 @@ def _fitting(notebook: Path, name: str, value: Any, default: Any) -> Any:
     )
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether JSON can take a value and gives the same back."""
+    if isinstance(value, Mapping):
+        return all(isinstance(name, str) and _is_plain(item) for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+
+
 def _execute(run: NotebookRun, lock: int | None, progress: bool) -> None:
     source, running, failed = run.notebook, run.folder / "running.ipynb", run.folder / "failed.ipynb"
     for stale in (run.folder / run.result, run.folder / "metrics.json", failed):
@@ -153,6 +258,7 @@ def _execute(run: NotebookRun, lock: int | None, progress: bool) -> None:
     write_text(run.folder / "environment.txt", _environment())
     # The level is set because papermill logs what the progress bar shows already.
     logging.getLogger("papermill").setLevel(logging.ERROR)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # after an interrupt it would speak of the kernel's end
     try:
         remove_left(Path(tempfile.gettempdir()), TEMPORARY)
         with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}{os.getpid()}-") as sockets:
@@ -179,6 +285,10 @@ def _execute(run: NotebookRun, lock: int | None, progress: bool) -> None:
         if running.exists():
             running.replace(failed)
         raise VasotError(f"{source.name}: its kernel died, out of memory perhaps; see {_shown(failed)}") from error
+    except KeyboardInterrupt:
+        if progress:
+            print("stopped; the same command again takes it up")
+        raise
     except RuntimeError as error:  # nbclient's way to say so
         raise VasotError(f"{source.name}: its kernel did not start ({error}); run it again") from error
     nbformat.write(without_widgets(nbformat.read(running, as_version=4)), running)

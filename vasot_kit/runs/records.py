@@ -12,6 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
+from vasot_kit.runs.values import yaml_errors
 from vasot_lib.errors import DataError, InputError
 from vasot_lib.files import whole_file
 
@@ -81,12 +84,18 @@ def collect(folder: Path | str) -> list[dict[str, Any]]:
     """Rows of every run at or below a folder, each with the ``notebook`` that made it and its ``run`` folder.
 
     The trainings that a notebook keeps below its own folder are among the rows of the notebook and not counted again.
+    What a run that failed or has not finished has recorded so far does not count.
 
     Raises:
-        DataError: a ``metrics.json`` that is not readable.
+        DataError: a ``metrics.json`` or ``params.yaml`` that is not readable.
     """
     runs: dict[Path, dict[str, Any]] = {}
+    begun = {
+        path.parent for path in Path(folder).rglob("params.yaml") if read_params(path.parent).get("status") == "started"
+    }
     for path in sorted(Path(folder).rglob("metrics.json")):
+        if begun.intersection(path.parents):
+            continue
         content = read_metrics(path)
         # The tables that gather several runs are called metrics.json too, but have no config.
         if "config" in content:
@@ -97,6 +106,23 @@ def collect(folder: Path | str) -> list[dict[str, Any]]:
         if not any(parent in runs for parent in place.parents)
         for row in content["rows"]
     ]
+
+
+def read_params(folder: Path) -> dict[str, Any]:
+    """What ``params.yaml`` in the folder of a run holds; empty where there is none.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    path = folder / "params.yaml"
+    try:
+        with yaml_errors():
+            found = yaml.safe_load(path.read_text()) if path.exists() else {}
+    except yaml.YAMLError as error:
+        raise DataError(f"{path} is damaged; remove its folder and run again") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path} is damaged, it holds no mapping; remove its folder and run again")
+    return found
 
 
 def read_metrics(path: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ import yaml
 from dask.system import CPU_COUNT
 from tqdm import tqdm
 
-from vasot_kit.runs.notebook import NotebookRun, find_run, run_quietly
+from vasot_kit.runs.notebook import NotebookRun, find_run, run_quietly, with_absolute_folder
 from vasot_kit.runs.records import REQUIRED, collect, write_text
 from vasot_kit.runs.values import read_yaml
 from vasot_kit.runs.workers import run_many
@@ -48,7 +48,7 @@ class Cell:
 
 
 def sweep(grid: Path, out: Path, workers: int | None = None, scheduler: str | None = None) -> None:
-    """Run every cell of a grid and write ``rows.csv`` into ``out``, beside the folders of the runs.
+    """Run every cell of a grid and write ``<name of the grid>_rows.csv`` into ``out``, beside the folders of the runs.
 
     Killed at any moment, the same call again goes on: finished runs are kept, the others are run. A cell that fails
     does not stop the others.
@@ -61,7 +61,8 @@ def sweep(grid: Path, out: Path, workers: int | None = None, scheduler: str | No
 
     Raises:
         InputError: something in the grid is wrong; nothing was run.
-        DataError: the grid or its notebook is not there, or not what it should be.
+        DataError: the grid or its notebook is not there, or not what it should be; or the data set is not there, where
+            no ``scheduler`` is given.
         VasotError: cells failed; they are listed on standard output.
     """
     if workers is not None and scheduler is not None:
@@ -70,6 +71,8 @@ def sweep(grid: Path, out: Path, workers: int | None = None, scheduler: str | No
         raise InputError(f"workers is {workers}; it must be at least 1")
     cells = read_grid(grid, out)
     missing = [cell for cell in cells if not cell.run.is_finished()]
+    if scheduler is None:
+        _refuse_absent(missing)
     failures: dict[Cell, str] = {}
     if missing:
         workers = min(workers or CPU_COUNT, len(missing))
@@ -83,7 +86,7 @@ def sweep(grid: Path, out: Path, workers: int | None = None, scheduler: str | No
         except KeyboardInterrupt:
             print("stopped; the same command again goes on from here")
             raise
-    _report(cells, missing, failures, out)
+    _report(cells, missing, failures, out, f"{grid.stem}_rows.csv")
 
 
 def _reason(error: Exception) -> str:
@@ -110,7 +113,7 @@ def read_grid(path: Path, out: Path) -> list[Cell]:
     folders = set()
     for values in _combinations(path, content["grid"], fixed):
         try:
-            run = find_run(notebook, {**fixed, **values}, out)
+            run = find_run(notebook, with_absolute_folder({**fixed, **values}, path.parent), out)
             _check(run.parameters)
         except InputError as error:
             raise InputError(f"{path}: {_listed(values)}: {error}") from error
@@ -172,16 +175,39 @@ def _combinations(path: Path, grid: Any, fixed: Mapping[str, Any]) -> list[dict[
 def _check(parameters: Mapping[str, Any]) -> None:
     """What the notebooks of the kit would refuse themselves, a kernel and many imports later."""
     # Imported here because the workers import this module too, and have no use for torch.
-    from vasot_kit.datasets.registry import find_entry
+    from vasot_kit.datasets.registry import find_entry, is_folder
     from vasot_kit.experiments.config import make_config
 
     if not {"dataset", "method", "preset"} <= parameters.keys():
         return
     dataset, method, preset = (parameters[name] for name in ("dataset", "method", "preset"))
-    find_entry(dataset)
+    if not (isinstance(dataset, str) and is_folder(dataset)):
+        find_entry(dataset)
+    elif not Path(dataset).expanduser().is_dir():
+        raise InputError(f"there is no folder {dataset}; name one, or a data set from `vasot data`")
     optional = {name: parameters[name] for name in ("seed", "device", "epochs", "overrides") if name in parameters}
     # auto has the values of kit, but for a radius that only the recordings tell.
     make_config(dataset, method, "kit" if preset == "auto" else preset, **optional)
+
+
+def _refuse_absent(cells: Sequence[Cell]) -> None:
+    """Refuse a data set that has to be brought first, which every cell would say, a kernel later.
+
+    Raises:
+        DataError: it is not there.
+    """
+    for cell in cells:
+        parameters = cell.run.parameters
+        if not {"dataset", "method", "preset"} <= parameters.keys() or parameters.get("data_root"):
+            continue
+        from vasot_kit.datasets.registry import data_root, find_entry, is_folder
+
+        name, root = parameters["dataset"], data_root()
+        if is_folder(name) or (entry := find_entry(name)[0]).origin == "first use" or entry.present(root):
+            continue
+        raise DataError(
+            f"{cell}: data set {name!r} is not in {root}; bring it with: {entry.command}, or set VASOT_DATA"
+        )
 
 
 # What is said and written
@@ -193,30 +219,29 @@ def _plan(cells: Sequence[Cell], missing: Sequence[Cell], workers: int, schedule
     return f"{len(cells)} runs of {cells[0].run.notebook.name}{there}; on {place}"
 
 
-def _report(cells: Sequence[Cell], missing: Sequence[Cell], failures: Mapping[Cell, str], out: Path) -> None:
-    """Write ``rows.csv`` and say what there is and what failed."""
+def _report(cells: Sequence[Cell], missing: Sequence[Cell], failures: Mapping[Cell, str], out: Path, name: str) -> None:
+    """Write the table of all rows and say what there is and what failed."""
     for cell, reason in failures.items():
         print(f"failed: {cell}\n  {reason}")
     print(f"{len(missing) - len(failures)} run, {len(cells) - len(missing)} there already, {len(failures)} failed")
     finished = [cell for cell in cells if cell not in failures]
-    rows = _rows(finished, out.resolve())
+    of_cells = {cell: _rows(cell, out.resolve()) for cell in finished}
+    rows = [row for found in of_cells.values() for row in found]
     if rows:
-        write_text(out / "rows.csv", _csv(rows))
-        print(f"wrote {out / 'rows.csv'}: {len(rows)} rows of {len(finished)} runs")
+        write_text(out / name, _csv(rows))
+        print(f"wrote {out / name}: {len(rows)} rows of {len(finished)} runs")
+    else:
+        (out / name).unlink(missing_ok=True)  # its rows are of runs that are no longer there
+    if rowless := [cell for cell, found in of_cells.items() if not found]:
+        print(f"{len(rowless)} of {len(finished)} runs recorded no rows, the first of them {rowless[0]}")
     if failures:
         raise VasotError(f"{len(failures)} of {len(cells)} runs failed; the same command again runs only these")
 
 
-def _rows(cells: Sequence[Cell], base: Path) -> list[dict[str, Any]]:
-    """Rows of the cells, each with the run's folder and with those values of the grid that no row of the cell names."""
-    rows: list[dict[str, Any]] = []
-    for cell in cells:
-        found = collect(cell.run.folder)
-        named = {name for row in found for name in row}
-        values = {name: value for name, value in cell.values.items() if name not in named}
-        run = cell.run.folder.relative_to(base).as_posix()
-        rows += [{**row, **values, "run": run} for row in found]
-    return rows
+def _rows(cell: Cell, base: Path) -> list[dict[str, Any]]:
+    """Rows of a cell, each with the run's folder and with those values of the grid that it does not name itself."""
+    run = cell.run.folder.relative_to(base).as_posix()
+    return [{**row, **cell.values, **row, "run": run} for row in collect(cell.run.folder)]
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:

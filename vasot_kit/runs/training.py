@@ -29,9 +29,9 @@ from vasot_kit.experiments.defects import with_defect
 from vasot_kit.experiments.evaluate import Scores, baseline_rows, by_activity, evaluate, scores_without_labels
 from vasot_kit.experiments.n_actions import ActionCount, count_actions
 from vasot_kit.experiments.presets import preset_values
-from vasot_kit.methods import METHODS, find_method
+from vasot_kit.methods import find_method
 from vasot_kit.runs.engine import Run, held, once
-from vasot_kit.runs.models import WEIGHTS, Inputs, how_described, name_actions, write_model
+from vasot_kit.runs.models import WEIGHTS, Inputs, how_described, name_actions, refuse_other, write_model
 from vasot_kit.runs.records import read_metrics, record, to_json, versions, write_text
 from vasot_lib.data import Dataset, n_batches
 from vasot_lib.errors import DataError, InputError
@@ -114,16 +114,16 @@ def train_and_score(training: Training, out: Path, device: str = "cpu", **readin
             configuration's run.
     """
     data = _load(training, **reading)
-    settings = training.config(device, data)[0].training
-    n_batches(data.train_part, settings.batch_size, find_method(training.method).paired)  # raises without pairs
+    config = training.config(device, data)[0]
+    n_batches(data.train_part, config.training.batch_size, find_method(training.method).paired)  # raises without pairs
     if _labelled(data):
         _ = data.test_part  # raises where a split leaves none to score, before anything is trained
     with _folder(out) if is_first_process() else nullcontext():
-        _refuse_other(out, training.method, data)
+        refuse_other(out, config, data)
         count = _number_of_actions(data, training, out)
         if count is not None:
             training = replace(training, n_actions=count.n_actions)
-        rows, config = _compute(training, data, device, out / WEIGHTS)
+        rows, asked = _compute(training, data, device, out / WEIGHTS)
         if not rows:
             return None
         if count is None:  # what an interrupted training has left says nothing of this one
@@ -138,7 +138,7 @@ def train_and_score(training: Training, out: Path, device: str = "cpu", **readin
             print(f"an action is found again in {rows[0]['found_again']:.0%} of the other recordings{of_activity}")
         if _labelled(data):
             rows += baseline_rows(data, rows[0]["seed"], training.preset)  # an override may have another seed
-        return record(rows, config, dataset_checksums={data.name: data.checksum()}, notebook="train", folder=out)
+        return record(rows, asked, dataset_checksums={data.name: data.checksum()}, notebook="train", folder=out)
 
 
 @contextmanager
@@ -235,6 +235,8 @@ def _compute(
     if training.method == BASELINES:
         return baseline_rows(data, training.seed, training.preset), asdict(training)
     config, protocol = training.config(device, data)
+    if checkpoint is None:  # its time is recorded
+        _warm_up(config.method, config.training.device)
     model = build(config, data)
     start = time.perf_counter()
     history = fit(model, data, config.training, checkpoint=checkpoint, progress=checkpoint is not None)
@@ -267,24 +269,15 @@ def _compute(
     return rows, config.as_dict()
 
 
+@cache
+def _warm_up(method: str, device: str) -> None:
+    """Train for an epoch on next to nothing: the first training of a process would be timed with seconds of imports."""
+    data, config = load_dataset("toy"), make_config("toy", method, device=device, epochs=1)
+    fit(build(config, data), data, replace(config.training, frames=32), progress=False)
+
+
 def _labelled(data: Dataset) -> bool:
     return any(video.labels is not None for video in data.videos)
-
-
-def _refuse_other(out: Path, method: str, data: Dataset) -> None:
-    """Refuse a folder with another run, where weights cannot tell because one of both methods learns nothing."""
-    weights, path = out / WEIGHTS, out / "metrics.json"
-    remedy = "remove it or choose another folder"
-    if weights.exists():
-        if not find_method(method).learns:
-            raise DataError(f"{weights} was made by another configuration, since {method} learns nothing; {remedy}")
-    elif path.is_file():
-        before = read_metrics(path)
-        rows, checksums = before["rows"], before.get("data")
-        without = next((row["method"] for row in rows if row["method"] in METHODS), method)
-        other = without != method or checksums != {data.name: data.checksum()}
-        if other and not find_method(without).learns:
-            raise DataError(f"{path} is of {without} with another configuration or data; {remedy}")
 
 
 def _number_of_actions(data: Dataset, training: Training, out: Path) -> ActionCount | None:

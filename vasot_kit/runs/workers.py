@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -37,6 +38,9 @@ import ctypes, os, signal, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 """
+ADDRESS = re.compile(
+    r"inproc://.+|(\w+://)?[^/:]+:\d+|(\w+://)?\[.+\]:\d+"
+)  # dask would wait long for one without a port
 ANSWERS_WITHIN = 10  # seconds that a scheduler has
 NO_PAGES: dict[str, list[str]] = {
     f"distributed.{who}.http.routes": [] for who in ("scheduler", "worker")
@@ -61,14 +65,15 @@ def run_many(
         bar: shows the progress; advanced by one for every item.
         workers: processes to use; 0 does the work in this process, one item after another. They end with this process,
             even if it is killed.
-        threads: that each worker and its children may use; its share of the machine's cores where None.
+        threads: that each worker and its children may use. Where None, what the environment says, such as
+            ``OMP_NUM_THREADS``, or else its share of the machine's cores.
         scheduler: address of a dask scheduler whose workers see the same files. They are used instead of own ones.
 
     Yields:
         The index of an item and the error that it ended with, None if it succeeded; in the order in which they end.
 
     Raises:
-        InputError: no scheduler answers at the address.
+        InputError: no scheduler answers at the address, or it is none.
         VasotError: the scheduler was lost.
         KeyboardInterrupt: this process was interrupted, even if the exception of the interrupt itself was lost.
     """
@@ -121,7 +126,10 @@ def _interrupts_kept() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _client(workers: int, threads: int | None, scheduler: str | None) -> Iterator[Client]:
-    for name in ("distributed", "distributed.client"):  # dask gives both a level
+    if scheduler is not None and not ADDRESS.fullmatch(scheduler):
+        raise InputError(f"the scheduler is {scheduler!r}; give its host and port, for example tcp://node1:8786")
+    # dask gives its own a level; tornado would speak of what an interrupt has left undone.
+    for name in ("distributed", "distributed.client", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # the bar and the errors say what there is to say
     if scheduler is None:
         with _own_workers(workers, threads) as cluster, Client(cluster, set_as_default=False) as client:
@@ -138,11 +146,14 @@ def _client(workers: int, threads: int | None, scheduler: str | None) -> Iterato
 @contextmanager
 def _own_workers(workers: int, threads: int | None) -> Iterator[LocalCluster]:
     """Worker processes on this machine, each with one item at a time."""
-    share = str(threads or max(1, CPU_COUNT // workers))
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    share = dict.fromkeys(names, str(threads or max(1, CPU_COUNT // workers)))
+    if threads is None:  # what the user has set is meant: results are equal for equal threads
+        share |= {name: os.environ[name] for name in names if os.environ.get(name)}
     before = dict(os.environ)  # dask changes it too, whenever it starts a worker
     # Python asks for it when it starts a process; in a notebook IPython's %reset removes it.
     vars(sys.modules["__main__"]).setdefault("__spec__", None)
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), share))
+    os.environ.update(share)
     try:
         with (
             dask.config.set(NO_PAGES),

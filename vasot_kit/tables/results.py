@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from vasot_kit.runs.records import REQUIRED
-from vasot_kit.tables.scores import SCORES, sign_of
+from vasot_kit.tables.scores import DIGITS, SCORES, sign_of
 from vasot_lib.errors import DataError
 
 LEGEND = {
@@ -27,8 +27,9 @@ def results_tables(
     """HTML tables by task and data set: mean and standard deviation over seeds, best first, the best in bold.
 
     Seeds are averaged over rows that agree in all columns of text, such as method and preset. Equal rows of several
-    runs, such as a baseline that each of them scored, count once. Variants of a method, whose ``line`` is not its name,
-    are shown only on the page of the notebook that compares them.
+    runs, such as a baseline that each of them scored, count once. Where rows of one seed are not equal, every run has a
+    line of its own: their difference is no spread over seeds. Variants of a method, whose ``line`` is not its name, are
+    shown only on the page of the notebook that compares them.
 
     Args:
         rows: as :func:`vasot_kit.runs.records.collect` gives them, with the name of their run in ``run``.
@@ -59,7 +60,13 @@ def _table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], address
     texts = [c for c in frame if c not in titles and frame[c].map(lambda v: isinstance(v, str)).any()]
     keys = ["method", *(c for c in texts if c not in ("method", "notebook")), "notebook"]
     frame[keys] = frame[keys].fillna("").map(str)
-    frame[scores] = frame[scores].astype(float)
+    frame[scores] = frame[scores].astype(float).round(DIGITS)
+    rows_of_seeds = frame[[*keys, "seed", *scores]].drop_duplicates()
+    unlike = rows_of_seeds[rows_of_seeds.duplicated([*keys, "seed"])]
+    if len(unlike):
+        several = pd.MultiIndex.from_frame(frame[keys]).isin(pd.MultiIndex.from_frame(unlike[keys]))
+        frame["run"] = runs.where(several, "")
+        keys.insert(-1, "run")
     groups = frame[[*keys, "seed", *scores]].drop_duplicates().groupby(keys, sort=False)
     mean, spread, seeds = groups[scores].mean(), groups[scores].std(), groups["seed"].nunique()
     cells = pd.DataFrame(index=mean.index)
