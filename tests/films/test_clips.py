@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,7 +92,27 @@ def test_features_of_two_folders_of_one_name_are_not_mixed_up(models: Path, tmp_
     one = copied(models / "videomae", tmp_path / "a" / "model")
     other = copied(models / "vjepa2", tmp_path / "b" / "model")
     names = [ClipNetwork(f"transformers:{folder}").name for folder in (one, other)]
-    assert names[0] != names[1] and all(name.startswith("transformers:model-") for name in names)
+    assert names[0] != names[1] and all(name.startswith("transformers:model@") for name in names)
+
+
+def test_weights_of_half_precision_are_taken(models: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    half = copied(models / "videomae", tmp_path / "half", dtype="float16")
+    weights = {name: weight.half() for name, weight in load_file(half / "model.safetensors").items()}
+    save_file(weights, half / "model.safetensors", metadata={"format": "pt"})
+    one, other = (ClipNetwork(f"transformers:{folder}") for folder in (models / "videomae", half))
+    np.testing.assert_allclose(other(iter(film(9)), 25.0), one(iter(film(9)), 25.0), atol=0.01)
+
+
+def test_code_that_comes_with_a_model_is_not_run(models: Path, tmp_path: Path) -> None:
+    own = copied(
+        models / "videomae", tmp_path / "own", model_type="own", auto_map={"AutoConfig": "own.C", "AutoModel": "own.M"}
+    )
+    (own / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(DataError, match=r"own cannot be downloaded or read \(ValueError\)"):
+        ClipNetwork(f"transformers:{own}")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_other_models_are_refused_in_one_line(models: Path, tmp_path: Path) -> None:
@@ -125,7 +146,7 @@ def test_without_a_network_it_says_how_to_fetch_the_model(monkeypatch: pytest.Mo
         ClipNetwork("transformers:a/b")
 
 
-def copied(model: Path, to: Path, **changes: int) -> Path:
+def copied(model: Path, to: Path, **changes: Any) -> Path:
     """A copy of a model, with other values in its configuration."""
     to.mkdir(parents=True)
     for file in model.iterdir():

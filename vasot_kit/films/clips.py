@@ -58,7 +58,7 @@ class ClipNetwork:
         self.name = name
         if Path(source).is_dir():  # two folders may have one name
             hashes = [content_hash(file) for file in sorted(Path(source).glob("*.safetensors"))]
-            self.name = f"{LIBRARY}{Path(source).name}-{'-'.join(hashes)}"
+            self.name = f"{LIBRARY}{Path(source).name}@{'-'.join(hashes)}"
 
     def __call__(self, pictures: Iterator[np.ndarray], fps: float) -> np.ndarray:
         """(N, D) float32 features of N pictures (H, W, 3) uint8, of which one clip is in memory at a time."""
@@ -104,7 +104,9 @@ def _loaded(source: str) -> Any:
     library.logging.disable_progress_bar()
     try:
         with no_retries():
-            model, found = library.AutoModel.from_pretrained(source, use_safetensors=True, output_loading_info=True)
+            model, found = library.AutoModel.from_pretrained(
+                source, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
+            )
     except Exception as error:  # no network, no such model, a folder of something else: errors of many types
         remedy = f"on a machine with a network run hf download {source} --local-dir FOLDER, and give {LIBRARY}FOLDER"
         if Path(source).is_dir():

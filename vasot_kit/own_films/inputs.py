@@ -54,9 +54,9 @@ def feature_extractor(name: str, device: str = "cpu") -> FeatureExtractor:
         raise InputError(
             f"features are {name!r}; use motion, appearance, pose, network or library:model, e.g. torchvision:resnet50"
         )
-    if name.startswith("transformers:"):
-        from vasot_kit.films.clips import ClipNetwork
+    from vasot_kit.films.clips import LIBRARY, ClipNetwork
 
+    if name.startswith(LIBRARY):
         return ClipNetwork(name, device)
     from vasot_kit.films.backbones import Backbone
 

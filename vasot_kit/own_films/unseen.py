@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from vasot_kit.datasets import load_dataset
-from vasot_kit.datasets.registry import DATASETS
+from vasot_kit.datasets.registry import DATASETS, expanded
+from vasot_kit.films.clips import LIBRARY
 from vasot_kit.films.media import PICTURE_SUFFIXES, video_files
 from vasot_kit.films.motion import Motion
 from vasot_kit.films.recordings import FeatureExtractor, Recording, make_dataset, read_recordings
@@ -61,7 +62,7 @@ def read_unseen(
         InputError: recordings of another kind or width than the model was trained on, or no such recordings.
         DataError: recordings that cannot be read.
     """
-    path = Path(new).expanduser()
+    path = expanded(new)
     if not path.exists():
         if new.partition("/")[0] not in DATASETS:
             raise InputError(f"{new} is neither a file or a folder nor the name of a data set; check it")
@@ -97,8 +98,9 @@ def _extractor(inputs: Inputs, features: str | None, device: str) -> FeatureExtr
     from_file = "@" in inputs.features and not inputs.features.endswith("@random")
     if from_file and not features:
         kind, _, file = inputs.features.partition("@")
+        given = f"{LIBRARY}FOLDER" if kind.startswith(LIBRARY) else f"{kind}@FILE"
         raise InputError(
-            f"the model was trained on {kind} with weights from a file, {file}; name it: --features {kind}@FILE"
+            f"the model was trained on {kind} with weights from a file, {file}; name it: --features {given}"
         )
     extractor = feature_extractor(features or inputs.features, device)
     if extractor.name != inputs.features:
