@@ -206,7 +206,7 @@ def test_list_of_methods(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(capsys.readouterr().out.splitlines()) == len(METHODS) + 1
 
 
-def test_run_reads_values_as_yaml(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_reads_values_as_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 
     def run_notebook(notebook: Path, parameters: dict[str, Any], out: Path) -> Path:

@@ -142,6 +142,20 @@ def test_run_on_a_folder_whose_files_change_is_run_again(tmp_path: Path, monkeyp
     (mine / "features" / "a.npy").write_bytes(b"13")
     assert not find_run(notebook, {"dataset": str(mine)}, tmp_path / "out").is_finished()
     assert "data" not in find_run(notebook, {"dataset": "toy"}, tmp_path / "out").identity  # the registered one
+    assert find_run(notebook, {"dataset": "~nobody-of-that-name/mine"}, tmp_path / "out").parameters  # refused later
+
+
+def test_what_is_not_read_as_data_repeats_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Films may be folders of pictures, and results may be written beside them."""
+    notebook, mine = write_notebook(tmp_path / "small.ipynb"), tmp_path / "mine"
+    (mine / "a").mkdir(parents=True)
+    (mine / "a" / "000.png").write_bytes(b"12")
+    before = find_run(notebook, {"dataset": str(mine)}, mine).identity
+    for name in (".DS_Store", "a/.DS_Store", "methods_rows.csv"):
+        (mine / name).write_bytes(b"1")
+    assert find_run(notebook, {"dataset": str(mine)}, mine).identity == before
+    (mine / "a" / "000.png").write_bytes(b"13")
+    assert find_run(notebook, {"dataset": str(mine)}, mine).identity != before
 
 
 def test_interrupt_says_how_to_go_on(

@@ -206,13 +206,24 @@ def test_folder_of_ones_own_is_taken_relative_to_the_grid(tmp_path: Path) -> Non
     assert ("data" in own.run.identity, "data" in shipped.run.identity) == (True, False)
 
 
+@pytest.mark.parametrize("name", ["here", "~nobody-of-that-name/mine", "/nowhere"])
+def test_a_folder_that_is_not_there_as_seen_from_the_grid_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "work" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    grid = write_grid(tmp_path, f"grid: {{dataset: ['{name}']}}", KIT)
+    with pytest.raises(InputError, match=f"there is no folder {name}, as seen from the grid; name one, or a data set"):
+        read_grid(grid, tmp_path / "out")
+
+
 def test_data_that_are_not_there_are_refused_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VASOT_DATA", str(tmp_path / "data"))
     monkeypatch.delattr(workers, "LocalCluster")
     grid = write_grid(tmp_path, "grid: {dataset: [toy, hapt]}", KIT)
-    with pytest.raises(DataError, match="dataset=hapt: data set 'hapt' is not in .*; bring it with: python -m"):
+    with pytest.raises(DataError, match="data set 'hapt' is not in the folder .*; bring it with: python -m"):
         sweep(grid, tmp_path / "out")
 
 
@@ -297,7 +308,7 @@ def test_terminal_shows_the_bar_and_the_results_only(ended: tuple[Path, int, str
 def test_rows_are_those_of_the_finished_cells(ended: tuple[Path, int, str, str]) -> None:
     folder = ended[0]
     text = (folder / "outputs" / "grid_rows.csv").read_text()
-    assert text.splitlines()[0] == "dataset,method,seed,mof,does,seconds,notebook,run"
+    assert text.splitlines()[0] == "dataset,method,seed,does,mof,seconds,notebook,run"
     rows = list(csv.DictReader(text.splitlines()))
     assert len(rows) == 6
     assert {row["does"] for row in rows} == {"fine", "kills once"}

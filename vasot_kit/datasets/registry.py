@@ -144,7 +144,7 @@ def load_dataset(name: str | Path, root: str | Path | None = None, *, side: int 
     """
     name = str(name)
     if is_folder(name):
-        folder = Path(name).expanduser()
+        folder = expanded(name)
         return (
             own_films(folder, side or PAPER_SIDE, **reading) if holds_films(folder) else load_folder(folder, **reading)
         )
@@ -152,11 +152,28 @@ def load_dataset(name: str | Path, root: str | Path | None = None, *, side: int 
         raise InputError(f"{', '.join(reading)} is for folders of features; {name!r} is a data set that needs none")
     entry, activity = find_entry(name)
     folder = data_root(root)
+    refuse_absent(entry, folder)
+    return entry.load(entry, folder, activity)
+
+
+def refuse_absent(entry: Entry, folder: Path) -> None:
+    """Refuse a data set that has to be brought first.
+
+    Raises:
+        DataError: it is not there.
+    """
     if entry.origin != "first use" and not entry.present(folder):
         raise DataError(
             f"data set {entry.name!r} is not in the folder {folder}; bring it with: {entry.command}, or set VASOT_DATA"
         )
-    return entry.load(entry, folder, activity)
+
+
+def expanded(folder: str | Path) -> Path:
+    """The path of a folder that a user has named; the ``~`` of nobody stays, and there is no such folder."""
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:
+        return Path(folder)
 
 
 def holds_films(folder: Path) -> bool:

@@ -120,6 +120,8 @@ def held(folder: Path, quiet: bool = False) -> Iterator[int | None]:
                 print(f"waiting for another process that runs the same into {shown}", file=sys.stderr)
             lock.acquire()
     except PermissionError as error:
+        if not path.exists():
+            raise DataError(f"{folder} cannot be written ({error.strerror}); choose another folder") from error
         raise DataError(
             f"{path} cannot be locked ({error.strerror}): another user has run the same or still does; when that has "
             "ended remove the file, or choose another folder"

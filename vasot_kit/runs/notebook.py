@@ -113,19 +113,24 @@ def _own_folder(dataset: Any, here: Path) -> Path | None:
 
     A folder that is called like a registered data set has to be named by ``./`` and its name, as everywhere.
     """
-    folder = here / Path(dataset).expanduser() if isinstance(dataset, str) and dataset else None
-    if folder is None or not folder.is_dir():
+    if not isinstance(dataset, str) or not dataset or not (here / dataset).exists() and not dataset.startswith("~"):
         return None
-    from vasot_kit.datasets.registry import DATASETS  # which imports torch
+    from vasot_kit.datasets.registry import DATASETS, expanded  # which imports torch
 
-    return None if dataset.partition("/")[0] in DATASETS else folder
+    folder = here / expanded(dataset)
+    return folder if folder.is_dir() and dataset.partition("/")[0] not in DATASETS else None
 
 
 def _data_checksum(folder: Path) -> str:
     """Of all that a data set is read from, see :mod:`vasot_kit.folders.reading`."""
-    inside = ("features", "groundTruth", "mapping", "splits", "videos", "frames")
-    found = [*folder.glob("*"), *(path for name in inside for path in (folder / name).rglob("*"))]
-    files = [path for path in sorted({*found}) if path.is_file()]
+    from vasot_kit.datasets.registry import holds_films
+    from vasot_kit.films.media import video_files
+    from vasot_kit.folders.reading import feature_files
+
+    inside = (folder / name for name in ("features", "groundTruth", "mapping", "splits", "videos", "frames"))
+    places = {*inside, *(video_files(folder) if holds_films(folder) else feature_files(folder))}
+    paths = {path for place in places for path in (place, *place.rglob("*"))}
+    files = [path for path in sorted(paths) if path.is_file() and not path.name.startswith(".")]
     read = [(path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     return _contents_checksum(folder, tuple(read))
 

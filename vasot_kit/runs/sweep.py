@@ -175,7 +175,7 @@ def _combinations(path: Path, grid: Any, fixed: Mapping[str, Any]) -> list[dict[
 def _check(parameters: Mapping[str, Any]) -> None:
     """What the notebooks of the kit would refuse themselves, a kernel and many imports later."""
     # Imported here because the workers import this module too, and have no use for torch.
-    from vasot_kit.datasets.registry import find_entry, is_folder
+    from vasot_kit.datasets.registry import expanded, find_entry, is_folder
     from vasot_kit.experiments.config import make_config
 
     if not {"dataset", "method", "preset"} <= parameters.keys():
@@ -183,8 +183,10 @@ def _check(parameters: Mapping[str, Any]) -> None:
     dataset, method, preset = (parameters[name] for name in ("dataset", "method", "preset"))
     if not (isinstance(dataset, str) and is_folder(dataset)):
         find_entry(dataset)
-    elif not Path(dataset).expanduser().is_dir():
-        raise InputError(f"there is no folder {dataset}; name one, or a data set from `vasot data`")
+    elif not (folder := expanded(dataset)).is_absolute() or not folder.is_dir():  # one beside the grid is absolute here
+        raise InputError(
+            f"there is no folder {dataset}, as seen from the grid; name one, or a data set from `vasot data`"
+        )
     optional = {name: parameters[name] for name in ("seed", "device", "epochs", "overrides") if name in parameters}
     # auto has the values of kit, but for a radius that only the recordings tell.
     make_config(dataset, method, "kit" if preset == "auto" else preset, **optional)
@@ -200,14 +202,10 @@ def _refuse_absent(cells: Sequence[Cell]) -> None:
         parameters = cell.run.parameters
         if not {"dataset", "method", "preset"} <= parameters.keys() or parameters.get("data_root"):
             continue
-        from vasot_kit.datasets.registry import data_root, find_entry, is_folder
+        from vasot_kit.datasets.registry import data_root, find_entry, is_folder, refuse_absent
 
-        name, root = parameters["dataset"], data_root()
-        if is_folder(name) or (entry := find_entry(name)[0]).origin == "first use" or entry.present(root):
-            continue
-        raise DataError(
-            f"{cell}: data set {name!r} is not in {root}; bring it with: {entry.command}, or set VASOT_DATA"
-        )
+        if not is_folder(parameters["dataset"]):
+            refuse_absent(find_entry(parameters["dataset"])[0], data_root())
 
 
 # What is said and written
@@ -241,7 +239,7 @@ def _report(cells: Sequence[Cell], missing: Sequence[Cell], failures: Mapping[Ce
 def _rows(cell: Cell, base: Path) -> list[dict[str, Any]]:
     """Rows of a cell, each with the run's folder and with those values of the grid that it does not name itself."""
     run = cell.run.folder.relative_to(base).as_posix()
-    return [{**row, **cell.values, **row, "run": run} for row in collect(cell.run.folder)]
+    return [{**cell.values, **row, "run": run} for row in collect(cell.run.folder)]
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:

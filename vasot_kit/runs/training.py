@@ -21,7 +21,7 @@ import torch
 from tqdm.auto import tqdm
 
 from vasot_kit.datasets import load_dataset
-from vasot_kit.datasets.registry import is_folder
+from vasot_kit.datasets.registry import expanded, is_folder
 from vasot_kit.experiments.auto import well_scaled
 from vasot_kit.experiments.collapse import warn_of_collapse
 from vasot_kit.experiments.config import Config, build, make_config
@@ -261,7 +261,7 @@ def _compute(
     rows = [row, *({**other, "steps": row["steps"]} for other in others)]
     model.cpu()
     if checkpoint:
-        source = how_described(Path(training.dataset).expanduser()) if is_folder(training.dataset) else ("", None)
+        source = how_described(expanded(training.dataset)) if is_folder(training.dataset) else ("", None)
         background = "" if data.background is None else data.classes[data.background]
         write_model(
             checkpoint.parent, model, config, Inputs.of(data, *source), *name_actions(model, data), background
