@@ -14,7 +14,7 @@ class PairExplorer extends Explorer {
     const {arrays, about} = this, which = about.plans.findIndex(({name}) => name === plan);
     const of = (name) => arrays[`${name}_${which}`][frame];
     const match = of("match") < 0 ? null : of("match");  // a flat row has none
-    const numbers = {"best match": match ?? "none (tie)", "its share": of("share"), kept: of("kept")};
+    const numbers = {"best match": match ?? (of("kept") ? "none (tie)" : "none"), "its share": of("share"), kept: of("kept")};
     numbers["effective matches"] = of("effective");
     if (arrays.truth) numbers["true match"] = arrays.truth[frame] < 0 ? "none" : arrays.truth[frame];
     if (about.classes) {
@@ -70,7 +70,7 @@ class RowPanel extends Panel {
     const most = largest(row), top = [0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1].find((value) => value >= 1.02 * most) ?? most;
     this.limits([-0.5, row.length - 0.5], [top, 0]);
     this.title(`where frame ${frame} of X goes: its row of the plan`);
-    this.words = match === null ? `Frame ${frame} of X goes to all frames of Y alike.`
+    this.words = match === null ? `Frame ${frame} of X ${most ? "goes to all frames of Y alike" : "keeps no mass"}.`
       : `Frame ${frame} of X goes to frame ${match} of Y with ${percent(row[match])} of its mass.`;
     this.summary(this.words);
   }
