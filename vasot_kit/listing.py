@@ -76,7 +76,7 @@ def _dataset_row(entry: Entry, here: bool) -> dict[str, Any]:
         "here": here,
         "videos": entry.videos,
         "frames": entry.frames,
-        "K": f"{k[0]} to {k[-1]}" if k else entry.n_actions,
+        "K": f"{k[0]} to {k[-1]}" if k and k[0] < k[-1] else k[0] if k else entry.n_actions,
         "of": "pixels" if entry.dim is None else f"{entry.dim}-d",
         "licence": entry.licence,
         SCRIPTS: entry.command.removeprefix(SCRIPTS) or "built in",

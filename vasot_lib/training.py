@@ -141,7 +141,7 @@ def fit(
     bar = tqdm(
         range(len(history), settings.epochs), initial=len(history), total=settings.epochs,
         desc=f"{method.name} on {dataset.name}, seed {settings.seed}", unit="epoch",
-        disable=not progress or not fabric.is_global_zero,
+        disable=not (progress and settings.epochs and fabric.is_global_zero),
     )  # fmt: skip
     steps = Steps(wrapped, optimiser, fabric)
     for epoch in bar:

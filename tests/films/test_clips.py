@@ -124,6 +124,8 @@ def test_other_models_are_refused_in_one_line(models: Path, tmp_path: Path) -> N
     )
     with pytest.raises(InputError, match="bert is a bert; give a V-JEPA 2 .vjepa2. or a VideoMAE .videomae.$"):
         ClipNetwork(f"transformers:{tmp_path / 'bert'}")
+    with pytest.raises(DataError, match="/nowhere/at all is no folder; write transformers:FOLDER, or a model"):
+        ClipNetwork("transformers:/nowhere/at all")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"empty cannot be .*; the folder has to hold config.json and model.safetens"):
         ClipNetwork(f"transformers:{tmp_path / 'empty'}")

@@ -377,6 +377,8 @@ def test_a_run_that_is_unfinished_old_or_damaged_is_one_line(
         assert message in says(copy) and "into this folder" in says(copy) or "run the same command again" in says(copy)
     (copy / "model.json").unlink()
     assert "holds weights.safetensors and metrics.json but no model.json, as runs of older versions" in says(copy)
+    (copy / "params.yaml").write_text("status: finished\n")
+    assert "is a run of a notebook, which keeps no model" in says(copy)
     shutil.copy(run / "model.json", copy)
     (copy / "weights.safetensors").write_bytes(b"damaged")
     assert "weights.safetensors cannot be read" in says(copy)

@@ -166,7 +166,7 @@ def test_films_whose_motion_is_compared_keep_their_order() -> None:
     found = matched(FILM[cut], FILM, by_motion=True)
     assert found.in_order and found.disorder is None and "try --features appearance" in paired(found).reading
     other = matched(FILM[cut], FILM)
-    assert "times the gain that it takes" in paired(other).reading
+    assert "of the 1.0 that is needed" in paired(other).reading
     # Why an order is kept that pieces in another one would gain on.
     kept = other._replace(in_order=True, disorder=1.5)
     assert "Read in one order: that of the best pieces." in paired(kept._replace(recognition=1.3)).reading

@@ -95,6 +95,8 @@ class ClipNetwork:
 
 def _loaded(source: str) -> Any:
     """The model, from the Hub or from a folder; files that would execute code are not read."""
+    if source.startswith((".", "/", "~")) and not Path(source).is_dir() or not source:
+        raise DataError(f"{LIBRARY}{source} is no folder; write {LIBRARY}FOLDER, or a model of the Hugging Face Hub")
     torchvision()  # transformers imports it as well
     try:
         library = importlib.import_module("transformers")

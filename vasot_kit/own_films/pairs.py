@@ -76,10 +76,10 @@ class Pair(NamedTuple):
             alike = self.recognition is not None and self.recognition >= RECOGNISED
             why = "that of the best pieces" if alike else "too little looks alike in both to tell another one"
             return f"{chosen}Read in one order: {why}."
-        times = f"{self.disorder:.1f} times the gain that it takes"
+        gain = f"gain {self.disorder:.1f} of the 1.0 that is needed"
         if self.in_order:
-            return f"{chosen}Read in one order: pieces in any order fit hardly better ({times})."
-        return f"{chosen}Read as pieces in any order, which fit better than one path that keeps the order ({times})."
+            return f"{chosen}Read in one order: pieces in another order would not fit much better ({gain})."
+        return f"{chosen}Read as pieces in any order, which fit better than one path that keeps the order ({gain})."
 
     @property
     def _played(self) -> str:

@@ -270,6 +270,10 @@ def _content(folder: Path) -> dict[str, Any]:
         known = [name for name in (WEIGHTS, "metrics.json", "config.json") if (folder / name).is_file()]
         if not known:
             raise DataError(f"{folder} holds no {MODEL}; name the folder of a vasot train or vasot segment")
+        if (folder / "params.yaml").is_file():
+            raise DataError(
+                f"{folder} is a run of a notebook, which keeps no model; train one: vasot train ... --out RUN"
+            )
         raise DataError(f"{folder} holds {' and '.join(known)} but no {MODEL}, as runs of older versions; {AGAIN}")
     try:
         content = json.loads(path.read_text())
