@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.conftest import attempt, inputs
 from tests.fuzz.test_folders import damaged
-from tests.runs.test_sweep import write_grid, write_notebook
+from tests.runs.test_grids import write_grid, write_notebook
 from vasot_kit.runs.engine import Run
 from vasot_kit.runs.notebook import effective_parameters
 from vasot_kit.runs.records import collect

@@ -83,7 +83,7 @@ def prepare(folder: Path) -> None:
     """Small inputs: films, features with labels, notebooks, a grid."""
     import numpy as np
 
-    from tests.runs.test_sweep import write_notebook
+    from tests.runs.test_grids import write_notebook
     from vasot_kit.films.media import write_video
     from vasot_kit.folders import save_folder
     from vasot_lib.data import toy

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def _loaded(source: str) -> Any:
     library.logging.set_verbosity_error()
     library.logging.disable_progress_bar()
     try:
-        with no_retries():
+        with nullcontext() if Path(source).is_dir() else no_retries():
             model, found = library.AutoModel.from_pretrained(
                 source, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
             )

@@ -216,9 +216,10 @@ def effective_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[
 def _default(notebook: Path, name: str, found: Mapping[str, Any]) -> Any:
     try:
         default = ast.literal_eval(found["default"])
-        json.dumps(default, sort_keys=True, allow_nan=False)  # as which it is recorded
+        if not _is_plain(default):
+            raise ValueError(default)
         return default
-    except (ValueError, SyntaxError, TypeError) as error:
+    except (ValueError, SyntaxError) as error:
         raise InputError(
             f"parameter {name!r} of {notebook.name} has the default {found['default']!r}; make it a plain literal"
         ) from error

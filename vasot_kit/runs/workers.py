@@ -38,9 +38,8 @@ import ctypes, os, signal, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 """
-ADDRESS = re.compile(
-    r"inproc://.+|(\w+://)?[^/:]+:\d+|(\w+://)?\[.+\]:\d+"
-)  # dask would wait long for one without a port
+# Of a scheduler; dask would wait long for one without a port.
+ADDRESS = re.compile(r"inproc://.+|(\w+://)?[^/:]+:\d+|(\w+://)?\[.+\]:\d+")
 ANSWERS_WITHIN = 10  # seconds that a scheduler has
 NO_PAGES: dict[str, list[str]] = {
     f"distributed.{who}.http.routes": [] for who in ("scheduler", "worker")
